@@ -1,0 +1,124 @@
+// Gathers and scatters along an axis of [O, A, N], and cumulative sums.
+#include "kernels.h"
+
+INLINE W index_at(const void *index, W type, W i) { return type == I64 ? ((const W *)index)[i] : ((const int32_t *)index)[i]; }
+INLINE int is_inside(W i, W A) { return i >= 0 && i < A; }
+
+void k_take(const void *args, char *const *base, W lo, W hi, Scratch *scratch) {
+  (void)scratch;
+  const TakeArgs *t = args;
+  W bytes = t->N * dtype_size(t->dtype), bad = 0;
+  const char *x = PTR(base, t->x);
+  char *out = PTR(base, t->out);
+  const void *index = PTR(base, t->index);
+  for (W r = lo; r < hi; r++) {
+    W o = r / t->J, i = index_at(index, t->indexType, r % t->J);
+    if (is_inside(i, t->A)) memcpy(out + r * bytes, x + (o * t->A + i) * bytes, (size_t)bytes);
+    else memset(out + r * bytes, 0, (size_t)bytes), bad += o == 0; // each index counts once
+  }
+  if (bad) count_bad_indices(bad);
+}
+
+INLINE void add_row(float *restrict to, const void *restrict from, W dtype, W n) {
+  W i = 0;
+  for (; i + VW <= n; i += VW) v_store(to + i, v_load(to + i) + v_load_real(from, dtype, i));
+  for (; i < n; i++) to[i] += load_real(from, dtype, i);
+}
+
+// f32 adds where the output lies. Halves are summed in f32 in scratch, as many columns at a time as fit; where not even one
+// does, every addition rounds.
+void k_scatter_add(const void *args, char *const *base, W lo, W hi, Scratch *scratch) {
+  const ScatterAddArgs *s = args;
+  W A = s->A, N = s->N, size = dtype_size(s->dtype), blocks = (N + s->NB - 1) / s->NB, bad = 0;
+  const void *index = PTR(base, s->index);
+  float *sums = (float *)scratch->bytes;
+  W fit = A ? SCRATCH_BYTES / 4 / A : 0;
+  for (W block = lo; block < hi; block++) {
+    W o = block / blocks, first = block % blocks * s->NB, end = MIN(N, first + s->NB);
+    W width = s->dtype == F32 || !fit ? end - first : MIN(end - first, fit);
+    const char *dy = (const char *)PTR(base, s->dy) + o * s->J * N * size;
+    char *out = (char *)PTR(base, s->out) + o * A * N * size;
+    for (W n = first; n < end; n += width) {
+      W w = MIN(width, end - n);
+      int direct = s->dtype == F32 || !fit;
+      if (direct) for (W a = 0; a < A; a++) memset(out + (a * N + n) * size, 0, (size_t)(w * size));
+      else memset(sums, 0, (size_t)(A * w) * 4);
+      for (W j = 0; j < s->J; j++) {
+        W i = index_at(index, s->indexType, j);
+        if (!is_inside(i, A)) { bad += block == 0 && n == first; continue; }
+        const char *from = dy + (j * N + n) * size;
+        char *to = out + (i * N + n) * size;
+        if (!direct) add_row(sums + i * w, from, s->dtype, w);
+        else if (s->dtype == F32) add_row((float *)to, from, F32, w);
+        else for (W k = 0; k < w; k++) store_real(to, s->dtype, k, load_real(to, s->dtype, k) + load_real(from, s->dtype, k));
+      }
+      for (W a = 0; a < A && !direct; a++) store_row(out + (a * N + n) * size, s->dtype, sums + a * w, w);
+    }
+  }
+  if (bad) count_bad_indices(bad);
+}
+
+void k_take_along(const void *args, char *const *base, W lo, W hi, Scratch *scratch) {
+  (void)scratch;
+  const TakeAlongArgs *t = args;
+  W A = t->A, N = t->N, size = dtype_size(t->dtype), bad = 0;
+  const void *index = PTR(base, t->index);
+  for (W o = lo; o < hi; o++) {
+    const char *x = (const char *)PTR(base, t->x) + o * A * N * size;
+    char *out = (char *)PTR(base, t->out) + o * t->J * N * size;
+    for (W j = 0; j < t->J; j++)
+      for (W n = 0; n < N; n++, out += size) {
+        W i = index_at(index, t->indexType, (o * t->J + j) * N + n);
+        int inside = is_inside(i, A);
+        const char *from = x + (i * N + n) * size;
+        bad += !inside;
+        if (size == 4) { int32_t v = 0; if (inside) memcpy(&v, from, 4); memcpy(out, &v, 4); }
+        else if (inside) memcpy(out, from, (size_t)size);
+        else memset(out, 0, (size_t)size);
+      }
+  }
+  if (bad) count_bad_indices(bad);
+}
+
+void k_scatter_along(const void *args, char *const *base, W lo, W hi, Scratch *scratch) {
+  const TakeAlongArgs *t = args; // x is dy
+  W A = t->A, N = t->N, size = dtype_size(t->dtype), bad = 0;
+  const void *index = PTR(base, t->index);
+  for (W o = lo; o < hi; o++) {
+    const char *dy = (const char *)PTR(base, t->x) + o * t->J * N * size;
+    char *out = (char *)PTR(base, t->out) + o * A * N * size;
+    int in_scratch = t->dtype != F32 && A * N * 4 <= SCRATCH_BYTES; // sums in f32, rounded once
+    char *sums = in_scratch ? scratch->bytes : out;
+    W type = in_scratch ? F32 : t->dtype;
+    memset(sums, 0, (size_t)(A * N * dtype_size(type)));
+    for (W j = 0; j < t->J; j++)
+      for (W n = 0; n < N; n++) {
+        W i = index_at(index, t->indexType, (o * t->J + j) * N + n), to = i * N + n;
+        if (!is_inside(i, A)) { bad++; continue; }
+        store_real(sums, type, to, load_real(sums, type, to) + load_real(dy, t->dtype, j * N + n));
+      }
+    if (in_scratch) store_row(out, t->dtype, (float *)sums, A * N);
+  }
+  if (bad) count_bad_indices(bad);
+}
+
+// Columns side by side; f32 is summed in f64.
+#define CUMSUM(T, Sum) \
+  for (W n = 0; n < N; n += COLUMNS) { \
+    Sum sum[COLUMNS] = {0}; \
+    W w = MIN(COLUMNS, N - n); \
+    const T *x = (const T *)PTR(base, c->x) + o * A * N + n; \
+    T *out = (T *)PTR(base, c->out) + o * A * N + n; \
+    for (W a = 0; a < A; a++, x += N, out += N) \
+      for (W k = 0; k < w; k++) out[k] = (T)(sum[k] += (Sum)x[k]); \
+  }
+void k_cumsum(const void *args, char *const *base, W lo, W hi, Scratch *scratch) {
+  (void)scratch;
+  enum { COLUMNS = 64 };
+  const CumsumArgs *c = args;
+  W A = c->A, N = c->N;
+  for (W o = lo; o < hi; o++) {
+    if (c->dtype == F32) CUMSUM(float, double)
+    else CUMSUM(int32_t, uint32_t)
+  }
+}

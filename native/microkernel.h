@@ -1,0 +1,31 @@
+// Products of small tiles, on which GEMM and ATTENTION stand: micro-kernels that keep MR x NR of C in registers, and the
+// packing of their operands.
+#ifndef THIMBLE_MICROKERNEL_H
+#define THIMBLE_MICROKERNEL_H
+#include "kernels.h"
+
+// As many rows of two vectors as the ISA has registers for (measured: 6 rows are slower than 4 in V8).
+#if VW == 16
+#define MR 12
+#elif VW == 8
+#define MR 6
+#elif defined(__aarch64__)
+#define MR 8
+#else
+#define MR 4
+#endif
+#define NR (2 * VW)
+
+// Where packed panels are written, so many floats past their end may be touched.
+#define PANEL_SLACK VW
+
+// Packs kc elements of each of `count` lines as f32, interleaved: element k of line w at panel[k * width + w]. It stands in
+// src (f32 | bf16 | f16) at element w * line_step + k * k_step. Lines count..width-1 are 0. width is MR or NR.
+void pack_panel(float *panel, int width, const void *src, W dtype, W line_step, W k_step, W count, W kc);
+
+// C[i, j] = (accumulate ? C[i, j] : 0) + sum over k < kc of A(i, k) * B[k, j] for i < m <= MR, j < n <= NR. C[i, j] is at
+// c[i * c_step + j], B[k, j] at b[k * b_step + j]; whole vectors of B are read (VW, or NR where n > VW).
+typedef void Tile(W m, W n, W kc, const float *a, W a_step, const float *b, W b_step, float *c, W c_step, int accumulate);
+Tile tile_columns; // A(i, k) = a[k * a_step + i]: a packed panel, or a transposed matrix
+Tile tile_rows;    // A(i, k) = a[i * a_step + k]
+#endif

@@ -1,0 +1,237 @@
+// The threads. Every thread walks the stages of the job by itself; what they share is one word, the ticket: the number of
+// the current stage and its next chunk. Who finishes the last chunk of a stage moves the ticket to the next stage, and so a
+// thread that the system has put aside delays nobody unless it holds a chunk. Stage numbers run on from job to job.
+//
+// A thread without work spins for a short while, then sleeps until a stage that it can help with begins.
+#define _GNU_SOURCE
+#include "runtime.h"
+
+#ifdef __wasm__
+static _Alignas(64) char scratch_bytes[SCRATCH_BYTES];
+
+int run_on_threads(const Step *first, const Step *end, char *const *base, int threads) {
+  (void)threads;
+  Scratch scratch = {0, scratch_bytes};
+  for (Stage stage = stage_at(first, end); stage.chunks; stage = stage_at(stage.next, end))
+    for (W chunk = 0; chunk < stage.chunks; chunk++) run_chunk(&stage, chunk, base, &scratch);
+  return 0;
+}
+void lock_pool(void) {}
+void unlock_pool(void) {}
+
+#else
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define MAX_THREADS 256
+#define SPIN_NS 30000
+#define STACK_BYTES (1 << 20)
+
+typedef struct {
+  _Alignas(64) atomic_uint parked; // asleep, or about to be
+  bool joined;                     // works on the job; its own business
+  Scratch scratch;
+} Member; // member 0 is whoever calls
+
+static struct {
+  _Alignas(64) _Atomic uint64_t ticket; // stage number << 32 | next chunk
+  _Alignas(64) _Atomic W done;          // finished chunks of the stage
+  _Alignas(64) atomic_bool open;        // the job below may be joined
+  atomic_int threads;                   // by members under this number
+  atomic_int inside;                    // and this many workers did: it stays as it is until they have left
+  const Step *first, *end;
+  char *const *base;
+  uint32_t start; // the number of its first stage
+  Member members[MAX_THREADS];
+  int size; // members that exist
+} pool;
+static pthread_mutex_t callers = PTHREAD_MUTEX_INITIALIZER;
+
+void lock_pool(void) { pthread_mutex_lock(&callers); }
+void unlock_pool(void) { pthread_mutex_unlock(&callers); }
+
+static inline uint32_t number_of(uint64_t ticket) { return (uint32_t)(ticket >> 32); }
+static inline W chunk_of(uint64_t ticket) { return (W)(uint32_t)ticket; }
+
+// ---- Waiting
+static inline void relax(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("isb");
+#endif
+}
+
+#ifdef __linux__
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static void sleep_on(atomic_uint *word) { syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0); }
+static void wake_from(atomic_uint *word) {
+  if (atomic_exchange(word, 0)) syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+#else
+static pthread_mutex_t sleepers = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t woken = PTHREAD_COND_INITIALIZER;
+static void sleep_on(atomic_uint *word) {
+  pthread_mutex_lock(&sleepers);
+  while (atomic_load(word)) pthread_cond_wait(&woken, &sleepers);
+  pthread_mutex_unlock(&sleepers);
+}
+static void wake_from(atomic_uint *word) {
+  pthread_mutex_lock(&sleepers);
+  atomic_store(word, 0);
+  pthread_cond_broadcast(&woken);
+  pthread_mutex_unlock(&sleepers);
+}
+#endif
+
+// Whether there is something for this member beyond stage `seen`. Sequentially consistent, as are the writes of these words
+// and of `parked`: either the one who moves the ticket sees that we sleep, or we see that it moved.
+static bool news(int tid, uint32_t seen) {
+  if (number_of(atomic_load(&pool.ticket)) == seen) return false;
+  return pool.members[tid].joined || (atomic_load(&pool.open) && tid < atomic_load(&pool.threads));
+}
+
+static int64_t now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static bool spin(int tid, uint32_t seen) {
+  int64_t start = now();
+  for (int round = 0;; round++) {
+    for (int i = 0; i < 32; i++, relax())
+      if (news(tid, seen)) return true;
+    int64_t spun = now() - start;
+    if (spun > SPIN_NS) return false;
+    if (spun > SPIN_NS / 4) sched_yield(); // the one we wait for may need this core
+  }
+}
+
+static void park(int tid, uint32_t seen) {
+  atomic_uint *parked = &pool.members[tid].parked;
+  atomic_store(parked, 1);
+  while (!news(tid, seen) && atomic_load(parked)) sleep_on(parked);
+  atomic_store(parked, 0);
+}
+
+static void wake(int tid) {
+  if (atomic_load(&pool.members[tid].parked)) wake_from(&pool.members[tid].parked);
+}
+
+// ---- Working
+// Wakes those whom the stage that has just begun concerns: one of one chunk is left to the caller, the end is for member 0.
+static void call(const Stage *stage) {
+  W helpers = stage->chunks > 1 ? MIN(stage->chunks, atomic_load(&pool.threads)) : stage->chunks == 0;
+  for (int tid = 0; tid < helpers; tid++) wake(tid);
+}
+
+// Takes chunks until the job ends; a worker also gives up when it has waited long. Returns the last stage that was seen.
+static uint32_t work(int tid) {
+  Stage stage = stage_at(pool.first, pool.end);
+  uint32_t number = pool.start;
+  uint64_t ticket = atomic_load(&pool.ticket);
+  W mine = 0; // chunks of this stage that were finished here and are not yet in pool.done
+  for (;;) {
+    for (; number != number_of(ticket); number++) stage = stage_at(stage.next, pool.end);
+    if (stage.chunks == 0) return number;
+    if (chunk_of(ticket) < stage.chunks) {
+      if (!atomic_compare_exchange_strong(&pool.ticket, &ticket, ticket + 1)) continue;
+      run_chunk(&stage, chunk_of(ticket), pool.base, &pool.members[tid].scratch);
+      mine++;
+      ticket++;
+      continue;
+    }
+    if (mine && atomic_fetch_add(&pool.done, mine) + mine == stage.chunks) {
+      Stage next = stage_at(stage.next, pool.end);
+      atomic_store(&pool.done, 0);
+      atomic_store(&pool.ticket, (uint64_t)(uint32_t)(number + 1) << 32);
+      call(&next);
+    } else if (!spin(tid, number)) {
+      if (tid) return number;
+      park(tid, number);
+    }
+    mine = 0;
+    ticket = atomic_load(&pool.ticket);
+  }
+}
+
+static void *worker(void *arg) {
+  int tid = (int)(intptr_t)arg;
+  for (uint32_t seen = 0;;) {
+    while (!news(tid, seen))
+      if (!spin(tid, seen)) park(tid, seen);
+    atomic_fetch_add(&pool.inside, 1);
+    if (news(tid, seen)) {
+      pool.members[tid].joined = true;
+      seen = work(tid);
+      pool.members[tid].joined = false;
+    }
+    atomic_fetch_sub(&pool.inside, 1);
+  }
+  return NULL;
+}
+
+// Adds members until there are `threads`; returns how many there are, fewer where the system refuses.
+static int grow(int threads) {
+  while (pool.size < threads) {
+    int tid = pool.size;
+    void *bytes = mmap(NULL, SCRATCH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (bytes == MAP_FAILED) break;
+    pool.members[tid].joined = tid == 0;
+    pool.members[tid].scratch = (Scratch){tid, bytes};
+    if (tid) {
+      pthread_t thread;
+      pthread_attr_t attr;
+      sigset_t all, before; // signals are the host's business
+      sigfillset(&all);
+      pthread_sigmask(SIG_SETMASK, &all, &before);
+      pthread_attr_init(&attr);
+      pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+      pthread_attr_setstacksize(&attr, STACK_BYTES);
+      int failed = pthread_create(&thread, &attr, worker, (void *)(intptr_t)tid);
+      pthread_attr_destroy(&attr);
+      pthread_sigmask(SIG_SETMASK, &before, NULL);
+      if (failed) {
+        munmap(bytes, SCRATCH_BYTES);
+        break;
+      }
+    }
+    pool.size++;
+  }
+  return MIN(pool.size, threads);
+}
+
+int run_on_threads(const Step *first, const Step *end, char *const *base, int threads) {
+  threads = grow(MAX(1, MIN(threads, MAX_THREADS)));
+  if (threads == 0) return -1;
+  Stage stage = stage_at(first, end);
+  bool alone = threads == 1 || (stage.chunks <= 1 && stage.next == end);
+  if (alone) {
+    for (; stage.chunks; stage = stage_at(stage.next, end))
+      for (W chunk = 0; chunk < stage.chunks; chunk++) run_chunk(&stage, chunk, base, &pool.members[0].scratch);
+    return 0;
+  }
+  pool.first = first;
+  pool.end = end;
+  pool.base = base;
+  pool.start = number_of(atomic_load(&pool.ticket)) + 1;
+  atomic_store(&pool.threads, threads);
+  atomic_store(&pool.ticket, (uint64_t)pool.start << 32);
+  atomic_store(&pool.done, 0);
+  atomic_store(&pool.open, true);
+  call(&stage);
+  work(0);
+  atomic_store(&pool.open, false);
+  for (int i = 0; atomic_load(&pool.inside); i++) i < 1000 ? relax() : (void)sched_yield();
+  return 0;
+}
+#endif

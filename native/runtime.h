@@ -1,0 +1,19 @@
+// Between runtime.c (what a program means) and pool.c (who runs it).
+#ifndef THIMBLE_RUNTIME_H
+#define THIMBLE_RUNTIME_H
+#include "kernels.h"
+
+// What runs between two barriers: either one step with its chain, cut in chunks, or several steps of one chunk each, run in
+// order by one thread (chunks = 1).
+typedef struct { const Step *first, *next; W steps, chunks; } Stage;
+
+// The stage that starts at `step`; chunks = 0 where step == end.
+Stage stage_at(const Step *step, const Step *end);
+void run_chunk(const Stage *stage, W chunk, char *const *base, Scratch *scratch);
+
+// Runs steps [first, end) on up to `threads` threads, the caller being one. Returns 0, or -1 without memory for scratch.
+int run_on_threads(const Step *first, const Step *end, char *const *base, int threads);
+// Excludes other callers of thimble_run.
+void lock_pool(void);
+void unlock_pool(void);
+#endif

@@ -1,0 +1,10 @@
+// `npm run bench -- engine ...` measures the engine against its peers; `npm run bench -- <method id> ...` is `thimble bench`.
+import { argv } from 'node:process';
+import { build } from './build.mjs';
+import { ensureNative } from './build-native.mjs';
+import { runNode } from './run-node.mjs';
+
+const [what, ...rest] = argv.slice(2);
+build();
+ensureNative({ quiet: true });
+await runNode(what === 'engine' ? ['bench/engine.mjs', ...rest] : ['dist/cli/main.js', 'bench', ...argv.slice(2)]);

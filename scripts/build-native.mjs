@@ -1,0 +1,142 @@
+// Compiles native/*.c with the machine's own C compiler, for its instruction set, into one shared library:
+// thimble-<isa>-<hash of sources and flags>-<hash of the compiler's version>.so. Without a compiler there is no library,
+// and Thimble runs its WebAssembly build.
+//
+//   node scripts/build-native.mjs [--quiet]     compiles if needed, prints one line, exits 0 with and without a compiler
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import { availableParallelism, homedir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { argv, env, platform, arch } from 'node:process';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const sources = join(root, 'native');
+
+// Contraction gives fused multiply-adds; sqrt sets no errno; nobody asks whether an operation trapped. No -ffast-math: NaN,
+// infinities and the order of sums mean what they say.
+const flags = '-std=c11 -O3 -fPIC -pthread -fvisibility=hidden -ffp-contract=fast -fno-math-errno -fno-trapping-math'.split(' ');
+
+// From the best level down: the CPU features that it needs, by the names of /proc/cpuinfo, each the compiler's -m flag.
+const levels = {
+  'x64-v4': 'avx2 fma f16c bmi bmi2 avx512f avx512bw avx512cd avx512dq avx512vl'.split(' '),
+  'x64-v3': 'avx2 fma f16c bmi bmi2'.split(' '),
+  'x64-v2': 'sse4.2 popcnt'.split(' '),
+};
+
+/** What the CPU and the system offer, in the compiler's names. */
+function cpuFeatures() {
+  const text =
+    platform === 'linux'
+      ? (/^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? '')
+      : (spawnSync('sysctl', ['-n', 'machdep.cpu.features', 'machdep.cpu.leaf7_features'], { encoding: 'utf8' }).stdout ?? '');
+  return new Set(text.toLowerCase().split(/\s+/).map((name) => ({ sse4_2: 'sse4.2', bmi1: 'bmi' })[name] ?? name));
+}
+
+/** The instruction set to compile for and its flags; null where there is none for this machine. */
+function target() {
+  if (platform === 'win32') return null;
+  if (arch === 'arm64') return { isa: 'arm64', flags };
+  if (arch !== 'x64') return null;
+  const has = cpuFeatures();
+  const isa = Object.keys(levels).find((level) => levels[level].every((feature) => has.has(feature)));
+  if (!isa) return null;
+  const wide = isa === 'x64-v4' ? ['-mprefer-vector-width=512'] : [];
+  return { isa, flags: [...flags, ...levels[isa].map((feature) => `-m${feature}`), ...wide] };
+}
+
+/** The first compiler that answers, with its version. */
+function compiler() {
+  for (const name of [env.CC, 'cc', 'gcc', 'clang']) {
+    if (!name) continue;
+    const command = name.trim().split(/\s+/);
+    const { status, stdout } = spawnSync(command[0], [...command.slice(1), '--version'], { encoding: 'utf8' });
+    if (status === 0) return { command, version: stdout };
+  }
+  return null;
+}
+
+const hash = (...parts) => parts.reduce((h, part) => h.update(part).update('\0'), createHash('sha256')).digest('hex').slice(0, 10);
+
+function sourceFiles() {
+  return readdirSync(sources).filter((name) => /\.[ch]$/.test(name)).sort().map((name) => join(sources, name));
+}
+
+/** Where libraries may be: in the package, else in the user's cache. */
+function folders() {
+  return [join(root, 'build'), join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'thimble')];
+}
+
+function writable(folder) {
+  try {
+    mkdirSync(folder, { recursive: true });
+    accessSync(folder, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The first library there whose name passes. */
+function found(matches) {
+  for (const folder of folders()) {
+    const name = existsSync(folder) && readdirSync(folder).find(matches);
+    if (name) return join(folder, name);
+  }
+  return null;
+}
+
+/** Compiles into `library`: the objects side by side on all cores, then the link. Returns the compiler's complaint, or ''. */
+function compile(cc, options, files, library) {
+  const folder = mkdtempSync(join(dirname(library), '.tmp-'));
+  const run = (command, args, input) => {
+    const { status, stderr, error } = spawnSync(command, args, { cwd: folder, input, encoding: 'utf8' });
+    return status === 0 ? '' : (stderr || String(error ?? `exit ${status}`)).trim();
+  };
+  try {
+    const units = files.filter((file) => file.endsWith('.c'));
+    const one = 'for file; do :; done; exec "$@" -o "${file##*/}.o"'; // xargs puts the file last
+    const workers = ['-0', '-n', '1', '-P', String(availableParallelism())];
+    const objects = units.map((file) => `${basename(file)}.o`);
+    const made = join(folder, basename(library));
+    const complaint =
+      run('xargs', [...workers, 'sh', '-c', one, 'sh', ...cc, ...options, '-c'], units.join('\0')) ||
+      run(cc[0], [...cc.slice(1), ...options, '-shared', ...objects, '-lm', '-o', made]);
+    if (!complaint) renameSync(made, library);
+    return complaint;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * The library for this machine, compiled if it is not there yet. Processes may call this at the same time.
+ * @param {{ quiet?: boolean }} [options] quiet: print nothing, whatever happens
+ * @returns {{ path: string, isa: string, built: boolean } | null} null where none can be had
+ */
+export function ensureNative({ quiet = false } = {}) {
+  const say = (line) => { if (!quiet) console.log(`[native] ${line}`); };
+  const fallback = (why) => { say(`${why}; Thimble will run its WebAssembly build`); return null; };
+
+  const machine = target();
+  if (!machine) return fallback(`no kernels in C for ${platform} ${arch}`);
+  const { isa, flags: options } = machine;
+  const files = sourceFiles();
+  const prefix = `thimble-${isa}-${hash(options.join(' '), ...files.map((file) => readFileSync(file)))}-`;
+
+  const cc = compiler();
+  const path = cc ? found((file) => file === `${prefix}${hash(cc.version)}.so`) : found((file) => file.startsWith(prefix) && file.endsWith('.so'));
+  if (path) { say(`${path} is up to date`); return { path, isa, built: false }; }
+  if (!cc) return fallback('no C compiler (cc, gcc, clang) was found');
+
+  const folder = folders().find(writable);
+  if (!folder) return fallback(`cannot write to ${folders().join(' or ')}`);
+  const library = join(folder, `${prefix}${hash(cc.version)}.so`);
+  const complaint = compile(cc.command, options, files, library);
+  if (complaint) return fallback(`${cc.command.join(' ')} failed: ${complaint.split('\n', 1)[0]}`);
+  say(`compiled ${library}`);
+  return { path: library, isa, built: true };
+}
+
+if (argv[1] && realpathSync(argv[1]) === fileURLToPath(import.meta.url)) ensureNative({ quiet: argv.includes('--quiet') });

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { orphans } from './build.mjs';
+import { firstStale } from './install.mjs';
+import { methodFolders, registrySource } from './registry.mjs';
+
+test('packages are stale when absent or of another version, but optional ones may be missing', () => {
+  const locked = {
+    '': { version: '1.0.0' },
+    'node_modules/a': { version: '1.2.0' },
+    'node_modules/b-win32': { version: '3.0.0', optional: true },
+  };
+  assert.equal(firstStale(locked, { 'node_modules/a': { version: '1.2.0' } }), null);
+  assert.equal(firstStale(locked, { 'node_modules/a': { version: '1.1.0' } }), 'node_modules/a');
+  assert.equal(firstStale(locked, {}), 'node_modules/a');
+  assert.equal(firstStale(locked, null), 'node_modules');
+});
+
+test('compiled files without a source are orphans, other files are not', () => {
+  const compiled = ['a.js', 'a.js.map', 'a.d.ts', 'gone.test.js', 'gone.test.d.ts', 'methods/catalogue.json', '.stamp'];
+  assert.deepEqual(orphans(compiled, ['a.ts']), ['gone.test.js', 'gone.test.d.ts']);
+});
+
+test('the registry lists method folders and imports them lazily', (t) => {
+  const methods = mkdtempSync(join(tmpdir(), 'thimble-registry-'));
+  t.after(() => rmSync(methods, { recursive: true }));
+  for (const path of ['codec/zeta', 'cache/alpha', 'codec/empty', 'contracts/codec', 'conformance/toy'])
+    mkdirSync(join(methods, path), { recursive: true });
+  for (const path of ['codec/zeta', 'cache/alpha', 'conformance/toy']) writeFileSync(join(methods, path, 'index.ts'), '');
+  const listed = methodFolders(methods);
+  assert.deepEqual(listed, [
+    { contract: 'cache', id: 'alpha' },
+    { contract: 'codec', id: 'zeta' },
+  ]);
+  const text = registrySource(listed);
+  assert.match(text, /\{ id: 'zeta', contract: 'codec', load: async \(\) => \(await import\('\.\/codec\/zeta\/index\.ts'\)\)\.default \},/);
+  assert.doesNotMatch(text, /^import (?!type)/m);
+});

@@ -1,0 +1,57 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openImageFiles, type FileSetOptions, type ImageFile } from './files.ts';
+import type { ImageSet } from './image-set.ts';
+
+export interface FolderOptions extends FileSetOptions {
+  /** `folders` (the default): the class is the folder's name. `none`: every image is of the one class `unlabelled`. */
+  labels?: 'folders' | 'none';
+}
+
+/** Opens `root/class/image` or `root/class/group/image`. Hidden files and files that are not images are passed over. */
+export async function openFolder(root: string, options: FolderOptions = {}): Promise<ImageSet> {
+  const files = await listFolder(root, options);
+  return openImageFiles(root, files, options);
+}
+
+/** The image files of a folder in sorted order. */
+export async function listFolder(root: string, { labels = 'folders', signal }: Pick<FolderOptions, 'labels' | 'signal'> = {}): Promise<ImageFile[]> {
+  const top = await list(root);
+  const files: ImageFile[] = labels === 'none' ? top.images.map((path) => ({ path, className: 'unlabelled' })) : [];
+  for (const name of top.folders) {
+    signal?.throwIfAborted();
+    const inside = await list(join(root, name));
+    const paths = [...inside.images];
+    for (const group of inside.folders) paths.push(...(await list(join(root, name, group))).images);
+    const className = labels === 'none' ? 'unlabelled' : name;
+    for (const path of paths) files.push({ path, className });
+  }
+  if (files.length > 0) return files;
+  const found =
+    top.images.length > 0
+      ? `${top.images.length} images but no class folders`
+      : top.folders.length > 0
+        ? `${top.folders.length} folders without JPEG, PNG or WebP images`
+        : 'no images';
+  throw new Error(
+    `[images] ${root} has ${found}; expected one folder a class: ${join(root, '<class>', '<image>.jpg')} (or an IDX file, or a CSV manifest path,label)`,
+  );
+}
+
+const imageName = /\.(jpe?g|png|webp)$/i;
+
+async function list(folder: string): Promise<{ images: string[]; folders: string[] }> {
+  const images: string[] = [];
+  const folders: string[] = [];
+  const entries = await readdir(folder, { withFileTypes: true });
+  entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+  for (const entry of entries) {
+    if (entry.name.startsWith('.')) continue;
+    const path = join(folder, entry.name);
+    // A link counts as what it points to; a broken one as a file, so that it is reported.
+    const isFolder = entry.isSymbolicLink() ? await stat(path).then((s) => s.isDirectory(), () => false) : entry.isDirectory();
+    if (isFolder) folders.push(entry.name);
+    else if (imageName.test(entry.name)) images.push(path);
+  }
+  return { images, folders };
+}

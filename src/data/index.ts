@@ -1,0 +1,15 @@
+export { type BatchOptions, batches, type ImageBatch, inOrder, readBatch } from './batches.ts';
+export { type CifarOptions, openCifarSheets } from './cifar.ts';
+export { openManifest, parseCsv, parseManifest } from './csv.ts';
+export { fashionClasses, openFashion } from './fashion.ts';
+export { type FileSetOptions, type ImageFile, openImageFiles } from './files.ts';
+export { type FolderOptions, listFolder, openFolder } from './folder.ts';
+export { guessLabelsPath, type IdxArray, type IdxOptions, openIdx, readIdx } from './idx.ts';
+export * from './image-set.ts';
+export { type OpenImagesOptions, openImages } from './open.ts';
+export { PackedImages, packImages } from './packed.ts';
+export type { ScanOptions, ScanProgress } from './parallel.ts';
+export { DataRandom } from './random.ts';
+export { type DataPosition, EpochSampler, type SamplerOptions } from './sampler.ts';
+export { chooseSize, type SizeOptions } from './size.ts';
+export { splitImages, splitIndices } from './split.ts';

@@ -1,0 +1,153 @@
+/** The two builds of the kernels behind one face: a shared library compiled on this machine, or the WebAssembly that ships. */
+import { existsSync, readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import koffi from 'koffi';
+import { Heap } from './heap.ts';
+
+export interface Backend {
+  kind: 'native' | 'wasm';
+  /** Instruction set of the kernels. */
+  isa: string;
+  threads: number;
+  alloc(bytes: number): number;
+  free(address: number, bytes: number): void;
+  write(address: number, data: Uint8Array): void;
+  read(address: number, bytes: number): Uint8Array;
+  /** Places a program where the kernels can read it. */
+  load(words: BigInt64Array, slots: number): LoadedProgram;
+}
+
+export interface LoadedProgram {
+  /** Sets the address of a slot. */
+  slot(i: number, address: number): void;
+  /** Runs steps [first, last); returns the number of indices that were out of range, negative for a program it refuses. */
+  run(first: number, last: number): number;
+  runAsync(first: number, last: number): Promise<number>;
+  free(): void;
+}
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const { ensureNative } = (await import(new URL('../../../scripts/build-native.mjs', import.meta.url).href)) as {
+  ensureNative(options: { quiet: boolean }): { path: string } | null;
+};
+
+/** Opens the best build: THIMBLE_CPU=native or wasm insists on one. */
+export function openBackend(wish = process.env.THIMBLE_CPU): Backend {
+  if (wish !== undefined && wish !== 'native' && wish !== 'wasm') throw new Error(`[cpu] THIMBLE_CPU is '${wish}'; use native or wasm`);
+  if (wish !== 'wasm') {
+    const built = ensureNative({ quiet: true });
+    if (built) return nativeBackend(built.path);
+    if (wish === 'native') throw new Error('[cpu] THIMBLE_CPU=native, but no C compiler was found; install cc, gcc or clang');
+  }
+  return wasmBackend();
+}
+
+function threadCount(): number {
+  const wish = process.env.THIMBLE_THREADS;
+  if (wish === undefined) return availableParallelism();
+  const n = Number(wish);
+  if (!Number.isInteger(n) || n < 1) throw new Error(`[cpu] THIMBLE_THREADS is '${wish}'; it must be a whole number >= 1`);
+  return n;
+}
+
+function nativeBackend(path: string): Backend {
+  const lib = koffi.load(path);
+  const address = (x: NodeJS.TypedArray): number => Number(koffi.address(x));
+  const alloc = lib.func('uintptr_t thimble_alloc(size_t)');
+  const free = lib.func('void thimble_free(uintptr_t, size_t)');
+  const copyIn = lib.func('thimble_copy', 'void', ['uintptr_t', 'const uint8_t *', 'size_t']);
+  const copyOut = lib.func('thimble_copy', 'void', [koffi.out('uint8_t *'), 'uintptr_t', 'size_t']);
+  const run = lib.func('int64_t thimble_run(uintptr_t, uintptr_t, int, int, int)');
+  const threads = threadCount();
+  return {
+    kind: 'native',
+    isa: String(lib.func('const char *thimble_isa()')()),
+    threads,
+    alloc: (bytes) => Number(alloc(bytes)),
+    free: (at, bytes) => { free(at, bytes); },
+    write: (at, data) => { copyIn(at, data, data.byteLength); },
+    read(at, bytes) {
+      const out = new Uint8Array(bytes);
+      if (bytes) copyOut(out, at, bytes);
+      return out;
+    },
+    load(words, count) {
+      const slots = new Uint32Array(2 * Math.max(count, 32)); // large enough to lie outside the garbage-collected heap
+      const program = address(words);
+      const table = address(slots);
+      return {
+        slot(i, at) {
+          slots[2 * i] = at;
+          slots[2 * i + 1] = Math.floor(at / 2 ** 32);
+        },
+        run: (first, last) => (void words, Number(run(program, table, threads, first, last))),
+        runAsync: (first, last) =>
+          new Promise((resolve, reject) => {
+            run.async(program, table, threads, first, last, (error: Error | null, n: number) => (void words, error ? reject(error) : resolve(Number(n))));
+          }),
+        free() {},
+      };
+    },
+  };
+}
+
+interface WasmExports {
+  memory: WebAssembly.Memory;
+  __heap_base: WebAssembly.Global;
+  thimble_run(program: number, slots: number, threads: number, first: number, last: number): bigint;
+  thimble_isa(): number;
+}
+
+function wasmBackend(): Backend {
+  // relaxed SIMD (fused multiply-add) where the engine has it: Node 22 and later
+  const files = ['thimble.wasm'];
+  let exports: WasmExports | undefined;
+  for (const name of files) {
+    const path = `${root}native/${name}`;
+    if (!existsSync(path)) continue;
+    const bytes = readFileSync(path);
+    if (!WebAssembly.validate(bytes)) continue;
+    exports = new WebAssembly.Instance(new WebAssembly.Module(bytes), {}).exports as unknown as WasmExports;
+    break;
+  }
+  if (!exports) throw new Error('[cpu] native/thimble.wasm is missing or not valid here; reinstall the package, or install a C compiler');
+  const { memory } = exports;
+  const heap = new Heap(exports.__heap_base.value as number, memory.buffer.byteLength, (bytes) => {
+    const pages = Math.ceil(Math.max(bytes, 1 << 20) / 65536);
+    try {
+      memory.grow(pages);
+    } catch {
+      throw new Error(`[cpu] WebAssembly memory cannot grow from ${memory.buffer.byteLength} by ${pages * 65536} bytes (its limit is 4 GiB); install a C compiler for the native kernels, or make the program smaller`);
+    }
+    return memory.buffer.byteLength;
+  });
+  const view = (at: number, bytes: number): Uint8Array => new Uint8Array(memory.buffer, at, bytes);
+  const name = view(exports.thimble_isa(), 32);
+  return {
+    kind: 'wasm',
+    isa: new TextDecoder().decode(name.slice(0, name.indexOf(0))),
+    threads: 1,
+    alloc: (bytes) => heap.alloc(bytes),
+    free: (at, bytes) => { heap.free(at, bytes); },
+    write: (at, data) => { view(at, data.byteLength).set(data); },
+    read: (at, bytes) => view(at, bytes).slice(),
+    load(words, count) {
+      const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+      const program = heap.alloc(bytes.byteLength);
+      const slots = heap.alloc(8 * count);
+      view(program, bytes.byteLength).set(bytes);
+      view(slots, 8 * count).fill(0);
+      const run = (first: number, last: number): number => Number(exports.thimble_run(program, slots, 1, first, last));
+      return {
+        slot: (i, at) => { new DataView(memory.buffer).setUint32(slots + 8 * i, at, true); },
+        run,
+        runAsync: async (first, last) => run(first, last),
+        free() {
+          heap.free(program, bytes.byteLength);
+          heap.free(slots, 8 * count);
+        },
+      };
+    },
+  };
+}

@@ -1,0 +1,164 @@
+/** Programs -> the words that native/thimble.h describes. */
+import { type DType, dtypes } from '../../tensor/dtype.ts';
+import type { AnyCall, Program, View } from '../../tensor/lower/program.ts';
+import { instructions } from './registers.ts';
+
+const MAGIC = 0x4c424d494854n;
+const ABI = 1n;
+const MAXD = 6;
+const kernels = [
+  'map', 'reduce', 'argreduce', 'gemm', 'norm', 'normGrad', 'softmax', 'softmaxGrad', 'crossEntropy', 'crossEntropyGrad',
+  'attention', 'attentionGrad', 'take', 'scatterAdd', 'takeAlong', 'scatterAlong', 'argsort', 'cumsum', 'unfold', 'fold',
+] as const;
+
+const code = (dtype: DType): bigint => BigInt(dtypes.indexOf(dtype));
+const ceil = (a: number, b: number): number => Math.ceil(a / b);
+const bits = new DataView(new ArrayBuffer(8));
+const double = (x: number): bigint => (bits.setFloat64(0, x), bits.getBigInt64(0));
+const itemSizes: Record<DType, number> = { f32: 4, bf16: 2, f16: 2, i32: 4, i64: 8, u8: 1, i8: 1, bool: 1 };
+
+interface Encoded {
+  extent: number;
+  grain: number;
+  words: bigint[];
+}
+
+/** The program's words, and the step that each call became. */
+export function encode(program: Program): { words: BigInt64Array; slots: number } {
+  const ref = (v: View): bigint[] => {
+    const b = program.buffers[v.buffer]!;
+    const slot = b.external + 1; // slot 0 is the arena
+    return [BigInt(slot), BigInt(b.offset + v.offset * itemSizes[v.dtype])];
+  };
+  const steps = program.calls.map((c) => {
+    const { extent, grain, words } = encodeCall(c, ref);
+    return [BigInt(kernels.indexOf(c.kernel)), BigInt(words.length), BigInt(extent), BigInt(Math.max(1, grain)), 0n, ...words];
+  });
+  const slots = program.externals + 1;
+  return { words: BigInt64Array.from([MAGIC, ABI, BigInt(steps.length), BigInt(slots), ...steps.flat()]), slots };
+}
+
+const NONE: bigint[] = [-1n, 0n];
+const ints = (...xs: number[]): bigint[] => xs.map(BigInt);
+
+/** A chunk should take some microseconds, so that handing it out costs nothing, and there should be enough of them to balance. */
+const MAP_GRAIN = 16384;
+const rowGrain = (rows: number, width: number): number => Math.max(1, Math.min(ceil(rows, 4), ceil(8192, Math.max(1, width))));
+
+function mapWords(dims: readonly number[], reads: readonly View[], writes: readonly View[], i: ReturnType<typeof instructions>, ref: (v: View) => bigint[]): bigint[] {
+  if (dims.length > MAXD) throw new Error(`[cpu] a pointwise call over ${dims.length} separate axes exceeds ${MAXD}; make an operand contiguous first`);
+  const padded = (xs: readonly number[]): bigint[] => Array.from({ length: MAXD }, (_, d) => BigInt(xs[d] ?? (xs === dims ? 1 : 0)));
+  const operand = (v: View): bigint[] => [...ref(v), code(v.dtype), ...padded(v.strides)];
+  return [
+    BigInt(dims.length), ...padded(dims), BigInt(reads.length), BigInt(writes.length), BigInt(i.constants.length), BigInt(i.code.length),
+    ...reads.flatMap(operand), ...writes.flatMap(operand), ...(writes.length ? ints(...i.results) : []), ...i.constants, ...i.constantTypes, ...i.code,
+  ];
+}
+
+/** Block sizes of a product: a property of its shape alone, so that the bits do not depend on the threads. */
+function gemmBlocks(m: number, n: number): { MB: number; NB: number } {
+  const MB = Math.min(m, m >= 512 ? 256 : 128);
+  const NB = Math.min(n, 1024);
+  return ceil(m, MB) * ceil(n, NB) >= 4 || m * n <= 64 * 64 ? { MB, NB } : { MB: Math.min(m, Math.max(48, ceil(ceil(m, 4), 48) * 48)), NB };
+}
+
+function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
+  const { reads, writes } = call;
+  const r = (i: number): bigint[] => ref(reads[i]!);
+  const w = (i: number): bigint[] => ref(writes[i]!);
+  const type = code(reads[0]?.dtype ?? 'f32');
+  const size = (dims: readonly number[]): number => dims.reduce((n, d) => n * d, 1);
+
+  switch (call.kernel) {
+    case 'map': {
+      const { dims, expression } = call.attrs;
+      return { extent: size(dims), grain: MAP_GRAIN, words: mapWords(dims, reads, writes, instructions(expression), ref) };
+    }
+    case 'reduce':
+    case 'argreduce': {
+      const { dims, expression, op, outer, count, inner } = call.attrs;
+      const i = instructions(expression);
+      const NB = Math.min(Math.max(1, inner), 256);
+      const blocks = outer * ceil(inner, NB);
+      const words = [...w(0), code(writes[0]!.dtype), op === 'sum' ? 0n : 1n, ...ints(i.results[0]!, outer, count, inner, NB), ...mapWords(dims, reads, [], i, ref)];
+      return { extent: blocks, grain: rowGrain(blocks, count * NB), words };
+    }
+    case 'gemm': {
+      const { m, n, k, batch } = call.attrs;
+      const { MB, NB } = gemmBlocks(m, n);
+      const matrix = (v: View): bigint[] => {
+        const [b0, b1, row, column] = v.strides as [number, number, number, number];
+        return [...ref(v), code(v.dtype), ...ints(row, column, b0, b1)];
+      };
+      const [c0, c1, cRow] = writes[0]!.strides as [number, number, number, number];
+      const perBatch = ceil(m, MB) * ceil(n, NB);
+      const words = [...ints(m, n, k, ...batch, MB, NB, 0), ...matrix(reads[0]!), ...matrix(reads[1]!), ...w(0), code(writes[0]!.dtype), ...ints(cRow, c0, c1)];
+      const grain = Math.max(1, Math.floor(2e6 / Math.max(1, 2 * Math.min(m, MB) * Math.min(n, NB) * k)));
+      const extent = batch[0] * batch[1] * perBatch;
+      return { extent, grain: Math.min(grain, Math.max(1, ceil(extent, 8))), words };
+    }
+    case 'norm': {
+      const { rows, width, eps, rms, affine } = call.attrs;
+      const words = [...ints(rows, width, +rms), type, double(eps), ...r(0), ...(affine > 0 ? r(1) : NONE), ...(affine > 1 ? r(2) : NONE), ...w(0), ...(rms ? NONE : w(1)), ...w(2)];
+      return { extent: rows, grain: rowGrain(rows, width), words };
+    }
+    case 'normGrad': {
+      const { rows, width, rms, affine, rowsPerPart } = call.attrs;
+      const at = reads.length;
+      const words = [...ints(rows, width, +rms), type, BigInt(rowsPerPart), ...r(0), ...r(1), ...(affine ? r(2) : NONE), ...(rms ? NONE : r(at - 2)), ...r(at - 1), ...w(0), ...(affine > 0 ? w(1) : NONE), ...(affine > 1 ? w(2) : NONE)];
+      return { extent: rows, grain: rowsPerPart, words };
+    }
+    case 'softmax':
+    case 'softmaxGrad': {
+      const { rows, width } = call.attrs;
+      return { extent: rows, grain: rowGrain(rows, width), words: [...ints(rows, width), type, ...reads.flatMap(ref), ...w(0)] };
+    }
+    case 'crossEntropy':
+    case 'crossEntropyGrad': {
+      const { rows, width } = call.attrs;
+      return { extent: rows, grain: rowGrain(rows, width), words: [...ints(rows, width), type, code(reads[1]!.dtype), ...reads.flatMap(ref), ...writes.flatMap(ref)] };
+    }
+    case 'attention':
+    case 'attentionGrad': {
+      const { scale, causal, window } = call.attrs;
+      const [B, Tq, Hq, E] = reads[0]!.shape as [number, number, number, number];
+      const [, Tk, Hkv, Ev] = reads[2]!.shape as [number, number, number, number];
+      const view = (v: View): bigint[] => [...ref(v), ...ints(v.strides[0]!, v.strides[1]!, v.strides[2]!)];
+      const head = ints(B, Hq, Hkv, Tq, Tk, E, Ev, +causal, window);
+      const views = [view(reads[0]!), view(reads[1]!), view(reads[2]!)].flat();
+      if (call.kernel === 'attentionGrad')
+        return { extent: B * Hkv, grain: 1, words: [...head, type, double(scale), ...views, ...r(3), ...r(4), ...r(5), ...writes.flatMap(view)] };
+      const QB = Math.min(Tq, 128);
+      return { extent: B * Hq * ceil(Tq, QB), grain: 1, words: [...head, BigInt(QB), type, double(scale), ...views, ...w(0), ...w(1)] };
+    }
+    case 'take':
+    case 'takeAlong':
+    case 'scatterAlong': {
+      const { outer, axis, inner, picks } = call.attrs;
+      const words = [...ints(outer, axis, inner, picks), type, code(reads[1]!.dtype), ...r(0), ...r(1), ...w(0)];
+      return call.kernel === 'take' ? { extent: outer * picks, grain: ceil(4096, Math.max(1, inner)), words } : { extent: outer, grain: ceil(4096, Math.max(1, picks * inner)), words };
+    }
+    case 'scatterAdd': {
+      const { outer, axis, inner, picks } = call.attrs;
+      const NB = Math.min(Math.max(1, inner), 32);
+      return { extent: outer * ceil(inner, NB), grain: 1, words: [...ints(outer, axis, inner, picks, NB), type, code(reads[1]!.dtype), ...r(0), ...r(1), ...w(0)] };
+    }
+    case 'argsort': {
+      const { rows, width, descending } = call.attrs;
+      return { extent: rows, grain: rowGrain(rows, width), words: [...ints(rows, width), type, BigInt(+descending), ...r(0), ...w(0), ...w(1)] };
+    }
+    case 'cumsum': {
+      const { outer, axis, inner } = call.attrs;
+      return { extent: outer, grain: ceil(8192, Math.max(1, axis * inner)), words: [...ints(outer, axis, inner), type, ...r(0), ...w(0)] };
+    }
+    case 'unfold':
+    case 'fold': {
+      const { kernel, stride, padding, dilation, height, width } = call.attrs;
+      const image = call.kernel === 'unfold' ? reads[0]! : writes[0]!;
+      const [B, C] = image.shape as [number, number];
+      const out = (n: number, i: 0 | 1): number => Math.floor((n + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) / stride[i]) + 1;
+      const words = [...ints(B, C, height, width, ...kernel, ...stride, ...padding, ...dilation, out(height, 0), out(width, 1)), type, ...r(0), ...w(0)];
+      return { extent: B * C, grain: ceil(8192, Math.max(1, height * width)), words };
+    }
+  }
+}

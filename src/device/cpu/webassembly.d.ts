@@ -1,0 +1,18 @@
+/** The little of the WebAssembly API that the CPU device uses; Node's own types leave it to the DOM library. */
+declare namespace WebAssembly {
+  class Module {
+    constructor(bytes: Uint8Array);
+  }
+  class Instance {
+    constructor(module: Module, imports: object);
+    readonly exports: object;
+  }
+  interface Memory {
+    readonly buffer: ArrayBuffer;
+    grow(pages: number): number;
+  }
+  interface Global {
+    readonly value: unknown;
+  }
+  function validate(bytes: Uint8Array): boolean;
+}

@@ -1,0 +1,9 @@
+/** What long work is told by its caller. */
+export interface Run {
+  /** Same seed, same device: same bits. */
+  seed: number;
+  /** Aborted: finish the step, save, and throw `signal.reason`. */
+  signal?: AbortSignal;
+  /** Called as work proceeds: `done` of `total` units of the phase named `what`. */
+  onProgress?: (what: string, done: number, total: number) => void;
+}

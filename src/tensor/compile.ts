@@ -1,0 +1,164 @@
+/** Traces a function once per signature, plans its memory, and runs the plan from then on. */
+import { assemble, type Loaded, type Plan } from './assemble.ts';
+import { type Device, defaultDevice } from './device.ts';
+import { type Launch, launch } from './eager.ts';
+import type { TensorType } from './shape.ts';
+import { type Storage, Tensor } from './tensor.ts';
+import { currentTrace, Trace, within } from './trace.ts';
+import { leaves, mapTree, structure } from './tree.ts';
+
+export interface CompileOptions {
+  /** Arguments whose memory the results may take over. Their tensors cannot be used afterwards. */
+  donate?: readonly number[];
+  /** Default: the device of the first tensor. */
+  device?: Device;
+  /** Name in error messages. */
+  name?: string;
+}
+
+export interface Compiled<A extends unknown[], R> {
+  (...args: A): R;
+  /** As a call, on another thread: the event loop stays free. Await it before the next call. */
+  async(...args: A): Promise<R>;
+  /** What a call with such arguments takes. Runs nothing and needs no numbers in the arguments. */
+  plan(...args: A): Plan;
+  /**
+   * The op whose result is the first with a NaN or an infinity, or undefined. Runs the program once, without donating; for finding
+   * out after a loss went wrong.
+   */
+  findNonFinite(...args: A): string | undefined;
+}
+
+interface Entry<R> extends Loaded {
+  types: TensorType[];
+  captured: Tensor[];
+  donated: ReadonlySet<number>;
+  build(results: readonly Tensor[]): R;
+}
+
+const MANY_SIGNATURES = 64;
+
+/**
+ * Compiles `fn`, a function of trees of tensors that returns a tree of tensors. It is traced at its first call with each signature (types and
+ * structure of the arguments); numbers and other values in the arguments are part of the signature: pass what changes as tensors.
+ */
+export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
+  const name = options.name ?? (fn.name || 'compiled function');
+  const entries = new Map<string, Entry<R>>();
+  let recent: { entry: Entry<R>; args: unknown } | undefined;
+
+  const entryFor = (args: A, tensors: readonly Tensor[], donate: readonly number[]): Entry<R> => {
+    const signature = `${donate.join()}|${structure(args)}|${tensors.map((t) => t.type.key).join(';')}`;
+    let entry = entries.get(signature);
+    if (!entry) {
+      entry = traceEntry(fn, args, tensors, donate, options.device);
+      entries.set(signature, entry);
+      if (entries.size === MANY_SIGNATURES)
+        process.emitWarning(`[compile] ${name} was traced for ${MANY_SIGNATURES} signatures; numbers in its arguments probably change from call to call: pass them as tensors`);
+    }
+    return entry;
+  };
+  const prepare = (args: A): { entry: Entry<R>; job: Launch } => {
+    const tensors: Tensor[] = [];
+    let entry = recent?.entry;
+    if (!entry || !matches(recent!.args, args, tensors)) {
+      tensors.length = 0;
+      tensors.push(...leaves(args));
+      entry = entryFor(args, tensors, options.donate ?? []);
+      recent = { entry, args: mapTree(args, (t) => new Slot(t.type)) };
+    }
+    if (entry.donated.size) refuseAliases(name, tensors, entry.donated);
+    return { entry, job: launch(entry, entry.captured.length ? [...tensors, ...entry.captured] : tensors, entry.donated, name) };
+  };
+
+  const call = (...args: A): R => {
+    if (currentTrace()) return fn(...args); // inside another program it is part of that program
+    const { entry, job } = prepare(args);
+    return entry.build(job.run());
+  };
+  return Object.assign(call, {
+    async: async (...args: A): Promise<R> => {
+      const { entry, job } = prepare(args);
+      return entry.build(await job.runAsync());
+    },
+    plan: (...args: A): Plan => entryFor(args, leaves(args), options.donate ?? []).plan,
+    findNonFinite(...args: A): string | undefined {
+      const tensors = leaves(args);
+      const entry = entryFor(args, tensors, []);
+      const job = launch(entry, [...tensors, ...entry.captured]);
+      const index = entry.executable.findNonFinite(job.buffers);
+      return index < 0 ? undefined : entry.program.calls[index]!.label;
+    },
+  });
+}
+
+function traceEntry<A extends unknown[], R>(fn: (...args: A) => R, args: A, tensors: readonly Tensor[], donate: readonly number[], wish?: Device): Entry<R> {
+  const trace = new Trace();
+  const inputs = tensors.map((t) => trace.input(t.type));
+  let i = 0;
+  const traced = mapTree(args, () => inputs[i++]);
+  const result = within(trace, () => fn(...traced));
+  const outputs = leaves(result);
+  const captured = [...trace.captured.keys()];
+  const device = wish ?? [...tensors, ...captured].find((t) => !t.isTraced)?.storage.device ?? defaultDevice();
+
+  const donated = new Set<number>();
+  let at = 0;
+  args.forEach((arg, a) => {
+    const n = leaves(arg).length;
+    if (donate.includes(a)) for (let k = at; k < at + n; k++) donated.add(k);
+    at += n;
+  });
+  const types = tensors.map((t) => t.type);
+  const assembled = assemble(device, outputs.map((t) => trace.valueOf(t)), [...types, ...captured.map((t) => t.type)], donated);
+  return {
+    ...assembled,
+    device,
+    executable: device.prepare(assembled.program),
+    types,
+    captured,
+    donated,
+    build(results) {
+      let r = 0;
+      return mapTree(result, () => results[r++]);
+    },
+  };
+}
+
+/** Stands for a tensor in the remembered arguments of the latest call. */
+class Slot {
+  readonly type: TensorType;
+  constructor(type: TensorType) {
+    this.type = type;
+  }
+}
+
+/** Whether `tree` is like the remembered one; collects its tensors on the way. The fast path of a call: no strings are built. */
+function matches(known: unknown, tree: unknown, tensors: Tensor[]): boolean {
+  if (tree instanceof Tensor) {
+    tensors.push(tree);
+    return known instanceof Slot && known.type === tree.type;
+  }
+  if (known === tree) return true;
+  if (typeof tree !== 'object' || tree === null || typeof known !== 'object' || known === null || known instanceof Slot) return false;
+  if (Array.isArray(tree)) {
+    if (!Array.isArray(known) || known.length !== tree.length) return false;
+    for (let i = 0; i < tree.length; i++) if (!matches(known[i], tree[i], tensors)) return false;
+    return true;
+  }
+  if (Object.getPrototypeOf(tree) !== Object.getPrototypeOf(known)) return false;
+  let n = 0;
+  for (const k in tree) {
+    if (!Object.hasOwn(known, k) || !matches((known as Record<string, unknown>)[k], (tree as Record<string, unknown>)[k], tensors)) return false;
+    n++;
+  }
+  for (const _ in known) n--;
+  return n === 0;
+}
+
+function refuseAliases(name: string, tensors: readonly Tensor[], donated: ReadonlySet<number>): void {
+  const storages = new Set<Storage>();
+  for (const i of donated) storages.add(tensors[i]!.storage);
+  const clash = storages.size < donated.size || tensors.some((t, i) => !donated.has(i) && storages.has(t.storage));
+  if (clash) throw new Error(`[compile] ${name}: a donated tensor is passed twice; copy it first, or do not donate that argument`);
+}

@@ -1,0 +1,88 @@
+/** Operations outside a compiled function: each runs at once, as a program of one node. For exploring; compile what repeats. */
+import { assemble, type Loaded } from './assemble.ts';
+import { type Device, type DeviceBuffer, defaultDevice } from './device.ts';
+import { type OpAttrs, type OpName, ops } from './ops.ts';
+import { Storage, Tensor } from './tensor.ts';
+import { Trace } from './trace.ts';
+
+const cache = new Map<string, Loaded>();
+const LIMIT = 2000;
+
+export function evaluate<K extends OpName>(op: K, attrs: OpAttrs[K], inputs: readonly Tensor[]): Tensor[] {
+  if (op === 'reshape' || op === 'identity' || op === 'stopGradient' || op === 'custom') {
+    // the same numbers: the results share the storage of the operands
+    const types = ops[op].infer(attrs as never, inputs.map((t) => t.type));
+    return types.map((type, i) => Tensor.concrete(type, inputs[i]!.storage.retain()));
+  }
+  const device: Device = inputs[0]?.storage.device ?? defaultDevice();
+  const key = `${device.name}|${op}|${JSON.stringify(attrs, (_, v: unknown) => (typeof v === 'number' && (!Number.isFinite(v) || Object.is(v, -0)) ? String(v) : v))}|${inputs.map((t) => t.type.key).join(';')}`;
+  let made = cache.get(key);
+  if (!made) {
+    const trace = new Trace();
+    const values = inputs.map((t) => trace.valueOf(trace.input(t.type)));
+    const results = trace.graph.add(op, attrs, values).outputs;
+    const assembled = assemble(device, results, inputs.map((t) => t.type), new Set());
+    made = { ...assembled, device, executable: device.prepare(assembled.program) };
+    if (cache.size >= LIMIT) cache.delete(cache.keys().next().value!);
+    cache.set(key, made);
+  }
+  return launch(made, inputs).run();
+}
+
+/**
+ * Memory for one call, the call, and its result tensors. Inputs in `donated` are given up to `to` after the run: results take their storage
+ * over, the rest is freed.
+ */
+export function launch(made: Loaded, inputs: readonly Tensor[], donated?: ReadonlySet<number>, to = ''): Launch {
+  const { device } = made;
+  const buffers = made.externalInputs.map((i) => {
+    const { storage } = inputs[i]!;
+    if (storage.device !== device) throw new Error(`[tensor] operands on devices ${device.name} and ${storage.device.name} in one program; move one of them`);
+    return storage.buffer;
+  });
+  const fresh = made.externalResults.map((r) => new Storage(device, device.alloc(made.resultTypes[r]!.bytes)));
+  for (const s of fresh) buffers.push(s.buffer);
+
+  const finish = (): Tensor[] => {
+    const given = new Map<number, Storage>();
+    for (const i of donated ?? []) given.set(i, inputs[i]!.donate(to));
+    const storages: Storage[] = [];
+    let next = 0;
+    for (const s of made.sources) {
+      if (s.kind === 'new') storages.push(fresh[next++]!);
+      else if (s.kind === 'same') storages.push(storages[s.result]!.retain());
+      else {
+        const own = given.get(s.input);
+        given.delete(s.input);
+        storages.push(own ?? inputs[s.input]!.storage.retain());
+      }
+    }
+    for (const s of given.values()) s.release();
+    return storages.map((s, r) => Tensor.concrete(made.resultTypes[r]!, s));
+  };
+  const fail = (error: unknown): never => {
+    for (const s of fresh) s.release();
+    throw error;
+  };
+  return {
+    buffers,
+    run() {
+      try {
+        made.executable.run(buffers);
+      } catch (error) {
+        fail(error);
+      }
+      return finish();
+    },
+    async runAsync() {
+      await made.executable.runAsync(buffers).catch(fail);
+      return finish();
+    },
+  };
+}
+
+export interface Launch {
+  buffers: readonly DeviceBuffer[];
+  run(): Tensor[];
+  runAsync(): Promise<Tensor[]>;
+}

@@ -1,0 +1,85 @@
+/** Contractions: matrix products and convolutions. */
+import type { Window2d } from '../ops.ts';
+import { broadcastShapes, ShapeError, show } from '../shape.ts';
+import type { Tensor } from '../tensor.ts';
+import { apply } from '../trace.ts';
+import { promote } from '../dtype.ts';
+import { add, broadcastTo, cast } from './pointwise.ts';
+import { pad, permute, reshape, slice, transpose } from './layout.ts';
+
+/** [..., m, k] x [..., k, n] -> [..., m, n]; batch axes broadcast. f32 accumulation. */
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  const dtype = promote(a.dtype, b.dtype);
+  const [x, y] = [cast(a, dtype), cast(b, dtype)];
+  if (x.rank < 2 || y.rank < 2) return apply('matmul', {}, [x, y]); // throws with both shapes
+  const [m, k] = x.shape.slice(-2) as [number, number];
+  // one matrix on the right: all rows of a in one product
+  if (y.rank === 2 && x.rank > 2 && k === y.shape[0]) return reshape(apply('matmul', {}, [reshape(x, [-1, k]), y]), [...x.shape.slice(0, -2), m, y.shape[1]!]);
+  const batch = broadcastShapes('matmul', x.shape.slice(0, -2), y.shape.slice(0, -2));
+  return apply('matmul', {}, [broadcastTo(x, [...batch, ...x.shape.slice(-2)]), broadcastTo(y, [...batch, ...y.shape.slice(-2)])]);
+}
+
+export interface ConvOptions {
+  stride?: number | readonly [number, number];
+  padding?: number | readonly [number, number];
+  dilation?: number | readonly [number, number];
+}
+const pair = (x: number | readonly [number, number] | undefined, otherwise: number): readonly [number, number] => (x === undefined ? [otherwise, otherwise] : typeof x === 'number' ? [x, x] : x);
+
+function window(kernel: readonly [number, number], o: ConvOptions): Window2d {
+  return { kernel, stride: pair(o.stride, 1), padding: pair(o.padding, 0), dilation: pair(o.dilation, 1) };
+}
+
+/**
+ * 2-D cross-correlation. x [B, C, H, W], weight [O, C, kh, kw], bias [O] -> [B, O, oh, ow].
+ * Kernels that tile the image (stride = kernel, no padding) become one matrix product without a copy of the windows.
+ */
+export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor {
+  if (x.rank !== 4 || weight.rank !== 4 || x.shape[1] !== weight.shape[1])
+    throw new ShapeError(`[conv2d] x ${show(x.shape)} and weight ${show(weight.shape)} do not fit [B, C, H, W] and [O, C, kh, kw]`);
+  const [B, C, H, W] = x.shape as [number, number, number, number];
+  const [O, , kh, kw] = weight.shape as [number, number, number, number];
+  const w = window([kh, kw], options);
+  const tiles = w.stride[0] === kh && w.stride[1] === kw && !w.padding[0] && !w.padding[1] && w.dilation[0] === 1 && w.dilation[1] === 1;
+  let y: Tensor;
+  if (tiles && H >= kh && W >= kw) {
+    const [oh, ow] = [Math.floor(H / kh), Math.floor(W / kw)];
+    const whole = slice(x, null, null, [0, oh * kh], [0, ow * kw]);
+    const patches = reshape(permute(reshape(whole, [B, C, oh, kh, ow, kw]), [0, 2, 4, 1, 3, 5]), [B * oh * ow, C * kh * kw]);
+    const rows = matmul(patches, transpose(reshape(weight, [O, -1])));
+    y = permute(reshape(bias ? add(rows, bias) : rows, [B, oh, ow, O]), [0, 3, 1, 2]);
+    return y;
+  }
+  const columns = apply('unfold', w, [x]); // [B, C*kh*kw, oh*ow]
+  const oh = Math.floor((H + 2 * w.padding[0] - w.dilation[0] * (kh - 1) - 1) / w.stride[0]) + 1;
+  y = reshape(matmul(reshape(weight, [1, O, -1]), columns), [B, O, oh, -1]);
+  return bias ? add(y, reshape(bias, [1, O, 1, 1])) : y;
+}
+
+/** The adjoint of conv2d. x [B, C, H, W], weight [C, O, kh, kw], bias [O] -> [B, O, (H-1)*stride - 2*padding + dilation*(k-1) + 1, ...]. */
+export function convTranspose2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions & { outputPadding?: number } = {}): Tensor {
+  if (x.rank !== 4 || weight.rank !== 4 || x.shape[1] !== weight.shape[0])
+    throw new ShapeError(`[convTranspose2d] x ${show(x.shape)} and weight ${show(weight.shape)} do not fit [B, C, H, W] and [C, O, kh, kw]`);
+  const [B, C, H, W] = x.shape as [number, number, number, number];
+  const [, O, kh, kw] = weight.shape as [number, number, number, number];
+  const w = window([kh, kw], options);
+  const size = (n: number, i: 0 | 1): number => (n - 1) * w.stride[i] - 2 * w.padding[i] + w.dilation[i] * (w.kernel[i] - 1) + 1 + (options.outputPadding ?? 0);
+  const columns = matmul(transpose(reshape(weight, [1, C, O * kh * kw])), reshape(x, [B, C, H * W]));
+  const y = apply('fold', { ...w, height: size(H, 0), width: size(W, 1) }, [columns]);
+  return bias ? add(y, reshape(bias, [1, O, 1, 1])) : y;
+}
+
+/** Mean over windows. x [B, C, H, W]. */
+export function avgPool2d(x: Tensor, kernel: number, options: { stride?: number } = {}): Tensor {
+  const s = options.stride ?? kernel;
+  const [B, C, H, W] = x.shape as [number, number, number, number];
+  const columns = apply('unfold', window([kernel, kernel], { stride: s }), [x]);
+  const oh = Math.floor((H - kernel) / s) + 1;
+  const ow = Math.floor((W - kernel) / s) + 1;
+  const summed = apply('sum', { axes: [2] }, [reshape(columns, [B, C, kernel * kernel, oh * ow])]);
+  return reshape(apply('mul', {}, [summed, broadcastTo(cast(apply('full', { shape: [], value: 1 / (kernel * kernel), dtype: 'f32' }, []), x.dtype), summed.shape)]), [B, C, oh, ow]);
+}
+
+/** Zero padding of the last two axes by the same width on all sides. */
+export const pad2d = (x: Tensor, width: number): Tensor =>
+  pad(x, x.shape.map((_, i) => (i >= x.rank - 2 ? width : 0)), x.shape.map((_, i) => (i >= x.rank - 2 ? width : 0)));

@@ -1,0 +1,83 @@
+/** Sums, extremes, scans and orders along axes. */
+import { axesOf, axisOf, ShapeError } from '../shape.ts';
+import type { Tensor } from '../tensor.ts';
+import { apply } from '../trace.ts';
+import { add, broadcastTo, div, exp, equal, log, mul, neg, sqrt, stopGradient, sub, where } from './pointwise.ts';
+import { flip, narrow, reshape } from './layout.ts';
+
+export interface ReduceOptions {
+  /** Keep the reduced axes as size 1. */
+  keepDims?: boolean;
+}
+type Axes = number | readonly number[];
+
+function finish(x: Tensor, axes: readonly number[], reduced: Tensor, keepDims = false): Tensor {
+  return keepDims ? reduced : reshape(reduced, x.shape.filter((_, i) => !axes.includes(i)));
+}
+const count = (x: Tensor, axes: readonly number[]): number => axes.reduce((n, a) => n * x.shape[a]!, 1);
+
+export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
+  const a = axesOf('sum', axes, x.rank);
+  return finish(x, a, a.length ? apply('sum', { axes: a }, [x]) : x, options.keepDims);
+}
+export function max(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
+  const a = axesOf('max', axes, x.rank);
+  return finish(x, a, a.length ? apply('reduceMax', { axes: a }, [x]) : x, options.keepDims);
+}
+export const min = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => neg(max(neg(x), axes, options));
+export function mean(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
+  return mul(sum(x, axes, options), 1 / count(x, axesOf('mean', axes, x.rank)));
+}
+/** Variance with `correction` taken from the count (1: the unbiased estimator). */
+export function variance(x: Tensor, axes?: Axes, options: ReduceOptions & { correction?: number } = {}): Tensor {
+  const a = axesOf('variance', axes, x.rank);
+  const n = count(x, a) - (options.correction ?? 0);
+  if (n <= 0) throw new ShapeError(`[variance] ${count(x, a)} elements leave nothing after a correction of ${options.correction}`);
+  const d = sub(x, mean(x, a, { keepDims: true }));
+  return mul(sum(mul(d, d), a, options), 1 / n);
+}
+export const std = (x: Tensor, axes?: Axes, options: ReduceOptions & { correction?: number } = {}): Tensor => sqrt(variance(x, axes, options));
+
+/** Index (i32) of the first maximum along an axis. */
+export function argmax(x: Tensor, axis = -1, options: ReduceOptions = {}): Tensor {
+  const a = axisOf('argmax', axis, x.rank);
+  return finish(x, [a], apply('argmax', { axis: a }, [x]), options.keepDims);
+}
+export const argmin = (x: Tensor, axis = -1, options: ReduceOptions = {}): Tensor => argmax(neg(x), axis, options);
+
+/** log(sum(exp(x))) without overflow. */
+export function logSumExp(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
+  const a = axesOf('logSumExp', axes, x.rank);
+  const top = stopGradient(max(x, a, { keepDims: true }));
+  const finite = where(equal(sub(top, top), 0), top, 0); // inf - inf is NaN: a row of -inf must give -inf, not NaN
+  return finish(x, a, add(log(sum(exp(sub(x, finite)), a, { keepDims: true })), finite), options.keepDims);
+}
+export const logSoftmax = (x: Tensor, axis = -1): Tensor => sub(x, logSumExp(x, axis, { keepDims: true }));
+
+/** Running sum along an axis. */
+export function cumsum(x: Tensor, axis = -1, options: { reverse?: boolean } = {}): Tensor {
+  const a = axisOf('cumsum', axis, x.rank);
+  return options.reverse ? flip(apply('cumsum', { axis: a }, [flip(x, a)]), a) : apply('cumsum', { axis: a }, [x]);
+}
+
+/** Stable order (i32) along the last axis; NaN comes last. */
+export const argsort = (x: Tensor, options: { descending?: boolean } = {}): Tensor => apply('argsort', { descending: options.descending ?? false }, [x]);
+
+/** Sorted values and their indices along the last axis; gradients flow to the values. */
+export function sort(x: Tensor, options: { descending?: boolean } = {}): { values: Tensor; indices: Tensor } {
+  const indices = argsort(x, options);
+  return { values: apply('takeAlong', { axis: x.rank - 1 }, [x, indices]), indices };
+}
+/** The k largest along the last axis, largest first. */
+export function topK(x: Tensor, k: number): { values: Tensor; indices: Tensor } {
+  const d = x.shape.at(-1) ?? 0;
+  if (k > d) throw new ShapeError(`[topK] k = ${k} is more than the ${d} entries of the last axis; lower k`);
+  const indices = narrow(argsort(x, { descending: true }), -1, 0, k);
+  return { values: apply('takeAlong', { axis: x.rank - 1 }, [x, indices]), indices };
+}
+
+/** x / |x| along an axis, with |x| at least eps. */
+export function normalize(x: Tensor, axis = -1, eps = 1e-12): Tensor {
+  const square = sum(mul(x, x), axis, { keepDims: true });
+  return div(x, broadcastTo(sqrt(add(square, eps * eps)), x.shape));
+}

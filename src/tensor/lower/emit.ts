@@ -1,0 +1,142 @@
+/** Units -> calls. Every value becomes a view of a buffer; a copy is made only where a kernel cannot read the view it is given. */
+import { type DType, itemSize } from '../dtype.ts';
+import { is, type Node, type Value } from '../graph.ts';
+import { ops } from '../ops.ts';
+import { type Shape, sizeOf, stridesOf } from '../shape.ts';
+import { type Fusion, isPointwise, type Unit } from './cluster.ts';
+import { expressionOf } from './expression.ts';
+import { emitNode } from './kernels.ts';
+import type { Lowered } from './lower.ts';
+import type { AnyCall, Call, CallAttrs, Expression, KernelName, View } from './program.ts';
+import { broadcastView, collapse, flipView, isContiguous, permuteView, reshapeView, sliceView } from './views.ts';
+
+const COPY: Expression = { loads: 1, steps: [], results: [0] };
+
+export class Emitter {
+  readonly calls: AnyCall[] = [];
+  readonly #bufferBytes: number[] = [];
+  readonly #inputs = new Map<number, number>();
+  readonly #views = new Map<Value, View>();
+  /** Where a value should be written when something later wants it in place (a piece of a concat). */
+  readonly #places = new Map<Value, () => View | undefined>();
+  readonly #fusion: Fusion;
+
+  constructor(fusion: Fusion, nodes: readonly Node[]) {
+    this.#fusion = fusion;
+    const uses = new Map<Value, number>();
+    for (const n of nodes) for (const v of n.inputs) uses.set(v, (uses.get(v) ?? 0) + 1);
+    for (const n of nodes) if (is(n, 'concat')) this.#placePieces(n, uses);
+  }
+
+  /** Lets the producers of a concat's operands write into it, where they have no other reader. */
+  #placePieces(concat: Node<'concat'>, uses: ReadonlyMap<Value, number>): void {
+    const { axis } = concat.attrs;
+    let at = 0;
+    for (const operand of concat.inputs) {
+      const start = concat.outputs[0]!.type.shape.map((_, i) => (i === axis ? at : 0));
+      at += operand.type.shape[axis]!;
+      let v = operand;
+      while (v.node.op === 'reshape' && uses.get(v) === 1) v = v.node.inputs[0]!;
+      if (uses.get(v) !== 1 || v.node.op === 'input' || (isPointwise(v.node) ? !this.#fusion.stored.has(v) : !writesStrided.has(v.node.op))) continue;
+      this.#places.set(v, () => {
+        const whole = this.#views.get(concat.outputs[0]!) ?? this.allocate(concat.outputs[0]!);
+        const step = start.map(() => 1);
+        return reshapeView(sliceView(whole, { start, size: operand.type.shape, step }), v.type.shape);
+      });
+    }
+  }
+
+  newBuffer(bytes: number): number {
+    return this.#bufferBytes.push(bytes) - 1;
+  }
+  /** A new contiguous buffer for a shape. */
+  fresh(shape: Shape, dtype: DType): View {
+    return { buffer: this.newBuffer(sizeOf(shape) * itemSize[dtype]), offset: 0, shape, strides: stridesOf(shape), dtype };
+  }
+  /** Where `v` is to be written. */
+  allocate(v: Value, options: { strided?: boolean } = {}): View {
+    const known = this.#views.get(v);
+    if (known) return known;
+    const placed = options.strided ? this.#places.get(v)?.() : undefined;
+    const view = placed ?? this.fresh(v.type.shape, v.type.dtype);
+    this.#views.set(v, view);
+    return view;
+  }
+  /** Whether `v` was already written where it is wanted. */
+  isAt(v: Value, view: View): boolean {
+    const own = this.view(v);
+    return own.buffer === view.buffer && own.offset === view.offset;
+  }
+
+  /** The view of a value that has been computed, or of an input. */
+  view(v: Value): View {
+    let view = this.#views.get(v);
+    if (view) return view;
+    const { node } = v;
+    const x = (): View => this.view(node.inputs[0]!);
+    if (is(node, 'input')) {
+      const buffer = this.newBuffer(v.type.bytes);
+      this.#inputs.set(node.attrs.index, buffer);
+      view = { buffer, offset: 0, shape: v.type.shape, strides: stridesOf(v.type.shape), dtype: v.type.dtype };
+    } else if (is(node, 'permute')) view = permuteView(x(), node.attrs.axes);
+    else if (is(node, 'broadcast')) view = broadcastView(x(), node.attrs.shape);
+    else if (is(node, 'slice')) view = sliceView(x(), node.attrs);
+    else if (is(node, 'flip')) view = flipView(x(), node.attrs.axes);
+    else if (is(node, 'reshape')) view = reshapeView(x(), v.type.shape) ?? reshapeView(this.contiguous(x(), 'reshape'), v.type.shape)!;
+    else throw new Error(`[lower] ${node.op} ${v.type.key} is read before it is computed; please report this program`);
+    this.#views.set(v, view);
+    return view;
+  }
+
+  call<K extends KernelName>(kernel: K, attrs: CallAttrs[K], reads: readonly View[], writes: readonly View[], label: string, flops = 0): void {
+    this.calls.push({ kernel, attrs, reads, writes, label, flops } as Call<K> as AnyCall);
+  }
+
+  /** A pointwise call over views of one shape. */
+  map(expression: Expression, reads: readonly View[], writes: readonly View[], label: string): void {
+    const { shape } = writes[0]!;
+    const { dims, strides } = collapse(shape, [...reads, ...writes].map((v) => v.strides));
+    const small = (v: View, i: number): View => ({ ...v, shape: dims, strides: strides[i]! });
+    this.call('map', { dims, expression }, reads.map(small), writes.map((v, i) => small(v, reads.length + i)), label, expression.steps.length * sizeOf(shape));
+  }
+
+  copy(from: View, to: View, label: string): void {
+    this.map(COPY, [from], [to], label);
+  }
+  contiguous(v: View, label: string): View {
+    if (isContiguous(v)) return v;
+    const out = this.fresh(v.shape, v.dtype);
+    this.copy(v, out, label);
+    return out;
+  }
+
+  /** The loads of an expression as views in its iteration space (scalars are repeated). */
+  loads(values: readonly Value[], shape: Shape): View[] {
+    return values.map((v) => broadcastView(this.view(v), shape));
+  }
+
+  unit(unit: Unit): void {
+    if (unit.node) {
+      emitNode(this, unit.node, this.#fusion);
+      return;
+    }
+    const { expression, loads } = expressionOf(unit.roots, this.#fusion.stored);
+    const { shape } = unit.roots[0]!.type;
+    const writes = unit.roots.map((r) => this.allocate(r, { strided: true }));
+    this.map(expression, this.loads(loads, shape), writes, unit.roots.map((r) => r.node.op).join('+'));
+  }
+
+  finish(results: readonly Value[]): Lowered {
+    const buffers = results.map((v) => {
+      const view = this.view(v);
+      if (isContiguous(view) && view.offset === 0 && this.#bufferBytes[view.buffer] === v.type.bytes) return view.buffer;
+      const own = this.fresh(v.type.shape, v.type.dtype);
+      if (v.type.size) this.copy(view, own, 'result');
+      return own.buffer;
+    });
+    return { calls: this.calls, bufferBytes: this.#bufferBytes, inputs: this.#inputs, results: buffers };
+  }
+}
+
+const writesStrided = new Set(['attentionGrad', 'matmul']);
+export const flopsOf = (node: Node): number => (ops[node.op].flops as (a: unknown, i: unknown, o: unknown) => number)(node.attrs, node.inputs.map((v) => v.type), node.outputs.map((v) => v.type));

@@ -1,0 +1,147 @@
+/** How each op that is not pointwise becomes a call. */
+import { is, type Node, type Value } from '../graph.ts';
+import { type Shape, sizeOf } from '../shape.ts';
+import { type Fusion, isPointwise } from './cluster.ts';
+import { type Emitter, flopsOf } from './emit.ts';
+import { expressionOf } from './expression.ts';
+import type { Expression, View } from './program.ts';
+import { collapse, permuteView, sliceView } from './views.ts';
+
+const filled = (value: number, lane: 'f32' | 'i32' | 'i64'): Expression => ({ loads: 0, steps: [{ op: 'const', lane, value }], results: [0] });
+
+const outerOf = (shape: Shape, axis: number): number => sizeOf(shape.slice(0, axis));
+const innerOf = (shape: Shape, axis: number): number => sizeOf(shape.slice(axis + 1));
+function rowsOf(shape: Shape): { rows: number; width: number } {
+  const width = shape.at(-1) ?? 1;
+  return { rows: sizeOf(shape.slice(0, -1)), width };
+}
+
+export function emitNode(e: Emitter, node: Node, fusion: Fusion): void {
+  const out = node.outputs[0]!;
+  const dense = (i: number): View => e.contiguous(e.view(node.inputs[i]!), node.op);
+  const all = (): View[] => node.inputs.map((_, i) => dense(i));
+  const writes = (): View[] => node.outputs.map((v) => e.allocate(v));
+  const flops = flopsOf(node);
+
+  if (is(node, 'sum') || is(node, 'reduceMax') || is(node, 'argmax')) return emitReduce(e, node, fusion);
+  if (is(node, 'matmul')) return emitMatmul(e, node);
+  if (is(node, 'concat')) return emitConcat(e, node);
+  if (is(node, 'pad')) {
+    const to = e.allocate(out);
+    const { before, value } = node.attrs;
+    const size = node.inputs[0]!.type.shape;
+    e.map(filled(value, out.type.dtype === 'i64' ? 'i64' : out.type.dtype[0] === 'f' || out.type.dtype === 'bf16' ? 'f32' : 'i32'), [], [to], 'pad');
+    if (sizeOf(size)) e.copy(e.view(node.inputs[0]!), sliceView(to, { start: before, size, step: size.map(() => 1) }), 'pad');
+    return;
+  }
+  if (is(node, 'norm')) {
+    const { eps, rms, affine } = node.attrs;
+    return e.call('norm', { ...rowsOf(out.type.shape), eps, rms, affine }, all(), writes(), node.op, flops);
+  }
+  if (is(node, 'normGrad')) {
+    const { rms, affine, rows } = node.attrs;
+    return e.call('normGrad', { ...rowsOf(out.type.shape), rms, affine, rowsPerPart: rows }, all(), writes(), node.op, flops);
+  }
+  if (is(node, 'softmax') || is(node, 'softmaxGrad') || is(node, 'crossEntropy') || is(node, 'crossEntropyGrad'))
+    return e.call(node.op, rowsOf(node.inputs[0]!.type.shape), all(), writes(), node.op, flops);
+  if (is(node, 'attention') || is(node, 'attentionGrad')) {
+    const unitStride = (i: number): View => {
+      const v = e.view(node.inputs[i]!);
+      return v.strides[3] === 1 || v.shape[3] === 1 ? v : e.contiguous(v, node.op);
+    };
+    const reads = node.inputs.map((_, i) => (i < 3 ? unitStride(i) : dense(i)));
+    const to = node.outputs.map((v) => e.allocate(v, { strided: node.op === 'attentionGrad' }));
+    return e.call(node.op, node.attrs, reads, to, node.op, flops);
+  }
+  if (is(node, 'take') || is(node, 'takeAlong') || is(node, 'scatterAdd') || is(node, 'scatterAlong')) {
+    const { axis } = node.attrs;
+    const gathers = node.op === 'take' || node.op === 'takeAlong';
+    const whole = gathers ? node.inputs[0]!.type.shape : out.type.shape;
+    const picked = gathers ? out.type.shape : node.inputs[0]!.type.shape;
+    return e.call(node.op, { outer: outerOf(whole, axis), axis: whole[axis]!, inner: innerOf(whole, axis), picks: picked[axis]! }, all(), writes(), node.op, flops);
+  }
+  if (is(node, 'argsort')) return e.call('argsort', { ...rowsOf(out.type.shape), descending: node.attrs.descending }, all(), writes(), node.op, flops);
+  if (is(node, 'cumsum')) {
+    const { axis } = node.attrs;
+    const { shape } = out.type;
+    return e.call('cumsum', { outer: outerOf(shape, axis), axis: shape[axis] ?? 1, inner: innerOf(shape, axis) }, all(), writes(), node.op, flops);
+  }
+  if (is(node, 'unfold')) return e.call('unfold', { ...node.attrs, height: node.inputs[0]!.type.shape[2]!, width: node.inputs[0]!.type.shape[3]! }, all(), writes(), node.op, flops);
+  if (is(node, 'fold')) return e.call('fold', node.attrs, all(), writes(), node.op, flops);
+  throw new Error(`[lower] no kernel for '${node.op}'; please report this program`);
+}
+
+function emitConcat(e: Emitter, node: Node<'concat'>): void {
+  const to = e.allocate(node.outputs[0]!);
+  let at = 0;
+  for (const v of node.inputs) {
+    const piece = sliceView(to, { start: to.shape.map((_, i) => (i === node.attrs.axis ? at : 0)), size: v.type.shape, step: to.shape.map(() => 1) });
+    at += v.type.shape[node.attrs.axis]!;
+    if (v.type.size && !e.isAt(v, piece)) e.copy(e.view(v), piece, 'concat');
+  }
+}
+
+/** Rows of a reduction whose sum is worth splitting over chunks: the parts are reduced again. */
+const PARTS = 16;
+
+function emitReduce(e: Emitter, node: Node<'sum'> | Node<'reduceMax'> | Node<'argmax'>, fusion: Fusion): void {
+  const [x] = node.inputs as [Value];
+  const { shape } = x.type;
+  const axes = is(node, 'argmax') ? [node.attrs.axis] : (node.attrs as { axes: readonly number[] }).axes;
+  const first = axes[0]!;
+  const adjacent = axes.at(-1)! - first === axes.length - 1;
+  // reduced axes that are apart move to the end; kept axes keep their order either way
+  const perm = adjacent ? shape.map((_, i) => i) : [...shape.keys()].filter((i) => !axes.includes(i)).concat(axes);
+  const space = perm.map((i) => shape[i]!);
+  const count = sizeOf(axes.map((a) => shape[a]!));
+  const outer = adjacent ? outerOf(shape, first) : sizeOf(shape) / Math.max(1, count);
+  const inner = adjacent ? innerOf(shape, axes.at(-1)!) : 1;
+
+  const inlined = isPointwise(x.node) && !fusion.stored.has(x);
+  const { expression, loads } = inlined ? expressionOf([x], fusion.stored) : { expression: { loads: 1, steps: [], results: [0] }, loads: [x] };
+  const views = e.loads(loads, shape).map((v) => permuteView(v, perm));
+  const { dims, strides } = collapse(space, views.map((v) => v.strides));
+  const reads = views.map((v, i) => ({ ...v, shape: dims, strides: strides[i]! }));
+  const to = e.allocate(node.outputs[0]!);
+  const op = node.op === 'sum' ? 'sum' : 'max';
+  const flops = flopsOf(node);
+  if (is(node, 'argmax')) return e.call('argreduce', { dims, expression, op: 'max', outer, count, inner }, reads, [to], node.op, flops);
+
+  const parts = outer * Math.ceil(inner / 256) < 8 && outer * count * inner >= 1 << 14 ? divisorNear(count, PARTS) : 1;
+  if (parts === 1) return e.call('reduce', { dims, expression, op, outer, count, inner }, reads, [to], node.op, flops);
+  const partial = e.fresh([outer, parts, inner], to.dtype);
+  e.call('reduce', { dims, expression, op, outer: outer * parts, count: count / parts, inner }, reads, [partial], node.op, flops);
+  const again = collapse(partial.shape, [partial.strides]);
+  e.call('reduce', { dims: again.dims, expression: { loads: 1, steps: [], results: [0] }, op, outer, count: parts, inner }, [{ ...partial, shape: again.dims, strides: again.strides[0]! }], [to], node.op);
+}
+
+/** The largest divisor of n in [2, 4 * wish], nearest to wish from below if there is one; 1 if there is none. */
+function divisorNear(n: number, wish: number): number {
+  for (let d = wish; d > 1; d--) if (n % d === 0) return d;
+  for (let d = wish + 1; d <= 4 * wish; d++) if (n % d === 0) return d;
+  return 1;
+}
+
+function emitMatmul(e: Emitter, node: Node<'matmul'>): void {
+  const [a, b] = node.inputs.map((v) => e.view(v)) as [View, View];
+  const to = e.allocate(node.outputs[0]!, { strided: true });
+  const c = to.strides.at(-1) === 1 || to.shape.at(-1) === 1 ? to : e.fresh(to.shape, to.dtype);
+  const rank = c.shape.length;
+  const batchShape = c.shape.slice(0, rank - 2);
+  const strides = (v: View): readonly number[] => v.strides.slice(0, rank - 2);
+  let [x, y] = [a, b];
+  let batch = collapse(batchShape, [strides(x), strides(y), strides(c)]);
+  if (batch.dims.length > 2) {
+    [x, y] = [e.contiguous(x, 'matmul'), e.contiguous(y, 'matmul')];
+    batch = collapse(batchShape, [strides(x), strides(y), strides(c)]);
+  }
+  while (batch.dims.length < 2) {
+    batch.dims.unshift(1);
+    for (const s of batch.strides) s.unshift(0);
+  }
+  const [m, n] = c.shape.slice(-2) as [number, number];
+  const k = a.shape.at(-1)!;
+  const operand = (v: View, i: number): View => ({ ...v, shape: [...batch.dims, ...v.shape.slice(-2)], strides: [...batch.strides[i]!, ...v.strides.slice(-2)] });
+  e.call('gemm', { m, n, k, batch: batch.dims as [number, number] }, [operand(x, 0), operand(y, 1)], [operand(c, 2)], 'matmul', flopsOf(node));
+  if (c !== to) e.copy(c, to, 'matmul');
+}

@@ -1,0 +1,90 @@
+/** Lowered programs: kernel calls over planned memory. Devices translate these; nothing here is specific to one. */
+import type { DType, Lane } from '../dtype.ts';
+import type { AttentionAttrs, BinaryName, CompareName, UnaryName, Window2d } from '../ops.ts';
+
+/** Elements of a buffer under strides (in elements; 0 repeats, negative walks back). */
+export interface View {
+  readonly buffer: number;
+  readonly offset: number;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  readonly dtype: DType;
+}
+
+/** One step of a pointwise expression. Arguments are ids: loads first, then steps in order. */
+export type Step =
+  | { op: 'const'; lane: Lane; value: number }
+  | { op: 'index' } // flat index in the iteration space, i64
+  | { op: 'philox'; args: [number, number] } // i32 bits of (key word, key word, flat index)
+  | { op: 'convert'; from: Lane; to: Lane; args: [number] }
+  | { op: UnaryName | BinaryName | CompareName | 'where'; lane: Lane; args: number[] };
+
+export interface Expression {
+  /** Number of loads: operands of the call, as ids 0..loads-1. */
+  loads: number;
+  steps: Step[];
+  /** Ids of the results. */
+  results: number[];
+}
+
+export interface CallAttrs {
+  /** reads: loads; writes: results, all over `dims`. */
+  map: { dims: readonly number[]; expression: Expression };
+  /** The space is [outer, count, inner]; the one result of the expression is reduced over `count`. */
+  reduce: { dims: readonly number[]; expression: Expression; op: 'sum' | 'max'; outer: number; count: number; inner: number };
+  argreduce: CallAttrs['reduce'];
+  /** Operand strides are those of [batch0, batch1, row, column]. */
+  gemm: { m: number; n: number; k: number; batch: readonly [number, number] };
+  norm: { rows: number; width: number; eps: number; rms: boolean; affine: number };
+  normGrad: { rows: number; width: number; rms: boolean; affine: number; rowsPerPart: number };
+  softmax: { rows: number; width: number };
+  softmaxGrad: { rows: number; width: number };
+  crossEntropy: { rows: number; width: number };
+  crossEntropyGrad: { rows: number; width: number };
+  attention: AttentionAttrs;
+  attentionGrad: AttentionAttrs;
+  take: Indexed & { picks: number };
+  scatterAdd: Indexed & { picks: number };
+  takeAlong: Indexed & { picks: number };
+  scatterAlong: Indexed & { picks: number };
+  argsort: { rows: number; width: number; descending: boolean };
+  cumsum: Indexed;
+  unfold: Window2d & { height: number; width: number };
+  fold: Window2d & { height: number; width: number };
+}
+/** A tensor seen as [outer, axis, inner]. */
+interface Indexed {
+  outer: number;
+  axis: number;
+  inner: number;
+}
+
+export type KernelName = keyof CallAttrs;
+export interface Call<K extends KernelName = KernelName> {
+  readonly kernel: K;
+  readonly attrs: CallAttrs[K];
+  readonly reads: readonly View[];
+  readonly writes: readonly View[];
+  /** The ops it computes, for error messages and profiles. */
+  readonly label: string;
+  readonly flops: number;
+}
+
+export type AnyCall = { [K in KernelName]: Call<K> }[KernelName];
+
+/** Where a buffer lives: an external one is given at each call, a temporary has its place in the arena. */
+export interface BufferSpec {
+  readonly bytes: number;
+  /** Index among the buffers given at each call, or -1 for a temporary. */
+  external: number;
+  /** Byte offset in the arena (temporaries). */
+  offset: number;
+}
+
+export interface Program {
+  readonly calls: readonly AnyCall[];
+  readonly buffers: readonly BufferSpec[];
+  /** Number of external buffers. */
+  readonly externals: number;
+  readonly arenaBytes: number;
+}

@@ -1,0 +1,22 @@
+/** Replaces fused ops that a device has no kernel for by what they mean in primitives. */
+import { isFused, references } from '../functions/fused.ts';
+import { reachable, type Value } from '../graph.ts';
+import { applyAll, Trace, within } from '../trace.ts';
+import type { Tensor } from '../tensor.ts';
+
+export function expandFused(results: readonly Value[], has: (op: string) => boolean): readonly Value[] {
+  const nodes = reachable(results);
+  if (!nodes.some((n) => isFused(n.op) && !has(n.op))) return results;
+  const trace = new Trace();
+  const made = new Map<Value, Tensor>();
+  within(trace, () => {
+    for (const node of nodes) {
+      const inputs = node.inputs.map((v) => made.get(v)!);
+      const outputs = isFused(node.op) && !has(node.op)
+        ? (references[node.op] as (attrs: unknown, inputs: Tensor[]) => Tensor[])(node.attrs, inputs)
+        : node.op === 'input' ? trace.graph.add('input', node.attrs as never, []).outputs.map((v) => trace.wrap(v)) : applyAll(node.op, node.attrs as never, inputs);
+      node.outputs.forEach((v, i) => { made.set(v, outputs[i]!); });
+    }
+  });
+  return results.map((v) => trace.valueOf(made.get(v)!));
+}
