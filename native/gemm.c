@@ -6,7 +6,7 @@
 #define KC 256            // depth of a slice: a panel of B of this depth stays in L1
 #define MC (16 * MR)      // rows of a slice of A
 #define NC 1024           // columns of a slice of B
-#define DIRECT_N (4 * NR) // A is not packed for so few columns
+#define DIRECT_N 128      // A is not packed for so few columns,
 #define DIRECT_M (2 * MR) // and B not for so few rows
 
 // One matrix of the batch. Its lines are rows of A, columns of B.

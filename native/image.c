@@ -38,30 +38,31 @@ void k_unfold(const void *args, char *const *base, W lo, W hi, Scratch *scratch)
   }
 }
 
-// Each row of the image is summed in f32 over the taps that reach it, and rounded once.
+// A band of the image is summed in f32 over the taps that reach it, and rounded once; a whole plane where it fits in scratch.
 void k_fold(const void *args, char *const *base, W lo, W hi, Scratch *scratch) {
   const UnfoldArgs *u = args;
-  W size = dtype_size(u->dtype), taps = u->kh * u->kw, pixels = u->oh * u->ow, piece = SCRATCH_BYTES / 4;
+  W size = dtype_size(u->dtype), taps = u->kh * u->kw, pixels = u->oh * u->ow;
+  W width = MIN(u->Wd, SCRATCH_BYTES / 4), height = MIN(u->H, SCRATCH_BYTES / 4 / width);
   float *sum = (float *)scratch->bytes;
   for (W plane = lo; plane < hi; plane++) {
     const char *x = (const char *)PTR(base, u->x) + plane * taps * pixels * size;
     char *out = (char *)PTR(base, u->out) + plane * u->H * u->Wd * size;
-    for (W y = 0; y < u->H; y++)
-      for (W left = 0; left < u->Wd; left += piece) {
-        W right = MIN(u->Wd, left + piece);
-        memset(sum, 0, (size_t)(right - left) * 4);
+    for (W top = 0; top < u->H; top += height)
+      for (W left = 0; left < u->Wd; left += width) {
+        W bottom = MIN(u->H, top + height), right = MIN(u->Wd, left + width), w = right - left;
+        memset(sum, 0, (size_t)((bottom - top) * w) * 4);
         for (W tap = 0; tap < taps; tap++) {
-          W down = y + u->ph - tap / u->kw * u->dh, oy = down / u->sh;
-          if (down < 0 || down % u->sh || oy >= u->oh) continue;
+          Span down = span(top, bottom, u->oh, u->sh, u->ph, tap / u->kw * u->dh);
           Span across = span(left, right, u->ow, u->sw, u->pw, tap % u->kw * u->dw);
-          const char *row = x + (tap * pixels + oy * u->ow) * size;
-          float *to = sum + across.shift - left;
-          if (u->sw == 1 && u->dtype == F32)
-            for (W i = across.first; i < across.end; i++) to[i] += ((const float *)row)[i];
-          else
-            for (W i = across.first; i < across.end; i++) to[i * u->sw] += load_real(row, u->dtype, i);
+          for (W oy = down.first; oy < down.end; oy++) {
+            const char *row = x + (tap * pixels + oy * u->ow + across.first) * size;
+            float *to = sum + (oy * u->sh + down.shift - top) * w + across.first * u->sw + across.shift - left;
+            W n = across.end - across.first;
+            if (u->sw == 1 && u->dtype == F32) for (W i = 0; i < n; i++) to[i] += ((const float *)row)[i];
+            else for (W i = 0; i < n; i++) to[i * u->sw] += load_real(row, u->dtype, i);
+          }
         }
-        store_row(out + (y * u->Wd + left) * size, u->dtype, sum, right - left);
+        for (W y = top; y < bottom; y++) store_row(out + (y * u->Wd + left) * size, u->dtype, sum + (y - top) * w, w);
       }
   }
 }

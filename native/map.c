@@ -166,16 +166,16 @@ void tile_eval(Tile *t, W flat, W n) {
   for (W i = 0; i < t->nin; i++) {
     Walk *w = t->in + i;
     t->reg[i] = t->home[i];
-    if (n > walk_row(w)) w->splatted = 0, load_rows(w, t->home[i], n);
-    else if (w->in_place && whole) t->reg[i] = w->at, walk_step(w, n);
-    else if (w->stride[0] == 0) {
+    if (w->in_place && whole && n <= walk_row(w)) t->reg[i] = w->at, walk_step(w, n);
+    else if (w->stride[0] == 0 && n <= walk_row(w)) {
       if (w->splatted != w->at) {
-        char *at = w->splatted = w->at;
-        load_rows(w, t->home[i], 1);
+        Walk one = *w;
+        load_rows(&one, t->home[i], 1);
         splat(t->home[i], t->type[i], t->home[i]);
-        (void)at, walk_step(w, n - 1);
-      } else walk_step(w, n);
-    } else load_rows(w, t->home[i], n);
+        w->splatted = w->at;
+      }
+      walk_step(w, n);
+    } else w->splatted = 0, load_rows(w, t->home[i], n);
   }
   for (W o = 0; o < t->nout; o++) {
     Walk *w = t->out + o;

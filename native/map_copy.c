@@ -41,16 +41,18 @@ static void transpose(char *to, W to_step, const char *from, W from_step, W nj, 
   else if (size == 8) transpose_of(to, to_step, from, from_step, nj, nk, 8);
   else if (size == 1) transpose_of(to, to_step, from, from_step, nj, nk, 1);
   else {
-    W whole_k = nk / VW * VW, whole_j = nj / VW * VW;
-    for (W k = 0; k < whole_k; k += VW)
-      for (W j = 0; j < whole_j; j += VW) {
+    W whole = nj / VW * VW;
+    for (W k = 0; k < nk; k += VW)
+      for (W j = 0; j < whole; j += VW) {
+        W rows = MIN(VW, nk - k);
         vf square[VW];
-        UNROLL for (int i = 0; i < VW; i++) square[i] = v_load((const float *)(from + (j + i) * from_step) + k);
+        if (rows == VW) UNROLL for (int i = 0; i < VW; i++) square[i] = v_load((const float *)(from + (j + i) * from_step) + k);
+        else for (int i = 0; i < VW; i++) square[i] = v_load_n((const float *)(from + (j + i) * from_step) + k, rows);
         v_transpose(square);
-        UNROLL for (int i = 0; i < VW; i++) v_store((float *)(to + (k + i) * to_step) + j, square[i]);
+        if (rows == VW) UNROLL for (int i = 0; i < VW; i++) v_store((float *)(to + (k + i) * to_step) + j, square[i]);
+        else for (int i = 0; i < rows; i++) v_store((float *)(to + (k + i) * to_step) + j, square[i]);
       }
-    if (whole_j < nj) transpose_of(to + whole_j * 4, to_step, from + whole_j * from_step, from_step, nj - whole_j, nk, 4);
-    if (whole_k < nk) transpose_of(to + whole_k * to_step, to_step, from + whole_k * 4, from_step, whole_j, nk - whole_k, 4);
+    if (whole < nj) transpose_of(to + whole * 4, to_step, from + whole * from_step, from_step, nj - whole, nk, 4);
   }
 }
 

@@ -36,47 +36,58 @@ INLINE W f32_to_i64(float x) {
 #define PHILOX_M1 0xcd9e8d57u
 #define PHILOX_W0 0x9e3779b9u
 #define PHILOX_W1 0xbb67ae85u
-#define COUNTERS (TILE / 4 + 1)
 
-// The words of the counters first, first + 1, ... One counter to each 64-bit lane, so that a product keeps its high half.
-static void philox(uint32_t (*word)[4], uint64_t first, W count, uint32_t key0, uint32_t key1) {
-  enum { LANES = 8 };
-  for (W i = 0; i < count; i += LANES) {
-    uint64_t c0[LANES], c1[LANES], c2[LANES] = {0}, c3[LANES] = {0};
-    for (int l = 0; l < LANES; l++) {
-      uint64_t n = first + (uint64_t)(i + l);
-      c0[l] = (uint32_t)n, c1[l] = n >> 32;
-    }
+// The product of the low halves of 64-bit lanes.
+INLINE vq wide_product(vq a, vq b) {
+#if VW == 16
+  return (vq)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+#elif VW == 8
+  return (vq)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__x86_64__)
+  return (vq)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#elif defined(__aarch64__)
+  return (vq)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
+#else
+  return (a & UINT32_MAX) * (b & UINT32_MAX);
+#endif
+}
+
+// The words of the counters first, first + 1, ... One counter to each 64-bit lane, so that a product keeps its high half;
+// what is above the low half of a lane is ignored until the end. `word` has room for whole vectors.
+static void philox(uint64_t (*word)[2], uint64_t first, W count, uint32_t key0, uint32_t key1) {
+  enum { COUNTERS = VW / 2 };
+  vq lane;
+  for (int l = 0; l < COUNTERS; l++) lane[l] = (uint64_t)l;
+  for (W i = 0; i < count; i += COUNTERS) {
+    vq c0 = lane + (first + (uint64_t)i), c1 = c0 >> 32, c2 = {0}, c3 = {0};
     uint32_t k0 = key0, k1 = key1;
-    for (int round = 0; round < 10; round++, k0 += PHILOX_W0, k1 += PHILOX_W1)
-      for (int l = 0; l < LANES; l++) {
-        uint64_t p0 = (uint64_t)PHILOX_M0 * (uint32_t)c0[l], p1 = (uint64_t)PHILOX_M1 * (uint32_t)c2[l];
-        c0[l] = (p1 >> 32) ^ c1[l] ^ k0, c1[l] = (uint32_t)p1;
-        c2[l] = (p0 >> 32) ^ c3[l] ^ k1, c3[l] = (uint32_t)p0;
-      }
-    for (int l = 0; l < LANES && i + l < count; l++) {
-      uint32_t *w = word[i + l];
-      w[0] = (uint32_t)c0[l], w[1] = (uint32_t)c1[l], w[2] = (uint32_t)c2[l], w[3] = (uint32_t)c3[l];
+    for (int round = 0; round < 10; round++, k0 += PHILOX_W0, k1 += PHILOX_W1) {
+      vq p0 = wide_product(c0, (vq){0} + PHILOX_M0), p1 = wide_product(c2, (vq){0} + PHILOX_M1);
+      c0 = (p1 >> 32) ^ c1 ^ k0, c1 = p1;
+      c2 = (p0 >> 32) ^ c3 ^ k1, c3 = p0;
     }
+    vq low = (c0 & UINT32_MAX) | c1 << 32, high = (c2 & UINT32_MAX) | c3 << 32;
+    for (int l = 0; l < COUNTERS; l++) word[i + l][0] = low[l], word[i + l][1] = high[l];
   }
 }
 
 static void philox_tile(uint32_t *to, const uint32_t *key0, const uint32_t *key1, W flat, W n) {
-  uint32_t word[COUNTERS][4];
+  uint64_t word[TILE / 4 + 1 + VW / 2][2];
   W uniform = 1;
   for (W i = 1; i < n; i++) uniform &= key0[i] == key0[0] && key1[i] == key1[0];
   if (uniform) {
     philox(word, (uint64_t)flat / 4, (flat + n - 1) / 4 - flat / 4 + 1, key0[0], key1[0]);
-    memcpy(to, &word[0][0] + flat % 4, (size_t)n * 4);
+    memcpy(to, (char *)word + flat % 4 * 4, (size_t)n * 4);
   } else {
     for (W i = 0; i < n; i++) {
       philox(word, (uint64_t)(flat + i) / 4, 1, key0[i], key1[i]);
-      to[i] = word[0][(flat + i) % 4];
+      memcpy(to + i, (char *)word + (flat + i) % 4 * 4, 4);
     }
   }
 }
 
-// ---- The interpreter. X, Y, Z are the operands in the loop of a case: x, y, z as vectors, or single i64 and i32 elements.
+// ---- The interpreter. X, Y, Z are the operands at the position of the loop: vectors of f32 (F), i32 (I), u32 (U), or single
+// elements of i64 (L) and i32 (E).
 #define EACH_VECTOR(statement) for (W i = 0; i < n; i += VW) statement; break
 #define EACH(statement) for (W i = 0; i < n; i++) statement; break
 #define FLOAT(value) EACH_VECTOR(v_store((float *)d + i, value))

@@ -133,19 +133,42 @@ INLINE void v_transpose(vf r[VW]) {
   }
 }
 
+// Lane i gets lane i ^ distance; every reduction below is this butterfly, in one order on one ISA.
+#if VW == 16
+#define V_SWAP_8(x) V_SHUFFLE(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
+#define V_SWAP_4(x) V_SHUFFLE(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11)
+#define V_SWAP_2(x) V_SHUFFLE(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13)
+#define V_SWAP_1(x) V_SHUFFLE(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14)
+#elif VW == 8
+#define V_SWAP_4(x) V_SHUFFLE(x, x, 4, 5, 6, 7, 0, 1, 2, 3)
+#define V_SWAP_2(x) V_SHUFFLE(x, x, 2, 3, 0, 1, 6, 7, 4, 5)
+#define V_SWAP_1(x) V_SHUFFLE(x, x, 1, 0, 3, 2, 5, 4, 7, 6)
+#else
+#define V_SWAP_2(x) V_SHUFFLE(x, x, 2, 3, 0, 1)
+#define V_SWAP_1(x) V_SHUFFLE(x, x, 1, 0, 3, 2)
+#endif
+
 INLINE float v_sum(vf x) {
-  float lane[VW];
-  v_store(lane, x);
-  for (int n = VW / 2; n; n /= 2)
-    for (int i = 0; i < n; i++) lane[i] += lane[i + n];
-  return lane[0];
+#if VW >= 16
+  x += V_SWAP_8(x);
+#endif
+#if VW >= 8
+  x += V_SWAP_4(x);
+#endif
+  x += V_SWAP_2(x);
+  x += V_SWAP_1(x);
+  return x[0];
 }
 INLINE float v_hmax(vf x) {
-  float lane[VW];
-  v_store(lane, x);
-  for (int n = VW / 2; n; n /= 2)
-    for (int i = 0; i < n; i++) lane[i] = MAX(lane[i], lane[i + n]);
-  return lane[0];
+#if VW >= 16
+  x = v_max(x, V_SWAP_8(x));
+#endif
+#if VW >= 8
+  x = v_max(x, V_SWAP_4(x));
+#endif
+  x = v_max(x, V_SWAP_2(x));
+  x = v_max(x, V_SWAP_1(x));
+  return x[0];
 }
 
 // ---- Bits and half precision. Conversions to a half round to nearest even; NaN stays NaN.

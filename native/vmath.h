@@ -143,7 +143,7 @@ INLINE vf v_erf(vf x) {
   p = v_fma(p, s, v_splat(0.11283585147f));
   p = v_fma(p, s, v_splat(-0.376126258241f));
   p = v_fma(p, s, v_splat(0.128379165727f));
-  vf c = v_min(v_splat(4.0f), a);
+  vf c = v_min(v_splat(4.0f), a); // beyond it the result rounds to 1
   vf q = v_fma(v_splat(-1.86380052e-4f), c, v_splat(2.94766648995e-3f));
   q = v_fma(q, c, v_splat(-2.18380957787e-2f));
   q = v_fma(q, c, v_splat(0.10310681896f));

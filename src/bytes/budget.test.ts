@@ -14,9 +14,16 @@ test('keeps what its user wrote, compares, subtracts', () => {
 
 test('the error says who, both numbers and the way out', () => {
   const error = new BudgetError({
-    who: 'snapkv', budget: 2048, needed: 3174, because: 'window 32 x 8 heads x 2 B', wayOut: 'raise the budget or lower window',
+    who: 'snapkv',
+    budget: 2048,
+    needed: 3174,
+    because: 'window 32 x 8 heads x 2 B',
+    wayOut: 'raise the budget or lower window',
   });
-  assert.equal(error.message, '[snapkv] budget 2.0 KiB is under the minimum 3.1 KiB (window 32 x 8 heads x 2 B); raise the budget or lower window');
+  assert.equal(
+    error.message,
+    '[snapkv] budget 2.0 KiB is under the minimum 3.1 KiB (window 32 x 8 heads x 2 B); raise the budget or lower window',
+  );
   assert.equal(error.needed, 3174);
   assert.match(new BudgetError({ who: 'a', budget: 2048, needed: 2049, wayOut: 'b' }).message, /2048 B is under the minimum 2049 B/);
 });

@@ -15,8 +15,14 @@ function bruteForce(all: Item[][], budget: number): number {
 
 function checkConsistent(all: Item[][], budget: number, found: ReturnType<typeof multipleChoiceKnapsack>): void {
   assert.equal(found.choice.length, all.length);
-  assert.equal(found.choice.reduce((sum, i, g) => sum + all[g]![i]!.bytes, 0), found.bytes);
-  assert.equal(found.choice.reduce((sum, i, g) => sum + all[g]![i]!.value, 0), found.value);
+  assert.equal(
+    found.choice.reduce((sum, i, g) => sum + all[g]![i]!.bytes, 0),
+    found.bytes,
+  );
+  assert.equal(
+    found.choice.reduce((sum, i, g) => sum + all[g]![i]!.value, 0),
+    found.value,
+  );
   assert.ok(found.bytes <= budget);
 }
 
@@ -50,7 +56,10 @@ test('thinned to few states, the optimum lies within the stated gap', () => {
 test('0/1: the textbook instance (Martello and Toth 1990, P01)', () => {
   const weights = [23, 31, 29, 44, 53, 38, 63, 85, 89, 82];
   const values = [92, 57, 49, 68, 60, 43, 67, 84, 87, 72];
-  const found = knapsack(weights.map((bytes, i) => ({ bytes, value: values[i]! })), 165);
+  const found = knapsack(
+    weights.map((bytes, i) => ({ bytes, value: values[i]! })),
+    165,
+  );
   assert.deepEqual(found, { choice: [1, 1, 1, 1, 0, 1, 0, 0, 0, 0], bytes: 165, value: 309, gap: 0 });
 });
 
@@ -70,7 +79,10 @@ test('a model of 224 layers with 6 widths each is solved soon, to within a hundr
 });
 
 test('names what is wrong', () => {
-  assert.throws(() => multipleChoiceKnapsack([[{ bytes: 5, value: 1 }]], 4, { who: 'hawq' }), /\[hawq\] budget 4 B is under the minimum 5 B/);
+  assert.throws(
+    () => multipleChoiceKnapsack([[{ bytes: 5, value: 1 }]], 4, { who: 'hawq' }),
+    /\[hawq\] budget 4 B is under the minimum 5 B/,
+  );
   assert.throws(() => multipleChoiceKnapsack([[]], 4), /group 0 of 1 is empty/);
   assert.throws(() => knapsack([{ bytes: 0.5, value: 1 }], 4), /whole bytes/);
 });

@@ -30,7 +30,11 @@ export interface KnapsackOptions {
 
 /** 0/1 knapsack: any subset of `items` within `budget` bytes. @throws RangeError for sizes or values that are no numbers. */
 export function knapsack(items: readonly Item[], budget: number, options?: KnapsackOptions): Choice {
-  return multipleChoiceKnapsack(items.map((item) => [{ bytes: 0, value: 0 }, item]), budget, options);
+  return multipleChoiceKnapsack(
+    items.map((item) => [{ bytes: 0, value: 0 }, item]),
+    budget,
+    options,
+  );
 }
 
 /**
@@ -38,13 +42,21 @@ export function knapsack(items: readonly Item[], budget: number, options?: Knaps
  * @throws BudgetError where even the lightest item of every group exceeds the budget; RangeError for malformed items.
  */
 export function multipleChoiceKnapsack(
-  groups: readonly (readonly Item[])[], budget: number, { maxStates = 1 << 14, who = 'knapsack' }: KnapsackOptions = {},
+  groups: readonly (readonly Item[])[],
+  budget: number,
+  { maxStates = 1 << 14, who = 'knapsack' }: KnapsackOptions = {},
 ): Choice {
   checkItems(groups, who);
   const lightest = groups.map((group) => group.reduce((least, item) => Math.min(least, item.bytes), Infinity));
   const least = lightest.reduce((sum, bytes) => sum + bytes, 0);
   if (least > budget)
-    throw new BudgetError({ who, budget, needed: least, because: `the lightest of each of ${groups.length} groups`, wayOut: 'raise the budget' });
+    throw new BudgetError({
+      who,
+      budget,
+      needed: least,
+      because: `the lightest of each of ${groups.length} groups`,
+      wayOut: 'raise the budget',
+    });
 
   const { lambda, start, bound } = relax(groups, budget);
   // What the groups from g on add at most (in value less lambda x bytes), and at least in bytes.
@@ -108,7 +120,11 @@ function checkItems(groups: readonly (readonly Item[])[], who: string): void {
 function undominated(states: State[]): State[] {
   states.sort((a, b) => a.bytes - b.bytes || b.value - a.value);
   let best = -Infinity;
-  return states.filter((state) => state.value > best && ((best = state.value), true));
+  return states.filter(({ value }) => {
+    const better = value > best;
+    if (better) best = value;
+    return better;
+  });
 }
 
 /** The lightest state of each band of values: each state dropped had a lighter neighbour within `width` of its value. */
@@ -116,7 +132,9 @@ function thin(states: State[], width: number): State[] {
   let band = -1;
   return states.filter((state) => {
     const own = Math.floor((state.value - states[0]!.value) / width);
-    return own !== band && ((band = own), true);
+    const first = own !== band;
+    band = own;
+    return first;
   });
 }
 

@@ -18,8 +18,11 @@ export interface LedgerEntry {
 }
 
 const COLUMNS = [
-  ['fileBytes', 'file'], ['residentBytes', 'resident'], ['deviceBytes', 'device'],
-  ['plannedPeakBytes', 'planned peak'], ['measuredPeakBytes', 'measured peak'],
+  ['fileBytes', 'file'],
+  ['residentBytes', 'resident'],
+  ['deviceBytes', 'device'],
+  ['plannedPeakBytes', 'planned peak'],
+  ['measuredPeakBytes', 'measured peak'],
 ] as const;
 export type LedgerColumn = (typeof COLUMNS)[number][0];
 
@@ -40,7 +43,12 @@ export class Ledger {
   /** Adds a line; absent numbers are null. @throws RangeError for a negative or fractional count. */
   add(entry: { what: string } & Partial<LedgerEntry>): LedgerEntry {
     const full: LedgerEntry = {
-      fileBytes: null, residentBytes: null, deviceBytes: null, plannedPeakBytes: null, measuredPeakBytes: null, ...entry,
+      fileBytes: null,
+      residentBytes: null,
+      deviceBytes: null,
+      plannedPeakBytes: null,
+      measuredPeakBytes: null,
+      ...entry,
     };
     for (const [column] of COLUMNS) {
       const bytes = full[column];
@@ -91,12 +99,16 @@ export class Ledger {
   /** A table for people: columns without any number are left out, '-' stands for null. */
   table(): string {
     const columns = COLUMNS.filter(([column]) => this.max(column) !== null);
-    const cells = (entry: LedgerEntry): string[] =>
-      columns.map(([column]) => (entry[column] === null ? '-' : printBytes(entry[column])));
+    const cells = (entry: LedgerEntry): string[] => columns.map(([column]) => (entry[column] === null ? '-' : printBytes(entry[column])));
     const rows = [['', ...columns.map(([, title]) => title)], ...this.#entries.map((entry) => [entry.what, ...cells(entry)])];
     const widths = rows[0]!.map((_, c) => Math.max(...rows.map((row) => row[c]!.length)));
     return rows
-      .map((row) => row.map((cell, c) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!))).join('  ').trimEnd())
+      .map((row) =>
+        row
+          .map((cell, c) => (c === 0 ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!)))
+          .join('  ')
+          .trimEnd(),
+      )
       .join('\n');
   }
 }

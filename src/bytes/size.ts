@@ -1,9 +1,18 @@
 /** Sizes in bytes: reading what people write ('8MB', '1.5 GiB') and writing what people read. */
 
 const UNITS: Record<string, bigint> = {
-  '': 1n, b: 1n,
-  kb: 10n ** 3n, mb: 10n ** 6n, gb: 10n ** 9n, tb: 10n ** 12n, pb: 10n ** 15n,
-  kib: 2n ** 10n, mib: 2n ** 20n, gib: 2n ** 30n, tib: 2n ** 40n, pib: 2n ** 50n,
+  '': 1n,
+  b: 1n,
+  kb: 10n ** 3n,
+  mb: 10n ** 6n,
+  gb: 10n ** 9n,
+  tb: 10n ** 12n,
+  pb: 10n ** 15n,
+  kib: 2n ** 10n,
+  mib: 2n ** 20n,
+  gib: 2n ** 30n,
+  tib: 2n ** 40n,
+  pib: 2n ** 50n,
 };
 const IEC = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'] as const;
 const SI = ['kB', 'MB', 'GB', 'TB', 'PB'] as const;
@@ -60,7 +69,10 @@ export function printBytes(bytes: number, units: 'iec' | 'si' = 'iec'): string {
 export function printExactBytes(bytes: number): string {
   const exact = parseBytes(bytes);
   let best = `${exact}B`;
-  for (const [base, names] of [[1000, SI], [1024, IEC]] as const) {
+  for (const [base, names] of [
+    [1000, SI],
+    [1024, IEC],
+  ] as const) {
     for (let i = 0, scale = base; i < names.length; i++, scale *= base) {
       const text = `${exact / scale}${names[i]}`;
       if (text.length < best.length && /^\d+(\.\d+)?[a-z]/i.test(text) && parseBytes(text) === exact) best = text;

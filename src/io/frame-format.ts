@@ -65,7 +65,8 @@ export function sectionStart(end: number, length: number): number {
 
 export function encodeHeader(header: FrameHeader): Buffer {
   const json = Buffer.from(JSON.stringify({ kind: header.kind, producer: header.producer, description: header.description }));
-  if (json.length > MAX_JSON_BYTES) throw new RangeError(`[frames] the header is ${json.length} bytes, at most ${MAX_JSON_BYTES}; move data to a section`);
+  if (json.length > MAX_JSON_BYTES)
+    throw new RangeError(`[frames] the header is ${json.length} bytes, at most ${MAX_JSON_BYTES}; move data to a section`);
   const out = Buffer.alloc(Math.ceil((HEADER_PREFIX + json.length) / 8) * 8);
   HEADER_MAGIC.copy(out);
   out.writeUInt32LE(FRAMES_VERSION, 8);
@@ -77,7 +78,8 @@ export function encodeHeader(header: FrameHeader): Buffer {
 
 /** The header's JSON text, checked. `prefix` is the first HEADER_PREFIX bytes. */
 export function decodeHeader(prefix: Buffer, json: Buffer): FrameHeader {
-  if (crc32c(json, crc32c(prefix.subarray(8, 16))) !== prefix.readUInt32LE(16)) throw new FormatError('its header is damaged (checksum differs)');
+  if (crc32c(json, crc32c(prefix.subarray(8, 16))) !== prefix.readUInt32LE(16))
+    throw new FormatError('its header is damaged (checksum differs)');
   const header = parseJson(json);
   if (typeof header['kind'] !== 'string' || typeof header['producer'] !== 'string' || header['description'] === undefined)
     throw new FormatError('its header lacks kind, producer or description');
@@ -96,7 +98,8 @@ export function encodeCommit(commit: Commit, first: number, fileId: number): { p
       sections: commit.sections.map((s) => [s.name, s.offset, s.length, hex(s.crc), ...(s.meta === undefined ? [] : [s.meta])]),
     }),
   );
-  if (json.length > MAX_JSON_BYTES) throw new RangeError(`[frames] the commit is ${json.length} bytes, at most ${MAX_JSON_BYTES}; commit more often`);
+  if (json.length > MAX_JSON_BYTES)
+    throw new RangeError(`[frames] the commit is ${json.length} bytes, at most ${MAX_JSON_BYTES}; commit more often`);
   const crc = crc32c(json);
   const copies = [0, 1].map((copy) => {
     const trailer = Buffer.alloc(TRAILER_BYTES);
@@ -143,7 +146,8 @@ export function decodeCommit(json: Buffer, first: number, fileId: number, header
   if (!Array.isArray(raw['sections'])) return bad('no sections');
   const sections = raw['sections'].map((entry: unknown): Section => {
     const [name, offset, length, crc, meta] = Array.isArray(entry) ? entry : [];
-    if (typeof name !== 'string' || !isSize(offset) || !isSize(length) || !isHex(crc)) return bad('a section without name, place or checksum');
+    if (typeof name !== 'string' || !isSize(offset) || !isSize(length) || !isHex(crc))
+      return bad('a section without name, place or checksum');
     if (offset < end || offset + length > first) bad(`section '${name}' at ${offset} of ${length} bytes leaves its place ${end}..${first}`);
     end = offset + length;
     return { name, offset, length, crc: Number.parseInt(crc, 16), meta };
@@ -155,7 +159,10 @@ export function decodeCommit(json: Buffer, first: number, fileId: number, header
  * Bytes of a file with this header and these commits, before any is written. Exact, if the lengths are; and longer
  * sections never make a shorter file, so that upper bounds of lengths give an upper bound of the file.
  */
-export function planFrames(header: FrameHeader, commits: { sections: { name: string; length: number; meta?: Json }[]; state?: Json }[]): number {
+export function planFrames(
+  header: FrameHeader,
+  commits: { sections: { name: string; length: number; meta?: Json }[]; state?: Json }[],
+): number {
   let end = encodeHeader(header).length;
   let prev: Commit['prev'] = null;
   for (const [seq, plan] of commits.entries()) {

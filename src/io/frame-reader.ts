@@ -2,8 +2,19 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { crc32c } from './crc32c.ts';
 import { FormatError } from './errors.ts';
 import {
-  COMMIT_MAGIC, type Commit, decodeCommit, decodeHeader, decodeTrailer, FRAMES_VERSION, type FrameHeader, HEADER_MAGIC, HEADER_PREFIX, type Json,
-  MAX_JSON_BYTES, type Section, TRAILER_BYTES,
+  COMMIT_MAGIC,
+  type Commit,
+  decodeCommit,
+  decodeHeader,
+  decodeTrailer,
+  FRAMES_VERSION,
+  type FrameHeader,
+  HEADER_MAGIC,
+  HEADER_PREFIX,
+  type Json,
+  MAX_JSON_BYTES,
+  type Section,
+  TRAILER_BYTES,
 } from './frame-format.ts';
 
 const WINDOW = 1 << 20;
@@ -52,7 +63,8 @@ export class FrameReader {
       if (this.#byName.size !== this.sections.length) this.#fail('two sections have the same name');
     } catch (error) {
       this.close();
-      if (error instanceof FormatError && !error.message.startsWith('[frames]')) throw new FormatError(`[frames] ${path}: ${error.message}`, { cause: error });
+      if (error instanceof FormatError && !error.message.startsWith('[frames]'))
+        throw new FormatError(`[frames] ${path}: ${error.message}`, { cause: error });
       throw error;
     }
   }
@@ -64,13 +76,27 @@ export class FrameReader {
 
   /** @throws FormatError where there is no such section. */
   get(name: string): Section {
-    return this.find(name) ?? this.#fail(`it has no section '${name}'; it has ${this.sections.length ? this.sections.slice(0, 8).map((s) => s.name).join(', ') : 'none'}`);
+    return (
+      this.find(name) ??
+      this.#fail(
+        `it has no section '${name}'; it has ${
+          this.sections.length
+            ? this.sections
+                .slice(0, 8)
+                .map((s) => s.name)
+                .join(', ')
+            : 'none'
+        }`,
+      )
+    );
   }
 
   /** Bytes [from, from + length) of a section, unverified: see `verify`. @throws RangeError outside the section. */
   read(section: Section, from = 0, length = section.length - from): Buffer {
     if (from < 0 || length < 0 || from + length > section.length)
-      throw new RangeError(`[frames] ${this.path}: bytes ${from}..${from + length} of section '${section.name}', which has ${section.length}`);
+      throw new RangeError(
+        `[frames] ${this.path}: bytes ${from}..${from + length} of section '${section.name}', which has ${section.length}`,
+      );
     return this.#pread(section.offset + from, length);
   }
 
@@ -98,11 +124,13 @@ export class FrameReader {
   }
 
   #readHeader(): { header: FrameHeader; headerEnd: number; fileId: number } {
-    if (this.#size < HEADER_PREFIX) this.#fail(`it has ${this.#size} bytes, its header needs at least ${HEADER_PREFIX}; it was cut off or is another kind of file`);
+    if (this.#size < HEADER_PREFIX)
+      this.#fail(`it has ${this.#size} bytes, its header needs at least ${HEADER_PREFIX}; it was cut off or is another kind of file`);
     const prefix = this.#pread(0, HEADER_PREFIX);
     if (!prefix.subarray(0, 8).equals(HEADER_MAGIC)) this.#fail('it does not begin as a Thimble store');
     const version = prefix.readUInt32LE(8);
-    if (version !== FRAMES_VERSION) this.#fail(`it has format version ${version}, this program reads ${FRAMES_VERSION}; use a matching version of Thimble`);
+    if (version !== FRAMES_VERSION)
+      this.#fail(`it has format version ${version}, this program reads ${FRAMES_VERSION}; use a matching version of Thimble`);
     const length = prefix.readUInt32LE(12);
     const room = Math.min(this.#size - HEADER_PREFIX, MAX_JSON_BYTES);
     if (length > room) this.#fail(`its header says ${length} bytes of description, at most ${room} are there`);
@@ -158,7 +186,9 @@ export class FrameReader {
   }
 
   #damaged(section: Section): never {
-    return this.#fail(`section '${section.name}' at ${section.offset} of ${section.length} bytes is damaged (checksum differs); restore the file from a copy or write it again`);
+    return this.#fail(
+      `section '${section.name}' at ${section.offset} of ${section.length} bytes is damaged (checksum differs); restore the file from a copy or write it again`,
+    );
   }
 
   #fail(why: string): never {

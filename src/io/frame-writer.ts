@@ -2,12 +2,23 @@ import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, renameSync, 
 import { dirname } from 'node:path';
 import { crc32c } from './crc32c.ts';
 import { errorCode } from './errors.ts';
-import { type Commit, encodeCommit, encodeHeader, type FrameHeader, HEADER_PREFIX, type Json, type Section, sectionStart } from './frame-format.ts';
+import {
+  type Commit,
+  encodeCommit,
+  encodeHeader,
+  type FrameHeader,
+  HEADER_PREFIX,
+  type Json,
+  type Section,
+  sectionStart,
+} from './frame-format.ts';
 import { FrameReader } from './frame-reader.ts';
 import { FileLock } from './lock.ts';
 
 interface Start {
   path: string;
+  /** Where the file lies until its first commit. */
+  hidden: string | undefined;
   fd: number;
   lock: FileLock;
   fileId: number;
@@ -26,6 +37,7 @@ export class FrameWriter {
   readonly path: string;
   /** The note of the last commit: where to go on. */
   state: Json;
+  #hidden: string | undefined;
   readonly #fd: number;
   readonly #lock: FileLock;
   readonly #fileId: number;
@@ -41,6 +53,7 @@ export class FrameWriter {
   constructor(start: Start) {
     this.path = start.path;
     this.state = start.state;
+    this.#hidden = start.hidden;
     this.#fd = start.fd;
     this.#lock = start.lock;
     this.#fileId = start.fileId;
@@ -50,26 +63,25 @@ export class FrameWriter {
     this.#last = start.last;
   }
 
-  /** A new file. @throws Error if `path` exists (unless `overwrite`), is being written, or cannot be. */
+  /**
+   * A new file. It appears at `path` with its first commit; until then a file that was there stays.
+   * @throws Error if `path` exists (unless `overwrite`), is being written, or cannot be.
+   */
   static create(path: string, header: FrameHeader, { overwrite = false } = {}): FrameWriter {
     const bytes = encodeHeader(header);
     return locked(path, (lock) => {
       if (!overwrite && existsSync(path)) throw new Error(`[frames] ${path} exists; resume it, choose another name, or overwrite it`);
-      // The header appears whole or not at all, and an old file stays until then.
-      const temp = `${path}.new`;
-      const fd = openSync(temp, 'w+');
+      const hidden = `${path}.new`; // may be there from a killed writer: the lock says that it is ours to replace
+      const fd = openSync(hidden, 'w+');
       try {
         writeAll(fd, bytes, 0, path);
-        fsyncSync(fd);
-        renameSync(temp, path);
       } catch (error) {
         closeSync(fd);
-        unlinkSync(temp);
+        unlinkSync(hidden);
         throw error;
       }
-      syncFolder(path);
       const fileId = bytes.readUInt32LE(HEADER_PREFIX - 4);
-      return new FrameWriter({ path, fd, lock, fileId, end: bytes.length, last: null, seq: 0, names: [], state: null });
+      return new FrameWriter({ path, hidden, fd, lock, fileId, end: bytes.length, last: null, seq: 0, names: [], state: null });
     });
   }
 
@@ -90,9 +102,22 @@ export class FrameWriter {
       }
       const last = { first, length, crc };
       return new FrameWriter({
-        path, fd, lock, fileId, end: reader.committedBytes, last, seq: commit.seq + 1, names: reader.sections.map((s) => s.name), state: commit.state,
+        path,
+        hidden: undefined,
+        fd,
+        lock,
+        fileId,
+        end: reader.committedBytes,
+        last,
+        seq: commit.seq + 1,
+        names: reader.sections.map((s) => s.name),
+        state: commit.state,
       });
     });
+  }
+
+  has(name: string): boolean {
+    return this.#names.has(name);
   }
 
   /** Writes a section; it counts only after `commit`. @throws Error if the name is taken or the disk is full (then nothing is appended). */
@@ -115,11 +140,23 @@ export class FrameWriter {
    */
   commit({ final = false, state = this.state }: { final?: boolean; state?: Json } = {}): void {
     this.#check();
-    if (!this.#lock.held()) throw new Error(`[frames] ${this.path}: ${this.#lock.path} was removed or taken over; another writer may be at work, so this one stops`);
-    const { pair, length, crc } = encodeCommit({ seq: this.#seq, prev: this.#last, final, state, sections: this.#pending }, this.#end, this.#fileId);
+    if (!this.#lock.held())
+      throw new Error(
+        `[frames] ${this.path}: ${this.#lock.path} was removed or taken over; another writer may be at work, so this one stops`,
+      );
+    const { pair, length, crc } = encodeCommit(
+      { seq: this.#seq, prev: this.#last, final, state, sections: this.#pending },
+      this.#end,
+      this.#fileId,
+    );
     this.#sync();
     writeAll(this.#fd, pair, this.#end, this.path);
     this.#sync();
+    if (this.#hidden !== undefined) {
+      renameSync(this.#hidden, this.path);
+      this.#hidden = undefined;
+      syncFolder(this.path);
+    }
     this.#last = { first: this.#end, length, crc };
     this.#committed = this.#end += pair.length;
     this.#seq++;
@@ -130,12 +167,14 @@ export class FrameWriter {
   /** Ends writing; sections since the last commit are dropped. */
   close(): void {
     if (this.#status === 'closed') return;
-    const cut = this.#status === 'open' && this.#end > this.#committed && this.#lock.held();
+    const mine = this.#lock.held();
+    const cut = mine && this.#status === 'open' && this.#end > this.#committed;
     this.#status = 'closed';
     try {
       if (cut) ftruncateSync(this.#fd, this.#committed);
     } finally {
       closeSync(this.#fd);
+      if (mine && this.#hidden !== undefined) unlinkSync(this.#hidden);
       this.#lock.release();
     }
   }
@@ -180,7 +219,10 @@ function writeAll(fd: number, bytes: Uint8Array, offset: number, path: string): 
 function explain(error: unknown, path: string): unknown {
   const code = errorCode(error);
   if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
-  return Object.assign(new Error(`[frames] the disk of ${path} is full; what was committed is safe: free some space and resume`, { cause: error }), { code });
+  return Object.assign(
+    new Error(`[frames] the disk of ${path} is full; what was committed is safe: free some space and resume`, { cause: error }),
+    { code },
+  );
 }
 
 function syncFolder(path: string): void {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import fs, { existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import fs, { existsSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
@@ -31,9 +31,9 @@ function smallFile(name: string): { path: string; bytes: Buffer; counts: number[
   for (let c = 0; c < 3; c++) {
     writer.append(`a${c}`, content(2 * c, 40 + c), { c });
     writer.append(`b${c}`, content(2 * c + 1, 9));
-    const from = statSync(path).size;
     writer.commit({ final: c === 2, state: { next: c + 1 } });
-    counts.push(from + (statSync(path).size - from) / 2);
+    using reader = new FrameReader(path);
+    counts.push(reader.last.first + (reader.committedBytes - reader.last.first) / 2);
   }
   return { path, bytes: readFileSync(path), counts };
 }
@@ -42,7 +42,9 @@ function smallFile(name: string): { path: string; bytes: Buffer; counts: number[
 function look(path: string): { state: unknown; final: boolean; sections: [string, string][]; description: unknown } {
   using reader = new FrameReader(path, 'test');
   return {
-    state: reader.state, final: reader.final, description: reader.header.description,
+    state: reader.state,
+    final: reader.final,
+    description: reader.header.description,
     sections: reader.sections.map((s) => [`${s.name} ${JSON.stringify(s.meta)}`, reader.readVerified(s).toString('hex')]),
   };
 }
@@ -54,7 +56,13 @@ test('reads back what was written; the same input gives the same bytes; the plan
   assert.deepEqual(seen.state, { next: 3 });
   assert.equal(seen.final, true);
   assert.deepEqual(seen.sections[2], ['a1 {"c":1}', content(2, 41).toString('hex')]);
-  const commits = [0, 1, 2].map((c) => ({ sections: [{ name: `a${c}`, length: 40 + c, meta: { c } }, { name: `b${c}`, length: 9 }], state: { next: c + 1 } }));
+  const commits = [0, 1, 2].map((c) => ({
+    sections: [
+      { name: `a${c}`, length: 40 + c, meta: { c } },
+      { name: `b${c}`, length: 9 },
+    ],
+    state: { next: c + 1 },
+  }));
   assert.equal(planFrames(HEADER, commits), bytes.length);
   using reader = new FrameReader(path);
   assert.throws(() => reader.read(reader.get('a0'), 30, 11), /bytes 30..41 of section 'a0', which has 40/);
@@ -83,20 +91,25 @@ test('torn tails: garbage after any cut changes nothing, and a writer resumes to
   const { bytes, counts } = smallFile('torn');
   const path = join(folder, 'torn2');
   fc.assert(
-    fc.property(fc.integer({ min: counts[0]!, max: bytes.length }), fc.nat({ max: 3000 }), fc.constantFrom('zeros', 'noise', 'old'), (size, more, what) => {
-      const tail = what === 'zeros' ? Buffer.alloc(more) : what === 'noise' ? content(size, more + 16) : bytes.subarray(0, more);
-      writeFileSync(path, Buffer.concat([bytes.subarray(0, size), tail]));
-      const commits = counts.filter((end) => end <= size).length;
-      assert.deepEqual(look(path).state, { next: commits });
-      using writer = FrameWriter.resume(path, 'test');
-      for (let c = commits; c < 3; c++) {
-        writer.append(`a${c}`, content(2 * c, 40 + c), { c });
-        writer.append(`b${c}`, content(2 * c + 1, 9));
-        writer.commit({ final: c === 2, state: { next: c + 1 } });
-      }
-      writer.close();
-      assert.ok(readFileSync(path).equals(bytes));
-    }),
+    fc.property(
+      fc.integer({ min: counts[0]!, max: bytes.length }),
+      fc.nat({ max: 3000 }),
+      fc.constantFrom('zeros', 'noise', 'old'),
+      (size, more, what) => {
+        const tail = what === 'zeros' ? Buffer.alloc(more) : what === 'noise' ? content(size, more + 16) : bytes.subarray(0, more);
+        writeFileSync(path, Buffer.concat([bytes.subarray(0, size), tail]));
+        const commits = counts.filter((end) => end <= size).length;
+        assert.deepEqual(look(path).state, { next: commits });
+        using writer = FrameWriter.resume(path, 'test');
+        for (let c = commits; c < 3; c++) {
+          writer.append(`a${c}`, content(2 * c, 40 + c), { c });
+          writer.append(`b${c}`, content(2 * c + 1, 9));
+          writer.commit({ final: c === 2, state: { next: c + 1 } });
+        }
+        writer.close();
+        assert.ok(readFileSync(path).equals(bytes));
+      },
+    ),
     { numRuns: 200 },
   );
 });
@@ -130,9 +143,19 @@ test('a well-sealed commit that lies about lengths is refused before anything is
   using reader = new FrameReader(path);
   const { commit, first, fileId } = reader.last;
   const head = readFileSync(path).subarray(0, first);
-  const lies = [{ length: 2 ** 52 }, { offset: 0 }, { offset: first - 4 }, { length: -1 }, { length: 1.5 }, { name: undefined as unknown as string }];
+  const lies = [
+    { length: 2 ** 52 },
+    { offset: 0 },
+    { offset: first - 4 },
+    { length: -1 },
+    { length: 1.5 },
+    { name: undefined as unknown as string },
+  ];
   for (const lie of lies) {
-    writeFileSync(path, Buffer.concat([head, encodeCommit({ ...commit, sections: [{ ...commit.sections[0]!, ...lie }] }, first, fileId).pair]));
+    writeFileSync(
+      path,
+      Buffer.concat([head, encodeCommit({ ...commit, sections: [{ ...commit.sections[0]!, ...lie }] }, first, fileId).pair]),
+    );
     assert.throws(() => new FrameReader(path), /malformed: .*section|leaves its place/, JSON.stringify(lie));
   }
   writeFileSync(path, Buffer.concat([head, encodeCommit({ ...commit, seq: 1, prev: { first, length: 10, crc: 0 } }, first, fileId).pair]));
@@ -149,8 +172,24 @@ test('names stay unique, files are not overwritten, uncommitted sections are dro
   writer.close();
   assert.throws(() => writer.append('c', content(1, 8)), /is closed; resume/);
   assert.throws(() => FrameWriter.create(path, HEADER), /exists; resume it/);
-  assert.deepEqual(look(path).sections.map(([name]) => name), ['a undefined']);
+  assert.deepEqual(
+    look(path).sections.map(([name]) => name),
+    ['a undefined'],
+  );
   assert.equal(existsSync(`${path}.lock`), false);
+});
+
+test('a new file appears with its first commit, and an old one stays until then', () => {
+  const { path } = smallFile('replace');
+  const old = look(path);
+  const dropped = FrameWriter.create(path, HEADER, { overwrite: true });
+  dropped.append('x', content(1, 8));
+  dropped.close();
+  assert.deepEqual(look(path), old);
+  assert.equal(existsSync(`${path}.new`), false);
+  using writer = FrameWriter.create(path, HEADER, { overwrite: true });
+  writer.commit({ state: 'new' });
+  assert.equal(look(path).state, 'new');
 });
 
 test('one writer: a live one is named, a dead one is taken over, a stolen lock stops the commit', () => {

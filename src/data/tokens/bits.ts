@@ -16,7 +16,12 @@ export function packBits(values: ArrayLike<number>, width: number): Uint8Array {
 
 /** Unpacks `count` values of `width` bits (0..24) that start at bit `from` of `bytes`, to out[at ...]. */
 export function unpackBits(
-  bytes: Uint8Array, from: number, width: number, count: number, out: Uint8Array | Uint16Array | Uint32Array | Int32Array, at = 0,
+  bytes: Uint8Array,
+  from: number,
+  width: number,
+  count: number,
+  out: Uint8Array | Uint16Array | Uint32Array | Int32Array,
+  at = 0,
 ): void {
   const mask = 2 ** width - 1;
   let next = from >>> 3;

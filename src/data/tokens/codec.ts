@@ -59,14 +59,17 @@ export function checkTokens(codec: TokenCodec, tokens: Uint16Array, { images, to
 
 export function checkK(codec: TokenCodec, K: number): void {
   if (!Number.isInteger(K) || K < codec.minK || K > codec.maxK)
-    throw new RangeError(`[${codec.id}] K = ${K}; this codec takes ${codec.minK} to ${codec.maxK}; shrink the codebook or choose another codec`);
+    throw new RangeError(
+      `[${codec.id}] K = ${K}; this codec takes ${codec.minK} to ${codec.maxK}; shrink the codebook or choose another codec`,
+    );
 }
 
 export function bytesSource(bytes: Uint8Array): ByteSource {
   return {
     length: bytes.length,
     read(from, length) {
-      if (from < 0 || length < 0 || from + length > bytes.length) throw new RangeError(`bytes ${from}..${from + length} of ${bytes.length}`);
+      if (from < 0 || length < 0 || from + length > bytes.length)
+        throw new RangeError(`bytes ${from}..${from + length} of ${bytes.length}`);
       return bytes.subarray(from, from + length);
     },
   };

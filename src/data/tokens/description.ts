@@ -1,7 +1,7 @@
 /** What a token store says of itself, how its sections are named, and how many bytes it will take. */
 import { FormatError } from '../../io/errors.ts';
 import { type FrameHeader, type Json, planFrames } from '../../io/frames.ts';
-import { bitsFor, checkK, type CodecId, type TokenCodec } from './codec.ts';
+import { bitsFor, type CodecId, checkK, type TokenCodec } from './codec.ts';
 import { entropy } from './entropy.ts';
 import { escape8 } from './escape8.ts';
 import { packed } from './packed.ts';
@@ -33,7 +33,10 @@ export interface TokenStoreConfig {
   note?: Json | undefined;
 }
 
-export type Description = Required<Pick<TokenStoreConfig, 'K' | 'grid' | 'channels' | 'codec' | 'classes' | 'shardImages'>> & Pick<TokenStoreConfig, 'image' | 'note'>;
+/** What the file's header holds: the configuration with its defaults filled in. */
+export interface Description extends Omit<TokenStoreConfig, 'producer'> {
+  shardImages: number;
+}
 
 /** The configuration with its defaults. @throws RangeError that names what is out of range. */
 export function describe(config: TokenStoreConfig): Description {
@@ -42,7 +45,8 @@ export function describe(config: TokenStoreConfig): Description {
   if (!codecOf) throw new RangeError(`[tokens] unknown codec '${codec}'; use ${Object.keys(CODECS).join(', ')}`);
   checkK(codecOf, K);
   const whole = (what: string, value: number, least: number, most: number): void => {
-    if (!Number.isInteger(value) || value < least || value > most) throw new RangeError(`[tokens] ${what} is ${value}; it must be a whole number from ${least} to ${most}`);
+    if (!Number.isInteger(value) || value < least || value > most)
+      throw new RangeError(`[tokens] ${what} is ${value}; it must be a whole number from ${least} to ${most}`);
   };
   if (!Array.isArray(grid) || grid.length !== 2) throw new RangeError('[tokens] grid must be [height, width]');
   whole('grid height', grid[0], 1, 1 << 16);
@@ -50,13 +54,19 @@ export function describe(config: TokenStoreConfig): Description {
   const tokens = grid[0] * grid[1];
   whole('tokens per image', tokens, 1, MAX_SHARD_TOKENS);
   whole('channels', channels, 0, 1 << 16);
-  if (!Array.isArray(classes) || !classes.every((name) => typeof name === 'string')) throw new RangeError('[tokens] classes must be a list of names');
+  if (!Array.isArray(classes) || !classes.every((name) => typeof name === 'string'))
+    throw new RangeError('[tokens] classes must be a list of names');
   whole('number of classes', classes.length, 0, 1 << 16);
   if (image) for (const side of ['height', 'width', 'channels'] as const) whole(`image ${side}`, image[side], 1, 1 << 24);
   const shardImages = config.shardImages ?? Math.max(1, Math.min(MAX_SHARD_IMAGES, Math.floor(SHARD_TOKENS / tokens)));
   whole('images per shard', shardImages, 1, Math.min(MAX_SHARD_IMAGES, Math.max(1, Math.floor(MAX_SHARD_TOKENS / tokens))));
   return {
-    K, grid: [grid[0], grid[1]], channels, codec, classes: [...classes], shardImages,
+    K,
+    grid: [grid[0], grid[1]],
+    channels,
+    codec,
+    classes: [...classes],
+    shardImages,
     ...(image && { image: { height: image.height, width: image.width, channels: image.channels } }),
     ...(note !== undefined && { note }),
   };
@@ -104,7 +114,9 @@ export function estimateStoreBytes(config: TokenStoreConfig, N: number, { attach
   if (channels > 0) first.unshift({ name: CODEBOOK, length: 4 * K * channels });
   const shards = Array.from({ length: Math.ceil(N / shardImages) }, (_, shard) => {
     const images = Math.min(shardImages, N - shard * shardImages);
-    const sections: { name: string; length: number; meta?: Json }[] = [{ name: tokensSection(shard), length: CODECS[codec].maxBytes(shape(images)), meta: images }];
+    const sections: { name: string; length: number; meta?: Json }[] = [
+      { name: tokensSection(shard), length: CODECS[codec].maxBytes(shape(images)), meta: images },
+    ];
     if (classes.length > 0) sections.push({ name: labelsSection(shard), length: Math.ceil((images * labelBits(classes.length)) / 8) });
     return { sections, state };
   });

@@ -73,7 +73,8 @@ export const entropy: TokenCodec = {
       spanBits: (i) => 8 * (starts[i + 1]! - starts[i]!),
       read(i, out, at) {
         const code = spanSource.read(starts[i]!, starts[i + 1]! - starts[i]!);
-        if (!rangeDecode(code, shape.tokens, law, out, at)) malformed('entropy', `the ${code.length} bytes of image ${i} are no code of ${shape.tokens} tokens`);
+        if (!rangeDecode(code, shape.tokens, law, out, at))
+          malformed('entropy', `the ${code.length} bytes of image ${i} are no code of ${shape.tokens} tokens`);
       },
     };
   },

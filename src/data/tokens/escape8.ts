@@ -39,7 +39,8 @@ export const escape8: TokenCodec = {
     };
   },
 
-  maxBytes: ({ images, tokens, K }) => (K <= ESCAPE ? maxSpanBytes(images, 0) + images * tokens : maxSpanBytes(images, tokens) + 2 * images * tokens),
+  maxBytes: ({ images, tokens, K }) =>
+    K <= ESCAPE ? maxSpanBytes(images, 0) + images * tokens : maxSpanBytes(images, tokens) + 2 * images * tokens,
 };
 
 /** Writes `tokens` (each under 510) to out[at ...]; returns where they end. */

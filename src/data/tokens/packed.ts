@@ -16,7 +16,8 @@ export const packed: TokenCodec = {
     const width = bitsFor(K);
     const bits = tokens * width;
     const expected = Math.ceil((images * bits) / 8);
-    if (source.length !== expected) malformed('packed', `${source.length} bytes, ${images} images of ${tokens} tokens of ${width} bits take ${expected}`);
+    if (source.length !== expected)
+      malformed('packed', `${source.length} bytes, ${images} images of ${tokens} tokens of ${width} bits take ${expected}`);
     return {
       indexBytes: 0,
       residentBytes: 0,
@@ -25,7 +26,8 @@ export const packed: TokenCodec = {
         const from = Math.floor((i * bits) / 8);
         unpackBits(source.read(from, Math.ceil(((i + 1) * bits) / 8) - from), (i * bits) % 8, width, tokens, out, at);
         if (K < 2 ** width)
-          for (let t = at; t < at + tokens; t++) if (out[t]! >= K) malformed('packed', `token ${out[t]} of image ${i} is not under K = ${K}`);
+          for (let t = at; t < at + tokens; t++)
+            if (out[t]! >= K) malformed('packed', `token ${out[t]} of image ${i} is not under K = ${K}`);
       },
     };
   },

@@ -36,7 +36,8 @@ export function relabel<T extends Uint16Array | Int32Array>(tokens: T, { newOf }
 /** The rows of a codebook [K, channels] in the new order. */
 export function relabelRows(codebook: Float32Array, { oldOf }: Relabelling): Float32Array {
   const channels = codebook.length / oldOf.length;
-  if (!Number.isInteger(channels)) throw new RangeError(`[tokens] a codebook of ${codebook.length} numbers has no ${oldOf.length} equal rows`);
+  if (!Number.isInteger(channels))
+    throw new RangeError(`[tokens] a codebook of ${codebook.length} numbers has no ${oldOf.length} equal rows`);
   const out = new Float32Array(codebook.length);
   oldOf.forEach((old, code) => out.set(codebook.subarray(old * channels, (old + 1) * channels), code * channels));
   return out;

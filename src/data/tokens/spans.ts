@@ -1,6 +1,7 @@
 /** Where each image of a shard lies, when codes differ in length: lengths less the shortest, packed to the fewest bits. */
-import { bitsFor, type ByteSource, type CodecId, malformed } from './codec.ts';
+
 import { packBits, unpackBits } from './bits.ts';
+import { type ByteSource, bitsFor, type CodecId, malformed } from './codec.ts';
 
 const FIXED = 5; // shortest:u32 width:u8
 
@@ -8,7 +9,10 @@ export function encodeSpans(lengths: Uint32Array): Uint8Array {
   const shortest = lengths.reduce((least, length) => Math.min(least, length), 0xffffffff);
   const longest = lengths.reduce((most, length) => Math.max(most, length), 0);
   const width = bitsFor(longest - shortest + 1);
-  const packed = packBits(lengths.map((length) => length - shortest), width);
+  const packed = packBits(
+    lengths.map((length) => length - shortest),
+    width,
+  );
   const out = new Uint8Array(FIXED + packed.length);
   new DataView(out.buffer).setUint32(0, shortest, true);
   out[4] = width;

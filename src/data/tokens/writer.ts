@@ -2,7 +2,18 @@ import { fileBytes } from '../../bytes/index.ts';
 import { FrameReader, FrameWriter, type Json } from '../../io/frames.ts';
 import { packBits } from './bits.ts';
 import {
-  attached, CODEBOOK, CODECS, type Description, headerOf, KIND, labelBits, labelsSection, MAX_SHARD_IMAGES, parseDescription, tokensSection, type TokenStoreConfig,
+  attached,
+  CODEBOOK,
+  CODECS,
+  type Description,
+  headerOf,
+  KIND,
+  labelBits,
+  labelsSection,
+  MAX_SHARD_IMAGES,
+  parseDescription,
+  type TokenStoreConfig,
+  tokensSection,
 } from './description.ts';
 
 export interface CreateOptions {
@@ -27,6 +38,8 @@ export class TokenStoreWriter {
   readonly #labels: Uint16Array;
   #committed: number;
   #held = 0;
+  /** Images of a shard whose commit is under way, or failed. */
+  #sealed = 0;
   #shard: number;
 
   /** Use `create` or `resume`. */
@@ -42,12 +55,18 @@ export class TokenStoreWriter {
   }
 
   /** A new store; its codebook and attachments are durable when this returns. @throws RangeError for a configuration out of range; Error as `FrameWriter.create`. */
-  static create(path: string, config: TokenStoreConfig, { codebook, attachments = {}, overwrite = false }: CreateOptions = {}): TokenStoreWriter {
+  static create(
+    path: string,
+    config: TokenStoreConfig,
+    { codebook, attachments = {}, overwrite = false }: CreateOptions = {},
+  ): TokenStoreWriter {
     const header = headerOf(config);
     const description = parseDescription(header.description, path);
     const { K, channels } = description;
     if ((codebook?.length ?? 0) !== K * channels)
-      throw new RangeError(`[tokens] the codebook has ${codebook?.length ?? 0} numbers, K = ${K} codes of ${channels} channels have ${K * channels}`);
+      throw new RangeError(
+        `[tokens] the codebook has ${codebook?.length ?? 0} numbers, K = ${K} codes of ${channels} channels have ${K * channels}`,
+      );
     const frames = FrameWriter.create(path, header, { overwrite });
     try {
       if (codebook?.length) frames.append(CODEBOOK, littleEndian(codebook));
@@ -95,7 +114,12 @@ export class TokenStoreWriter {
   append(tokens: ArrayLike<number>, label?: number): void {
     const { K, classes, shardImages } = this.description;
     const image = `[tokens] image ${this.size}`;
-    if (tokens.length !== this.#tokensPerImage) throw new RangeError(`${image} has ${tokens.length} tokens, its grid ${this.description.grid.join(' x ')} has ${this.#tokensPerImage}`);
+    if (this.#sealed > 0)
+      throw new Error(`${image} cannot follow: the commit of ${this.#sealed} images failed; commit again, or resume ${this.path}`);
+    if (tokens.length !== this.#tokensPerImage)
+      throw new RangeError(
+        `${image} has ${tokens.length} tokens, its grid ${this.description.grid.join(' x ')} has ${this.#tokensPerImage}`,
+      );
     if (classes.length > 0 ? !(Number.isInteger(label) && label! >= 0 && label! < classes.length) : label !== undefined)
       throw new RangeError(`${image} has label ${label}; the store has ${classes.length} classes`);
     const at = this.#held * this.#tokensPerImage;
@@ -131,29 +155,32 @@ export class TokenStoreWriter {
     this.close();
   }
 
-  #flushed = 0;
-
   #flush(): void {
     const images = this.#held;
-    if (images === this.#flushed) return;
+    if (images === 0) return;
+    this.#sealed = images;
     const { K, codec, classes } = this.description;
     const shape = { images, tokens: this.#tokensPerImage, K };
-    this.#frames.append(tokensSection(this.#shard), CODECS[codec].encode(this.#tokens.subarray(0, images * this.#tokensPerImage), shape), images);
-    if (classes.length > 0) this.#frames.append(labelsSection(this.#shard), packBits(this.#labels.subarray(0, images), labelBits(classes.length)));
-    this.#flushed = images;
+    const [tokens, labels] = [tokensSection(this.#shard), labelsSection(this.#shard)];
+    // After a full disk one of the two may be there already.
+    if (!this.#frames.has(tokens))
+      this.#frames.append(tokens, CODECS[codec].encode(this.#tokens.subarray(0, images * this.#tokensPerImage), shape), images);
+    if (classes.length > 0 && !this.#frames.has(labels))
+      this.#frames.append(labels, packBits(this.#labels.subarray(0, images), labelBits(classes.length)));
   }
 
   #commit(final: boolean, state: Json | undefined): void {
     this.#frames.commit({ final, ...(state !== undefined && { state }) });
-    if (this.#flushed > 0) this.#shard++;
-    this.#committed += this.#flushed;
-    this.#held = this.#flushed = 0;
+    if (this.#sealed > 0) this.#shard++;
+    this.#committed += this.#sealed;
+    this.#held = this.#sealed = 0;
   }
 }
 
 /** Images of a shard, by the note beside its section. @throws RangeError where it is none. */
 export function imagesOf(meta: Json | undefined): number {
-  if (!Number.isInteger(meta) || (meta as number) < 1 || (meta as number) > MAX_SHARD_IMAGES) throw new RangeError(`[tokens] a shard of ${JSON.stringify(meta)} images`);
+  if (!Number.isInteger(meta) || (meta as number) < 1 || (meta as number) > MAX_SHARD_IMAGES)
+    throw new RangeError(`[tokens] a shard of ${JSON.stringify(meta)} images`);
   return meta as number;
 }
 

@@ -35,6 +35,13 @@ function opcode(step: Operation): number {
   return code;
 }
 
+function resultLane(step: Operation): Lane {
+  if (step.op === 'index') return 'i64';
+  if (step.op === 'convert') return step.to;
+  if (step.op === 'philox' || step.op === 'lt' || step.op === 'le' || step.op === 'eq' || step.op === 'not') return 'i32';
+  return step.lane;
+}
+
 const bits = new DataView(new ArrayBuffer(8));
 function doubleBits(x: number): bigint {
   bits.setFloat64(0, x);
@@ -86,16 +93,23 @@ export function instructions(expression: Expression): Instructions {
   for (const [id, s] of operations) for (const a of argsOf(s)) lastUse.set(a, id);
   for (const r of expression.results) lastUse.set(r, Number.POSITIVE_INFINITY);
   const firstTemporary = expression.loads + constants.length;
-  const free: number[] = [];
+  // a register serves one type only: a kernel asks the registers what type a result has
+  const free: Record<Lane, number[]> = { f32: [], i32: [], i64: [] };
+  const laneOfRegister = new Map<number, Lane>();
   let next = firstTemporary;
   const code: bigint[] = [];
   for (const [id, s] of operations) {
     const args = argsOf(s).map((a) => register.get(a)!);
-    const dst = free.pop() ?? next++;
+    const lane = resultLane(s);
+    const dst = free[lane].pop() ?? next++;
+    laneOfRegister.set(dst, lane);
     if (dst >= MAX_REGISTERS) throw new Error(`[cpu] an expression of ${expression.steps.length} steps needs more than ${MAX_REGISTERS} registers; please report this program`);
-    for (const a of new Set(argsOf(s))) if (lastUse.get(a) === id && register.get(a)! >= firstTemporary) free.push(register.get(a)!);
+    for (const a of new Set(argsOf(s))) {
+      const r = register.get(a)!;
+      if (lastUse.get(a) === id && r >= firstTemporary) free[laneOfRegister.get(r)!].push(r);
+    }
     register.set(id, dst);
-    if (!lastUse.has(id)) free.push(dst);
+    if (!lastUse.has(id)) free[lane].push(dst);
     const [a = dst, b = a, c = b] = args;
     code.push(BigInt(opcode(s)) | (BigInt(dst) << 8n) | (BigInt(a) << 16n) | (BigInt(b) << 24n) | (BigInt(c) << 32n));
   }

@@ -2,6 +2,8 @@
 export interface Run {
   /** Same seed, same device: same bits. */
   seed: number;
+  /** Share of the configured training steps to take, 0 to 1; 1 unless given. Every result is made either way, only worse. */
+  effort?: number;
   /** Aborted: finish the step, save, and throw `signal.reason`. */
   signal?: AbortSignal;
   /** Called as work proceeds: `done` of `total` units of the phase named `what`. */

@@ -1,0 +1,74 @@
+import { arch, availableParallelism, freemem, platform, totalmem } from 'node:os';
+import { printBytes } from '../bytes/index.ts';
+import { errorLine } from './output.ts';
+import { findCompiler, machineLine } from './machine.ts';
+import { versions } from './package.ts';
+import { defineVerb } from './verb.ts';
+
+interface Diagnosis {
+  machine: string;
+  platform: string;
+  cores: number;
+  memoryBytes: { total: number; free: number };
+  versions: Record<string, string>;
+  compiler: { name: string; version: string } | null;
+  /** The kernels that run: compiled here or WebAssembly, with their instruction set; null where none loads. */
+  kernels: { kind: 'native' | 'wasm'; isa: string; threads: number } | null;
+  /** What is wrong, with the way out. Empty on a healthy machine. */
+  problems: string[];
+}
+
+async function kernels(problems: string[]): Promise<Diagnosis['kernels']> {
+  try {
+    const { openBackend } = await import('../device/cpu/backend.ts');
+    const { kind, isa, threads } = openBackend();
+    return { kind, isa, threads };
+  } catch (error) {
+    problems.push(errorLine(error));
+    return null;
+  }
+}
+
+async function decoder(problems: string[]): Promise<void> {
+  try {
+    await import('sharp');
+  } catch (error) {
+    problems.push(`images cannot be decoded: ${errorLine(error)}; reinstall with npm install --include=optional`);
+  }
+}
+
+/** `thimble doctor` */
+export default defineVerb({
+  brief: 'Show what this machine offers and what runs on it',
+  parameters: {},
+  async run(): Promise<Diagnosis> {
+    const problems: string[] = [];
+    const compiler = findCompiler();
+    const running = await kernels(problems);
+    await decoder(problems);
+    if (running?.kind === 'wasm' && !compiler && platform() !== 'win32')
+      problems.push('no C compiler was found, so the WebAssembly kernels run, at about half the speed; install cc, gcc or clang');
+    return {
+      machine: machineLine(),
+      platform: `${platform()} ${arch()}`,
+      cores: availableParallelism(),
+      memoryBytes: { total: totalmem(), free: freemem() },
+      versions: versions(),
+      compiler,
+      kernels: running,
+      problems,
+    };
+  },
+  text({ machine, cores, memoryBytes, versions, compiler, kernels, problems }) {
+    const lines = {
+      machine,
+      memory: `${printBytes(memoryBytes.free)} free of ${printBytes(memoryBytes.total)}; ${cores} cores to use`,
+      versions: Object.entries(versions).map((pair) => pair.join(' ')).join(', '),
+      compiler: compiler ? `${compiler.name} (${compiler.version})` : 'none',
+      kernels: kernels ? `${kernels.kind}, ${kernels.isa}, ${kernels.threads} threads` : 'none',
+    };
+    const report = Object.entries(lines).map(([name, value]) => `${name.padEnd(10)}${value}`);
+    return [...report, ...(problems.length > 0 ? ['', ...problems.map((problem) => `! ${problem}`)] : ['', 'all is well'])].join('\n');
+  },
+  succeeded: ({ kernels }) => kernels !== null,
+});

@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+/** The command line: `thimble <verb>`. A new verb is one file beside this one and one line in `verbs`. */
+import { buildApplication, buildRouteMap, type Command, type CommandContext, run, type StricliProcess, text_en } from '@stricli/core';
+import { Interrupted, interruptedExitCode } from './interrupt.ts';
+import { errorLine } from './output.ts';
+import { packageVersion } from './package.ts';
+
+/** Every verb, in the order of --help. Only the one that is asked for is loaded. */
+const verbs: Record<string, () => Promise<{ default: Command<CommandContext> }>> = {
+  methods: () => import('./methods.ts'),
+  bench: () => import('./bench.ts'),
+  doctor: () => import('./doctor.ts'),
+  version: () => import('./version.ts'),
+};
+
+const inputs = process.argv.slice(2);
+const asked = Object.hasOwn(verbs, inputs[0] ?? '') ? [inputs[0]!] : Object.keys(verbs);
+const routes = Object.fromEntries(await Promise.all(asked.map(async (name) => [name, (await verbs[name]!()).default] as const)));
+
+const application = buildApplication(
+  buildRouteMap({
+    routes,
+    docs: { brief: 'Train, store and recall neural models and data in the bytes you have.' },
+  }),
+  {
+    name: 'thimble',
+    versionInfo: { currentVersion: packageVersion },
+    scanner: { caseStyle: 'allow-kebab-for-camel' },
+    documentation: { disableAnsiColor: !process.stderr.isTTY },
+    localization: { loadText: () => ({ ...text_en, exceptionWhileRunningCommand: errorLine, exceptionWhileLoadingCommandFunction: errorLine }) },
+    determineExitCode: (error) => (error instanceof Interrupted ? interruptedExitCode : 1),
+  },
+);
+
+// `thimble methods | head` closes the pipe early: that is no error of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+await run(application, inputs, { process: process as StricliProcess });
+// Stricli numbers wrong usage below zero, which shells would show as 251 and the like.
+if (Number(process.exitCode) < 0) process.exitCode = 1;

@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { encodePng, type Image, ImageError } from '../io/images.ts';
+import { openManifest } from './csv.ts';
+import { openFolder } from './folder.ts';
+import { describeImages } from './image-set.ts';
+import { openImages } from './open.ts';
+import type { ScanProgress } from './parallel.ts';
+
+let root = '';
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), 'thimble-folder-'));
+});
+after(() => rm(root, { recursive: true, force: true }));
+
+async function put(path: string, content: Uint8Array | string): Promise<string> {
+  const file = join(root, path);
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, content);
+  return file;
+}
+
+const solid = (value: number, side = 8, channels: 1 | 3 = 1): Promise<Uint8Array> =>
+  encodePng({ width: side, height: side, channels, pixels: new Uint8Array(side * side * channels).fill(value) } satisfies Image);
+
+test('classes and files in sorted order, one level of groups, links followed, the rest passed over', async () => {
+  await put('pets/dog/b.png', await solid(2));
+  await put('pets/dog/a.PNG', await solid(1));
+  await put('pets/cat/group/x.png', await solid(3));
+  await put('pets/cat/group/deeper/y.png', await solid(99));
+  await put('pets/cat/notes.txt', 'no image');
+  await put('pets/cat/._x.png', 'no image');
+  await put('pets/.hidden/z.png', await solid(99));
+  await put('pets/readme.md', 'pets');
+  await symlink('dog', join(root, 'pets/wolf'));
+  const set = await openImages(join(root, 'pets'));
+  assert.deepEqual(set.classes, ['cat', 'dog', 'wolf']);
+  assert.deepEqual([...set.labels], [0, 1, 1, 2, 2]);
+  const values = await Promise.all(Array.from(set.labels, async (_, i) => (await set.read(i)).pixels[0]));
+  assert.deepEqual(values, [3, 1, 2, 1, 2]);
+  assert.deepEqual(set.shape, [8, 8, 1]);
+});
+
+test('mixed sizes and colour modes become one shape, from memory or from disk', async () => {
+  await put('mixed/a/1.png', await solid(10, 16));
+  await put('mixed/a/2.png', await solid(20, 16, 3));
+  await put('mixed/b/1.png', await solid(30, 40));
+  for (const cacheBytes of [0, 1 << 20]) {
+    const set = await openFolder(join(root, 'mixed'), { cacheBytes });
+    assert.deepEqual(set.shape, [16, 16, 3]);
+    assert.equal(set.residentBytes, cacheBytes === 0 ? 0 : 3 * 16 * 16 * 3);
+    const out = new Uint8Array(1000).fill(7);
+    const { pixels, label } = await set.read(2, out);
+    assert.deepEqual([pixels.length, label, pixels[0], pixels.at(-1), out[768]], [768, 1, 30, 30, 7]);
+  }
+  const grey = await openFolder(join(root, 'mixed'), { size: [4, 6], channels: 1 });
+  assert.deepEqual([grey.shape, (await grey.read(1)).pixels], [[4, 6, 1], new Uint8Array(24).fill(20)]);
+});
+
+test('bad files: named at once, or left out and named in the report', async () => {
+  await put('bad/a/1.png', await solid(1));
+  const empty = await put('bad/a/2.png', '');
+  await put('bad/b/1.png', await solid(3));
+  const cut = await put('bad/b/2.png', (await solid(4, 64, 3)).subarray(0, 80));
+  const only = await put('bad/c/only.png', 'text');
+  await assert.rejects(openFolder(join(root, 'bad')), (error) => error instanceof ImageError && [empty, cut, only].includes(error.path));
+  for (const cacheBytes of [0, 1 << 20]) {
+    const set = await openFolder(join(root, 'bad'), { onBad: 'skip', cacheBytes });
+    assert.deepEqual(set.classes, ['a', 'b'], 'a class without a readable image is none');
+    assert.deepEqual([...set.labels], [0, 1]);
+    assert.deepEqual([(await set.read(0)).pixels[0], (await set.read(1)).pixels[0]], [1, 3]);
+    assert.deepEqual(set.skipped.map((s) => s.path), [empty, cut, only]);
+    assert.match(set.skipped[0]!.reason, /the file is empty/);
+    assert.deepEqual(describeImages(set).classes, { a: 1, b: 1 });
+  }
+  await put('hopeless/a/1.png', '');
+  await assert.rejects(openFolder(join(root, 'hopeless'), { onBad: 'skip' }), /none of 1 images can be read; the first: .*1\.png: the file is empty/);
+});
+
+test('folders that are not what is expected are told what is', async () => {
+  await mkdir(join(root, 'empty'));
+  await assert.rejects(openImages(join(root, 'empty')), /has no images; expected one folder a class: .*<class>/);
+  await mkdir(join(root, 'husk/a'), { recursive: true });
+  await assert.rejects(openImages(join(root, 'husk')), /has 1 folders without JPEG, PNG or WebP images/);
+  await put('flat/1.png', await solid(1));
+  await assert.rejects(openImages(join(root, 'flat')), /has 1 images but no class folders/);
+  const flat = await openImages(join(root, 'flat'), { labels: 'none' });
+  assert.deepEqual([flat.size, flat.classes], [1, ['unlabelled']]);
+  await assert.rejects(openImages(join(root, 'nowhere')), /no such file or folder/);
+  await assert.rejects(openImages(await put('some.txt', 'x')), /neither a folder, nor an IDX file/);
+});
+
+test('given classes set the labels, so that a model meets its own', async () => {
+  await put('few/b/1.png', await solid(1));
+  const set = await openFolder(join(root, 'few'), { classes: ['a', 'b', 'c'] });
+  assert.deepEqual([...set.labels], [1]);
+  await assert.rejects(openFolder(join(root, 'few'), { classes: ['x'] }), /class "b" is not one of x/);
+});
+
+test('a CSV manifest, relative to itself; numbered classes by value', async () => {
+  await put('list/img/a, 1.png', await solid(1));
+  await put('list/img/2.png', await solid(2));
+  const path = await put('list/all.csv', 'path,label\n"img/a, 1.png",10\nimg/2.png,9\nimg/none.png,9\n');
+  await assert.rejects(openManifest(path), /none\.png: no such file/);
+  const set = await openImages(path, { onBad: 'skip' });
+  assert.deepEqual([set.classes, [...set.labels]], [['9', '10'], [1, 0]]);
+  assert.match(set.skipped[0]!.path, /none\.png$/);
+});
+
+test('progress counts every file; a signal stops the scan', async () => {
+  for (let i = 0; i < 12; i++) await put(`many/a/${i}.png`, await solid(i));
+  const seen: ScanProgress[] = [];
+  await openFolder(join(root, 'many'), { onProgress: (p) => seen.push(p) });
+  assert.deepEqual(seen.filter((p) => p.phase === 'scan').map((p) => p.done), Array.from({ length: 12 }, (_, i) => i + 1));
+  assert.deepEqual(seen.at(-1), { phase: 'decode', done: 12, total: 12 });
+  const control = new AbortController();
+  let calls = 0;
+  const stopped = openFolder(join(root, 'many'), {
+    signal: control.signal,
+    onProgress: () => {
+      if (++calls === 3) control.abort();
+    },
+  });
+  await assert.rejects(stopped, { name: 'AbortError' });
+  assert.ok(calls < 12);
+});

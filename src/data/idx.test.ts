@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { FormatError } from '../io/errors.ts';
+import { openFashion } from './fashion.ts';
+import { guessLabelsPath, openIdx, readIdx } from './idx.ts';
+import { countLabels } from './image-set.ts';
+import { openImages } from './open.ts';
+import type { PackedImages } from './packed.ts';
+
+let folder = '';
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'thimble-idx-'));
+});
+after(() => rm(folder, { recursive: true, force: true }));
+
+const header = (...dims: number[]): number[] => [0, 0, 8, dims.length, ...dims.flatMap((d) => [d >>> 24, (d >>> 16) & 255, (d >>> 8) & 255, d & 255])];
+const images = Uint8Array.from([...header(2, 1, 3), 1, 2, 3, 4, 5, 6]);
+const labels = Uint8Array.from([...header(2), 1, 0]);
+
+async function put(name: string, bytes: Uint8Array): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, bytes);
+  return path;
+}
+
+test('plain, gzip and Brotli; labels beside the images', async () => {
+  const pack = { '': (b: Uint8Array) => b, '.gz': gzipSync, '.br': brotliCompressSync };
+  for (const [ending, f] of Object.entries(pack)) {
+    const path = await put(`train-images-idx3-ubyte${ending}`, f(images));
+    await put(`train-labels-idx1-ubyte${ending}`, f(labels));
+    const set = await openImages(path);
+    assert.deepEqual([set.size, set.shape, set.classes, [...set.labels]], [2, [1, 3, 1], ['0', '1'], [1, 0]]);
+    assert.deepEqual((await set.read(1)).pixels, Uint8Array.of(4, 5, 6));
+  }
+  assert.equal((await openImages(folder)).size, 2);
+  await assert.rejects(openImages(folder, { split: 'test' }), /no IDX images of the test split/);
+  assert.throws(() => guessLabelsPath('x/pictures.idx'), /cannot guess the labels/);
+});
+
+test('every truncation is an error, plain and packed', async () => {
+  for (const [ending, bytes] of [['', images], ['.gz', gzipSync(images)], ['.br', brotliCompressSync(images)]] as const) {
+    for (let length = 0; length < bytes.length; length++) {
+      await assert.rejects(readIdx(await put(`cut${ending}`, bytes.subarray(0, length))), FormatError, `${ending} ${length}`);
+    }
+  }
+});
+
+test('a damaged header is an error or another array, never a large allocation', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.nat(15), fc.nat(255), async (at, value) => {
+      const copy = Uint8Array.from(images);
+      copy[at] = value;
+      const path = await put('damaged', copy);
+      await readIdx(path).then(
+        ({ dims, data }) => assert.equal(dims.reduce((a, b) => a * b, 1), data.length),
+        (error) => assert.ok(error instanceof FormatError, String(error)),
+      );
+    }),
+    { numRuns: 200 },
+  );
+  const vast = await put('vast', Uint8Array.from([...header(0xffffffff, 0xffffffff), 1]));
+  await assert.rejects(readIdx(vast), /takes .* TiB, the limit is 4\.0 GiB/);
+});
+
+test('a small packed file that unpacks to more than its header says is stopped', async () => {
+  const bomb = gzipSync(Buffer.concat([images, Buffer.alloc(64 << 20)]));
+  await assert.rejects(readIdx(await put('bomb.gz', bomb)), /more bytes than its header \[2,1,3\] says \(22\)/);
+});
+
+test('pairs that do not fit', async () => {
+  const path = await put('a-images-idx3', images);
+  const three = await put('three', Uint8Array.from([...header(3), 0, 1, 2]));
+  await assert.rejects(openIdx(path, three), /has 2 images, .* has 3 labels; are they a pair/);
+  const good = await put('good', labels);
+  await assert.rejects(openIdx(path, good, { classes: ['one'] }), /label 1, there are 1 classes/);
+  await assert.rejects(openIdx(good, good), /dimensions \[2\] are not images/);
+  await assert.rejects(openIdx(path, path), /are not labels/);
+  await assert.rejects(openIdx(path), /a-labels-idx1: no such file/);
+});
+
+test('the Fashion-MNIST subset of the package is balanced', async () => {
+  for (const [split, size] of [['train', 20_000], ['test', 5_000]] as const) {
+    const set = await openFashion(split);
+    assert.deepEqual([set.size, set.shape], [size, [28, 28, 1]]);
+    assert.deepEqual([...countLabels(set)], Array(10).fill(size / 10));
+  }
+});
+
+const original = fileURLToPath(new URL('../../../shared/data/fashion-mnist/', import.meta.url));
+test('every image of the subset is one of the original, under its label', { skip: !existsSync(original) && 'no ../shared/data/fashion-mnist' }, async () => {
+  const [ours, theirs] = await Promise.all([openFashion('test'), openImages(original, { split: 'test' })]);
+  const key = (set: PackedImages, i: number): string => `${set.labels[i]} ${Buffer.from(set.at(i)).toString('latin1')}`;
+  const known = new Set(Array.from(theirs.labels, (_, i) => key(theirs as PackedImages, i)));
+  assert.ok(Array.from(ours.labels, (_, i) => known.has(key(ours as PackedImages, i))).every(Boolean));
+});

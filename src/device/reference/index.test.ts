@@ -1,0 +1,3 @@
+import { testReference } from '../conformance/suite.ts';
+
+testReference();

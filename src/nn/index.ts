@@ -1,0 +1,7 @@
+/** Layers, initialisers, losses, optimisers and schedules. */
+export * from './init.ts';
+export * from './losses.ts';
+export * from './module.ts';
+export * from './optim.ts';
+export * from './schedule.ts';
+export * from './transformer.ts';
