@@ -106,6 +106,7 @@ typedef struct { Ref ref; W sB, sT, sH; } View;
 typedef struct { W B, Hq, Hkv, Tq, Tk, E, Ev, causal, window, QB, dtype; double scale; View q, k, v; Ref o, lse; } AttentionArgs;
 // ATTENTION_GRAD recomputes the probabilities from lse. Extent: B*Hkv (one chunk owns a kv head and all its query heads: no races).
 // dO contiguous as o; dq/dk/dv are views too (any B/T/H strides, unit stride in E).
+// Both: E and Ev are at most 2048 (the tiles must fit the scratch), dtype f32 | bf16 | f16.
 typedef struct { W B, Hq, Hkv, Tq, Tk, E, Ev, causal, window, dtype; double scale; View q, k, v; Ref o, lse, dO; View dq, dk, dv; } AttentionGradArgs;
 
 // ---- Indexing; x is seen as [O, A, N] contiguous. indexType I32 or I64. An index outside [0, A) reads as 0 and is dropped by a

@@ -5,7 +5,7 @@
 //   node scripts/build-native.mjs [--quiet]     compiles if needed, prints one line, exits 0 with and without a compiler
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { availableParallelism, homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { argv, env, platform, arch } from 'node:process';
@@ -78,10 +78,19 @@ function writable(folder) {
   }
 }
 
+/** The names in a folder; none where it is missing or closed to us. */
+function list(folder) {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
 /** The first library there whose name passes. */
 function found(matches) {
   for (const folder of folders()) {
-    const name = existsSync(folder) && readdirSync(folder).find(matches);
+    const name = list(folder).find(matches);
     if (name) return join(folder, name);
   }
   return null;
@@ -89,12 +98,13 @@ function found(matches) {
 
 /** Compiles into `library`: the objects side by side on all cores, then the link. Returns the compiler's complaint, or ''. */
 function compile(cc, options, files, library) {
-  const folder = mkdtempSync(join(dirname(library), '.tmp-'));
+  let folder;
   const run = (command, args, input) => {
     const { status, stderr, error } = spawnSync(command, args, { cwd: folder, input, encoding: 'utf8' });
     return status === 0 ? '' : (stderr || String(error ?? `exit ${status}`)).trim();
   };
   try {
+    folder = mkdtempSync(join(dirname(library), '.tmp-'));
     const units = files.filter((file) => file.endsWith('.c'));
     const one = 'for file; do :; done; exec "$@" -o "${file##*/}.o"'; // xargs puts the file last
     const workers = ['-0', '-n', '1', '-P', String(availableParallelism())];
@@ -105,8 +115,10 @@ function compile(cc, options, files, library) {
       run(cc[0], [...cc.slice(1), ...options, '-shared', ...objects, '-lm', '-o', made]);
     if (!complaint) renameSync(made, library);
     return complaint;
+  } catch (error) { // a full disk, say
+    return String(error);
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    if (folder) rmSync(folder, { recursive: true, force: true });
   }
 }
 

@@ -17,6 +17,9 @@ const inputs = process.argv.slice(2);
 const asked = Object.hasOwn(verbs, inputs[0] ?? '') ? [inputs[0]!] : Object.keys(verbs);
 const routes = Object.fromEntries(await Promise.all(asked.map(async (name) => [name, (await verbs[name]!()).default] as const)));
 
+// Stricli passes a second argument, which is not ours.
+const oneLine = (error: unknown): string => errorLine(error);
+
 const application = buildApplication(
   buildRouteMap({
     routes,
@@ -27,7 +30,7 @@ const application = buildApplication(
     versionInfo: { currentVersion: packageVersion },
     scanner: { caseStyle: 'allow-kebab-for-camel' },
     documentation: { disableAnsiColor: !process.stderr.isTTY },
-    localization: { loadText: () => ({ ...text_en, exceptionWhileRunningCommand: errorLine, exceptionWhileLoadingCommandFunction: errorLine }) },
+    localization: { loadText: () => ({ ...text_en, exceptionWhileRunningCommand: oneLine, exceptionWhileLoadingCommandFunction: oneLine }) },
     determineExitCode: (error) => (error instanceof Interrupted ? interruptedExitCode : 1),
   },
 );

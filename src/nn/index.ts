@@ -5,3 +5,4 @@ export * from './module.ts';
 export * from './optim.ts';
 export * from './schedule.ts';
 export * from './transformer.ts';
+export * from './models/vit.ts';

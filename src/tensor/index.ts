@@ -15,3 +15,4 @@ export * from './functions/indexing.ts';
 export { attention, attentionWithLse, crossEntropy, layerNorm, rmsNorm, softCrossEntropy, softmax } from './functions/fused.ts';
 export * as random from './functions/random.ts';
 export { dropout } from './functions/random.ts';
+export * from './functions/image.ts';

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import fs, { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { after, test } from 'node:test';
@@ -157,6 +158,34 @@ test('an unfinished store says so, can be read as far as it goes, and resumed', 
   assert.deepEqual(store.attachment('decoder'), Buffer.of(1, 2, 3));
   assert.equal(store.attachment('none'), undefined);
   assert.deepEqual(store.read(20), imageOf(20, config));
+});
+
+test('a disk that fills within a shard: the writer says so, takes no more images, and goes on once there is room', () => {
+  const config: TokenStoreConfig = { ...DIGITS, channels: 0, shardImages: 10 };
+  const whole = readFileSync(write('roomy', config, 10));
+  const path = join(folder, 'disk');
+  const real = fs.writeSync;
+  for (let writes = 0; writes < 3; writes++) {
+    using writer = TokenStoreWriter.create(path, config, { overwrite: true });
+    let left = writes; // tokens, labels, commit
+    fs.writeSync = ((...args: Parameters<typeof real>) => {
+      if (left-- === 0) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+      return real(...args);
+    }) as typeof real;
+    syncBuiltinESMExports();
+    try {
+      for (let i = 0; i < 9; i++) writer.append(imageOf(i, config), i);
+      assert.throws(() => writer.append(imageOf(9, config), 9), /disk of .* is full/);
+    } finally {
+      fs.writeSync = real;
+      syncBuiltinESMExports();
+    }
+    assert.throws(() => writer.append(imageOf(10, config), 0), /commit of 10 images failed; commit again/);
+    writer.commit();
+    assert.equal(writer.committed, 10);
+    writer.finish();
+    assert.ok(readFileSync(path).equals(whole), `after ${writes} writes`);
+  }
 });
 
 test('names what does not fit', () => {
