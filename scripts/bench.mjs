@@ -7,4 +7,4 @@ import { runNode } from './run-node.mjs';
 const [what, ...rest] = argv.slice(2);
 build();
 ensureNative({ quiet: true });
-await runNode(what === 'engine' ? ['bench/engine.mjs', ...rest] : ['dist/cli/main.js', 'bench', ...argv.slice(2)]);
+await runNode(what === 'engine' ? ['dist/bench/engine.js', ...rest] : ['dist/cli/main.js', 'bench', ...argv.slice(2)]);

@@ -5,10 +5,10 @@
 //   node scripts/build-native.mjs [--quiet]     compiles if needed, prints one line, exits 0 with and without a compiler
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { availableParallelism, homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { argv, env, platform, arch } from 'node:process';
+import { arch, argv, env, platform } from 'node:process';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -31,7 +31,12 @@ function cpuFeatures() {
     platform === 'linux'
       ? (/^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? '')
       : (spawnSync('sysctl', ['-n', 'machdep.cpu.features', 'machdep.cpu.leaf7_features'], { encoding: 'utf8' }).stdout ?? '');
-  return new Set(text.toLowerCase().split(/\s+/).map((name) => ({ sse4_2: 'sse4.2', bmi1: 'bmi' })[name] ?? name));
+  return new Set(
+    text
+      .toLowerCase()
+      .split(/\s+/)
+      .map((name) => ({ sse4_2: 'sse4.2', bmi1: 'bmi' })[name] ?? name),
+  );
 }
 
 /** The instruction set to compile for and its flags; null where there is none for this machine. */
@@ -57,10 +62,17 @@ function compiler() {
   return null;
 }
 
-const hash = (...parts) => parts.reduce((h, part) => h.update(part).update('\0'), createHash('sha256')).digest('hex').slice(0, 10);
+const hash = (...parts) =>
+  parts
+    .reduce((h, part) => h.update(part).update('\0'), createHash('sha256'))
+    .digest('hex')
+    .slice(0, 10);
 
 function sourceFiles() {
-  return readdirSync(sources).filter((name) => /\.[ch]$/.test(name)).sort().map((name) => join(sources, name));
+  return readdirSync(sources)
+    .filter((name) => /\.[ch]$/.test(name))
+    .sort()
+    .map((name) => join(sources, name));
 }
 
 /** Where libraries may be: in the package, else in the user's cache. */
@@ -115,7 +127,8 @@ function compile(cc, options, files, library) {
       run(cc[0], [...cc.slice(1), ...options, '-shared', ...objects, '-lm', '-o', made]);
     if (!complaint) renameSync(made, library);
     return complaint;
-  } catch (error) { // a full disk, say
+  } catch (error) {
+    // a full disk, say
     return String(error);
   } finally {
     if (folder) rmSync(folder, { recursive: true, force: true });
@@ -128,8 +141,13 @@ function compile(cc, options, files, library) {
  * @returns {{ path: string, isa: string, built: boolean } | null} null where none can be had
  */
 export function ensureNative({ quiet = false } = {}) {
-  const say = (line) => { if (!quiet) console.log(`[native] ${line}`); };
-  const fallback = (why) => { say(`${why}; Thimble will run its WebAssembly build`); return null; };
+  const say = (line) => {
+    if (!quiet) console.log(`[native] ${line}`);
+  };
+  const fallback = (why) => {
+    say(`${why}; Thimble will run its WebAssembly build`);
+    return null;
+  };
 
   const machine = target();
   if (!machine) return fallback(`no kernels in C for ${platform} ${arch}`);
@@ -138,8 +156,13 @@ export function ensureNative({ quiet = false } = {}) {
   const prefix = `thimble-${isa}-${hash(options.join(' '), ...files.map((file) => readFileSync(file)))}-`;
 
   const cc = compiler();
-  const path = cc ? found((file) => file === `${prefix}${hash(cc.version)}.so`) : found((file) => file.startsWith(prefix) && file.endsWith('.so'));
-  if (path) { say(`${path} is up to date`); return { path, isa, built: false }; }
+  const path = cc
+    ? found((file) => file === `${prefix}${hash(cc.version)}.so`)
+    : found((file) => file.startsWith(prefix) && file.endsWith('.so'));
+  if (path) {
+    say(`${path} is up to date`);
+    return { path, isa, built: false };
+  }
   if (!cc) return fallback('no C compiler (cc, gcc, clang) was found');
 
   const folder = folders().find(writable);

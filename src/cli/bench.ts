@@ -55,7 +55,8 @@ async function lastLineOf([program, args]: [string, string[]], signal: AbortSign
   );
   signal.throwIfAborted();
   const command = [program, ...args].join(' ');
-  if (code !== 0) throw new Error(`[bench] '${command}' ended with ${code === null ? 'a signal' : `exit code ${code}`}; run it by itself to see why`);
+  if (code !== 0)
+    throw new Error(`[bench] '${command}' ended with ${code === null ? 'a signal' : `exit code ${code}`}; run it by itself to see why`);
   try {
     return JSON.parse(tail.trimEnd().split('\n').at(-1) ?? '');
   } catch {
@@ -80,8 +81,20 @@ export default defineVerb<{ seed?: number; out?: string }, [string], BenchResult
   help: "Runs the command of the method's bench.json once per seed, compares the means with the expected figures, and writes what was seen.\nThe exit code is 1 where a figure is outside its tolerance.",
   parameters: {
     flags: {
-      seed: { kind: 'parsed', parse: numberParser, optional: true, brief: "Run this seed only, instead of the bench's own", placeholder: 'n' },
-      out: { kind: 'parsed', parse: String, optional: true, brief: 'Where to write what was seen; bench/results/<id>.json', placeholder: 'file' },
+      seed: {
+        kind: 'parsed',
+        parse: numberParser,
+        optional: true,
+        brief: "Run this seed only, instead of the bench's own",
+        placeholder: 'n',
+      },
+      out: {
+        kind: 'parsed',
+        parse: String,
+        optional: true,
+        brief: 'Where to write what was seen; bench/results/<id>.json',
+        placeholder: 'file',
+      },
     },
     positional: { kind: 'tuple', parameters: [{ brief: 'A method (thimble methods lists them)', placeholder: 'id', parse: String }] },
   },

@@ -1,7 +1,7 @@
 import { arch, availableParallelism, freemem, platform, totalmem } from 'node:os';
 import { printBytes } from '../bytes/index.ts';
-import { errorLine } from './output.ts';
 import { findCompiler, machineLine } from './machine.ts';
+import { errorLine } from './output.ts';
 import { versions } from './package.ts';
 import { defineVerb } from './verb.ts';
 
@@ -63,7 +63,9 @@ export default defineVerb({
     const lines = {
       machine,
       memory: `${printBytes(memoryBytes.free)} free of ${printBytes(memoryBytes.total)}; ${cores} cores to use`,
-      versions: Object.entries(versions).map((pair) => pair.join(' ')).join(', '),
+      versions: Object.entries(versions)
+        .map((pair) => pair.join(' '))
+        .join(', '),
       compiler: compiler ? `${compiler.name} (${compiler.version})` : 'none',
       kernels: kernels ? `${kernels.kind}, ${kernels.isa}, ${kernels.threads} threads` : 'none',
     };

@@ -30,7 +30,9 @@ const application = buildApplication(
     versionInfo: { currentVersion: packageVersion },
     scanner: { caseStyle: 'allow-kebab-for-camel' },
     documentation: { disableAnsiColor: !process.stderr.isTTY },
-    localization: { loadText: () => ({ ...text_en, exceptionWhileRunningCommand: oneLine, exceptionWhileLoadingCommandFunction: oneLine }) },
+    localization: {
+      loadText: () => ({ ...text_en, exceptionWhileRunningCommand: oneLine, exceptionWhileLoadingCommandFunction: oneLine }),
+    },
     determineExitCode: (error) => (error instanceof Interrupted ? interruptedExitCode : 1),
   },
 );

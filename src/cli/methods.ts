@@ -8,7 +8,12 @@ function details({ id, contract, title, paper, saves, config }: CatalogueItem): 
   const source = [paper.venue ?? String(paper.year), paper.arxiv ? `arXiv ${paper.arxiv}` : ''].filter(Boolean).join(', ');
   const fields = Object.entries((config['properties'] ?? {}) as Record<string, { type?: string; default?: unknown; description?: string }>);
   const rows = fields.map(([name, field]) => [name, field.type ?? 'choice', JSON.stringify(field.default), field.description ?? '']);
-  const lines = [`${id}: ${title}`, `${paper.authors}, ${paper.title} (${source})`, `contract ${contract}: ${contracts[contract]}`, `saves ${saves.join(', ')}`];
+  const lines = [
+    `${id}: ${title}`,
+    `${paper.authors}, ${paper.title} (${source})`,
+    `contract ${contract}: ${contracts[contract]}`,
+    `saves ${saves.join(', ')}`,
+  ];
   return rows.length > 0 ? `${lines.join('\n')}\n\n${table(['config', 'type', 'default', ''], rows)}` : lines.join('\n');
 }
 

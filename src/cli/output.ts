@@ -20,7 +20,12 @@ export function errorLine(error: unknown, debug = Boolean(process.env.THIMBLE_DE
     return `${error.stack ?? error.message}${cause}`;
   }
   const text = error instanceof z.ZodError ? z.prettifyError(error) : error instanceof Error ? error.message : String(error);
-  return text.split(/\s*\n\s*/).join(' ').trim() || 'failed without a message; set THIMBLE_DEBUG=1 to see where';
+  return (
+    text
+      .split(/\s*\n\s*/)
+      .join(' ')
+      .trim() || 'failed without a message; set THIMBLE_DEBUG=1 to see where'
+  );
 }
 
 export type Cell = string | number | null | undefined;
@@ -28,7 +33,12 @@ export type Cell = string | number | null | undefined;
 /** How many columns of a terminal a text takes: wide East Asian characters take two, combining marks none. */
 function width(text: string): number {
   let columns = 0;
-  for (const character of text) columns += /\p{Mark}/u.test(character) ? 0 : /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/.test(character) ? 2 : 1;
+  for (const character of text)
+    columns += /\p{Mark}/u.test(character)
+      ? 0
+      : /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]/.test(character)
+        ? 2
+        : 1;
   return columns;
 }
 

@@ -58,7 +58,8 @@ export function figureAt(json: unknown, path: string): number | undefined {
   let at: unknown = json;
   for (const step of path.split('.')) {
     if (typeof at !== 'object' || at === null) return undefined;
-    at = Array.isArray(at) && !/^\d+$/.test(step) ? at.find((item) => item?.name === step) : Object.getOwnPropertyDescriptor(at, step)?.value;
+    at =
+      Array.isArray(at) && !/^\d+$/.test(step) ? at.find((item) => item?.name === step) : Object.getOwnPropertyDescriptor(at, step)?.value;
   }
   return typeof at === 'number' ? at : undefined;
 }

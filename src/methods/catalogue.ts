@@ -63,7 +63,9 @@ export async function loadMethod(id: string): Promise<AnyMethod> {
   const entry = registry.find((one) => one.id === id);
   if (!entry) {
     const near = registry.filter((one) => one.id.includes(id) || id.includes(one.id)).map((one) => one.id);
-    throw new Error(`[methods] there is no method '${id}'; ${near.length > 0 ? `did you mean ${near.join(', ')}?` : 'thimble methods lists them'}`);
+    throw new Error(
+      `[methods] there is no method '${id}'; ${near.length > 0 ? `did you mean ${near.join(', ')}?` : 'thimble methods lists them'}`,
+    );
   }
   return loadEntry(entry);
 }
@@ -71,7 +73,8 @@ export async function loadMethod(id: string): Promise<AnyMethod> {
 /** Loads a method of a contract. @throws Error also where the method is of another contract. */
 export async function loadMethodOf<C extends Contract>(contract: C, id: string): Promise<MethodOf<C>> {
   const method = await loadMethod(id);
-  if (method.contract !== contract) throw new Error(`[methods] '${id}' is a ${method.contract}, not a ${contract}; thimble methods lists them`);
+  if (method.contract !== contract)
+    throw new Error(`[methods] '${id}' is a ${method.contract}, not a ${contract}; thimble methods lists them`);
   return method as unknown as MethodOf<C>;
 }
 

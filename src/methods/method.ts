@@ -72,6 +72,7 @@ export function defineMethod<C extends Contract, S extends z.ZodType>(method: Me
   if (!(method.contract in contracts)) refuse(`there is no contract '${method.contract}'; use one of ${Object.keys(contracts).join(', ')}`);
   if (method.saves.length === 0) refuse(`saves nothing; list one or more of ${savings.join(', ')}`);
   const defaults = method.config.safeParse({});
-  if (!defaults.success) refuse(`its config does not parse {} (${z.prettifyError(defaults.error).replaceAll('\n', ' ')}); give every field a default`);
+  if (!defaults.success)
+    refuse(`its config does not parse {} (${z.prettifyError(defaults.error).replaceAll('\n', ' ')}); give every field a default`);
   return Object.freeze(method);
 }

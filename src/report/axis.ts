@@ -38,20 +38,23 @@ function logTicks(low: number, high: number, base: number, most: number): number
   return between.filter((value) => value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9));
 }
 
-/** A value as its axis writes it; `step` says how many decimals matter. */
-export function unitText(value: number, unit: Unit, step = Math.abs(value) / 100): string {
-  const decimals = (size: number): number => Math.min(6, Math.max(0, -Math.floor(Math.log10(size) + 1e-9)));
+/** A value as its axis writes it; `step`, the distance of ticks, says how many decimals matter (a thousandth of the value unless given). */
+export function unitText(value: number, unit: Unit, step?: number): string {
+  const decimals = (scale: number): number => {
+    const size = Math.max(step ?? Math.abs(value) / 1000, 1e-8) * scale;
+    return Math.min(6, Math.max(0, -Math.floor(Math.log10(size) + 1e-9)));
+  };
   switch (unit) {
     case 'bytes':
       return printBytes(value).replace('.0 ', ' ');
     case 'percent':
-      return `${(value * 100).toFixed(decimals(Math.max(step, 1e-8) * 100))} %`;
+      return `${(value * 100).toFixed(decimals(100))} %`;
     case 'seconds':
       return value >= 120 ? `${+(value / 60).toPrecision(3)} min` : `${+value.toPrecision(3)} s`;
     default: {
       const size = Math.abs(value);
       if (size !== 0 && (size >= 1e6 || size < 1e-4)) return String(+value.toPrecision(3)).replace('e+', 'e');
-      return Number.isInteger(value) ? value.toLocaleString('en') : value.toFixed(decimals(Math.max(step, 1e-8)));
+      return Number.isInteger(value) && (step ?? 1) >= 1 ? value.toLocaleString('en') : value.toFixed(decimals(1));
     }
   }
 }
@@ -64,7 +67,8 @@ export function axis({ label, log = false, unit = 'number', include = [] }: Axis
   const all = [...values, ...include].filter(Number.isFinite);
   if (all.length === 0) throw new RangeError(`[report] the axis '${label}' has no finite value; leave the plot out`);
   let [low, high] = [Math.min(...all), Math.max(...all)];
-  if (log && low <= 0) throw new RangeError(`[report] the log axis '${label}' has the value ${low}; drop values of 0 and less, or use a linear axis`);
+  if (log && low <= 0)
+    throw new RangeError(`[report] the log axis '${label}' has the value ${low}; drop values of 0 and less, or use a linear axis`);
   const [forth, back] = log ? [Math.log, Math.exp] : [(x: number) => x, (x: number) => x];
   const air = (forth(high) - forth(low)) * 0.05 || (log ? 0.5 : Math.abs(low) * 0.1 || 1);
   // No air below zero where all values are counts, sizes or shares.

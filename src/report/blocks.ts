@@ -59,7 +59,8 @@ const pngSignature = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 
 function pictures({ pictures, columns, pixelated = false, caption }: PicturesSpec): Html {
   const one = ({ png, caption }: Picture): Html => {
-    if (pngSignature.some((byte, at) => png[at] !== byte)) throw new TypeError(`[report] the picture '${caption}' is not a PNG; encode it first`);
+    if (pngSignature.some((byte, at) => png[at] !== byte))
+      throw new TypeError(`[report] the picture '${caption}' is not a PNG; encode it first`);
     const data = Buffer.from(png.buffer, png.byteOffset, png.byteLength).toString('base64');
     return html`<figure><img src="data:image/png;base64,${data}" alt="${caption}"${pixelated ? html` class="pixelated"` : null}><figcaption>${caption}</figcaption></figure>`;
   };

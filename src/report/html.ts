@@ -15,7 +15,7 @@ export class Html {
 const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
 
 /** Text for element content and quoted attributes. Control characters, which HTML forbids, become U+FFFD. */
-export function escape(text: string): string {
+export function escapeHtml(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
   return text.replace(/[&<>"']/g, (character) => entities[character]!).replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/g, '\ufffd');
 }
@@ -26,7 +26,7 @@ function render(part: Part): string {
   if (part === null || part === undefined) return '';
   if (part instanceof Html) return part.text;
   if (typeof part === 'object') return part.map(render).join('');
-  return escape(String(part));
+  return escapeHtml(String(part));
 }
 
 /** Tagged template: `html`<p>${text}</p>``. Null and undefined leave nothing, lists are joined. */

@@ -68,7 +68,8 @@ const markPath = (index: number, x: number, y: number, title: Html | null): Html
 
 /** The plot as a figure. @throws RangeError for no data, more than eight series, or a log axis at or below 0. */
 export function plot({ title, x, y, series, caption }: PlotSpec): Html {
-  if (series.length > shapes.length) throw new RangeError(`[report] '${title}' has ${series.length} series, ${shapes.length} can be told apart; split the plot`);
+  if (series.length > shapes.length)
+    throw new RangeError(`[report] '${title}' has ${series.length} series, ${shapes.length} can be told apart; split the plot`);
   const across = axis(
     x,
     span(series, (point) => [point.x]),
@@ -86,7 +87,10 @@ export function plot({ title, x, y, series, caption }: PlotSpec): Html {
     const shown = points.filter(finite);
     const bars = shown.filter((p) => Number.isFinite(p.low) && Number.isFinite(p.high));
     const tip = (p: Point): Html => {
-      const range = p.low !== undefined && p.high !== undefined ? ` (${unitText(p.low, y.unit ?? 'number')} to ${unitText(p.high, y.unit ?? 'number')})` : '';
+      const range =
+        p.low !== undefined && p.high !== undefined
+          ? ` (${unitText(p.low, y.unit ?? 'number')} to ${unitText(p.high, y.unit ?? 'number')})`
+          : '';
       return html`<title>${name}${p.label ? `, ${p.label}` : ''}: ${unitText(p.x, x.unit ?? 'number')}, ${unitText(p.y, y.unit ?? 'number')}${range}</title>`;
     };
     return html`<g class="s${index}">

@@ -18,7 +18,7 @@ export interface ReportSpec {
 }
 
 /** The page's own policy: nothing is fetched, no script runs, whatever its text contains. */
-const policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+const policy = new Html("default-src 'none'; style-src 'unsafe-inline'; img-src data:");
 
 /**
  * The report as an HTML document. All text is escaped.

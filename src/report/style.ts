@@ -14,7 +14,7 @@ export const style = `
 @media print{:root{color-scheme:light}section,figure,table{break-inside:avoid}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-main{max-width:50rem;margin:0 auto;padding:3.5rem 1.25rem 4rem}
+main{max-width:54rem;margin:0 auto;padding:3.5rem 1.25rem 4rem}
 h1{font-size:2rem;line-height:1.2;letter-spacing:-.015em;margin:0 0 .6rem;text-wrap:balance}
 h2{font-size:1.3rem;line-height:1.3;letter-spacing:-.01em;margin:3rem 0 .6rem;padding-top:1.6rem;border-top:1px solid var(--rule)}
 p{margin:.6rem 0;max-width:44rem}
@@ -25,12 +25,12 @@ figure{margin:1.6rem 0}
 .scroll:focus-visible{outline:2px solid var(--s0);outline-offset:2px}
 table{border-collapse:collapse;width:100%;font-size:.9375rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;padding:0 0 .5rem}
-th,td{padding:.5rem .8rem;text-align:left;vertical-align:baseline;border-bottom:1px solid var(--rule)}
+th,td{padding:.5rem .65rem;text-align:left;vertical-align:baseline;border-bottom:1px solid var(--rule)}
 th:first-child,td:first-child{padding-left:.2rem}th:last-child,td:last-child{padding-right:.2rem}
 thead th{color:var(--soft);font-weight:600;font-size:.8125rem;border-bottom:2px solid var(--rule);vertical-align:bottom}
 tbody th{font-weight:500}
 tbody tr:hover{background:var(--raised)}
-.number{text-align:right;white-space:nowrap}
+.number{text-align:right}td.number,tbody th{white-space:nowrap}
 .strong th,.strong td{font-weight:700}
 pre{background:var(--raised);border-radius:8px;padding:.9rem 1.1rem;font:.875rem/1.55 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(10rem,1fr));gap:.8rem;margin:1.6rem 0}
@@ -43,6 +43,7 @@ dd small{display:block;color:var(--soft);font-size:.8125rem;font-weight:400;lett
 .pictures figcaption{margin-top:.25rem;font-size:.8125rem}
 .pixelated{image-rendering:pixelated}
 .plot svg:not(.key){display:block;width:100%;height:auto;font-size:13px;overflow:visible}
+@media(max-width:32rem){.plot svg:not(.key){font-size:18px}}
 .plot figcaption{color:var(--ink);font-size:1rem}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1.3rem;margin:.4rem 0 .5rem;padding:0;font-size:.875rem}
 .legend li{display:flex;align-items:center;gap:.45rem}

@@ -86,7 +86,11 @@ export function declarationChecks<C extends Contract>(): Check<C>[] {
         assert.ok(Number.isSafeInteger(least) && least > 0, `the least budget is ${least}`);
         assert.throws(
           () => method.fit(least - 1, target),
-          (error) => error instanceof BudgetError && error.budget === least - 1 && error.needed === least && error.message.startsWith(`[${method.id}] `),
+          (error) =>
+            error instanceof BudgetError &&
+            error.budget === least - 1 &&
+            error.needed === least &&
+            error.message.startsWith(`[${method.id}] `),
         );
         assert.ok(method.bytes(method.fit(least, target), target) <= least);
       },

@@ -35,7 +35,11 @@ async function learnAndStore(codec: Codec, files: CodecFiles, how = run): Promis
 
 /** Asserts that training from a store refuses it: an error that speaks, no crash, no model. */
 const refuses = (codec: Codec, files: CodecFiles, what: string): Promise<void> =>
-  assert.rejects(codec.train(files, run), (error: unknown) => error instanceof Error && error.message.length > 10, `a ${what} store was believed`);
+  assert.rejects(
+    codec.train(files, run),
+    (error: unknown) => error instanceof Error && error.message.length > 10,
+    `a ${what} store was believed`,
+  );
 
 export const codecChecks: readonly Check<'codec'>[] = [
   ...declarationChecks<'codec'>(),

@@ -79,7 +79,11 @@ test('a schedule that forgets where it is, or reads more than it declares, is no
     return { ...inner, step: (_: number, target: typeof scheduleTarget) => inner.step(calls++ % target.steps, target) };
   };
   await notices(scheduleChecks, 'a step is the same whenever and in whatever order it is asked for', lyingSchedule({ create: forgetful }));
-  await notices(scheduleChecks, 'the model reads no more input bytes than declared', lyingSchedule({ create: () => toySchedule.create({ half: 0 }) }));
+  await notices(
+    scheduleChecks,
+    'the model reads no more input bytes than declared',
+    lyingSchedule({ create: () => toySchedule.create({ half: 0 }) }),
+  );
 });
 
 test('a reshape to the wrong shape is noticed', async () => {

@@ -15,7 +15,11 @@ function random(seed: number): () => number {
 }
 
 /** Across, down, and diagonal. */
-const directions = [[1, 0], [0, 1], [1, 1]] as const;
+const directions = [
+  [1, 0],
+  [0, 1],
+  [1, 1],
+] as const;
 
 function stripes(images: number, seed: number): ImageSet {
   return {

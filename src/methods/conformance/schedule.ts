@@ -1,6 +1,6 @@
 /** What every schedule must hold to: see `scheduleChecks` for the list. */
 import assert from 'node:assert/strict';
-import { Tensor, tensor, withDevice } from '../../tensor/index.ts';
+import { type Tensor, tensor, withDevice } from '../../tensor/index.ts';
 import { inputBytes, type Schedule, type ScheduleTarget, type Step } from '../contracts/schedule.ts';
 import { type Check, declarationChecks, inFreshProcess, leastBudget, type Subject, suite } from './check.ts';
 
@@ -38,7 +38,8 @@ export const scheduleChecks: readonly Check<'schedule'>[] = [
         for (const [index, { shape, augmentation, cost }] of allSteps(fitted(subject, budget).schedule, target).entries()) {
           const [batch, channels, height, width] = shape;
           assert.ok(Number.isSafeInteger(batch) && batch > 0 && channels === target.channels, `step ${index}: shape ${shape}`);
-          for (const side of [height, width]) assert.ok(side > 0 && side <= target.size && side % target.patch === 0, `step ${index}: side ${side}`);
+          for (const side of [height, width])
+            assert.ok(side > 0 && side <= target.size && side % target.patch === 0, `step ${index}: side ${side}`);
           assert.ok(augmentation >= 0 && augmentation <= 1, `step ${index}: augmentation ${augmentation}`);
           assert.ok(cost > 0 && Number.isFinite(cost), `step ${index}: cost ${cost}`);
         }

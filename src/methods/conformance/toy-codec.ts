@@ -36,7 +36,8 @@ function blockMeans(images: ImageSet, index: number, side: number): Float64Array
 }
 
 /** Quantised to 2^bits levels and back. */
-const restored = (means: Float64Array, bits: number): Float64Array => means.map((mean) => Math.round((mean / 255) * (2 ** bits - 1)) / (2 ** bits - 1));
+const restored = (means: Float64Array, bits: number): Float64Array =>
+  means.map((mean) => Math.round((mean / 255) * (2 ** bits - 1)) / (2 ** bits - 1));
 
 function createCodec(config: Config): Codec {
   const { side, bits } = config;
@@ -66,7 +67,9 @@ function createCodec(config: Config): Codec {
       const whole = await readFile(files.store);
       const body = whole.subarray(0, -digestBytes);
       if (whole.length < headerBytes + digestBytes || !digest(body).equals(whole.subarray(-digestBytes)))
-        throw new Error(`[toy-codec] ${files.store} is damaged: its ${whole.length} bytes do not match their checksum; store the images again`);
+        throw new Error(
+          `[toy-codec] ${files.store} is damaged: its ${whole.length} bytes do not match their checksum; store the images again`,
+        );
       const { images, classes } = Header.parse(JSON.parse(body.toString('utf8', 0, headerBytes)));
       const sums = Array.from({ length: classes }, () => new Float64Array(side * side));
       const counts = new Float64Array(classes);
@@ -75,7 +78,8 @@ function createCodec(config: Config): Codec {
         const label = body[start]!;
         counts[label]!++;
         for (let bit = 0; bit < side * side * bits; bit++)
-          sums[label]![Math.floor(bit / bits)]! += (((body[start + 1 + (bit >> 3)]! >> (bit & 7)) & 1) * 2 ** (bit % bits)) / (2 ** bits - 1);
+          sums[label]![Math.floor(bit / bits)]! +=
+            (((body[start + 1 + (bit >> 3)]! >> (bit & 7)) & 1) * 2 ** (bit % bits)) / (2 ** bits - 1);
       }
       await writeFile(files.model, JSON.stringify(sums.map((sum, label) => Array.from(sum, (value) => value / counts[label]!))));
     },

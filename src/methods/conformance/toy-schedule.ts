@@ -19,7 +19,12 @@ export default defineMethod({
   id: 'toy-schedule',
   contract: 'schedule',
   title: 'Half size first',
-  paper: { title: 'Progressive Growing of GANs for Improved Quality, Stability, and Variation', authors: 'Karras et al.', year: 2018, arxiv: '1710.10196' },
+  paper: {
+    title: 'Progressive Growing of GANs for Improved Quality, Stability, and Variation',
+    authors: 'Karras et al.',
+    year: 2018,
+    arxiv: '1710.10196',
+  },
   saves: ['time'],
   config: Config,
   fit(budget, target) {
@@ -28,7 +33,13 @@ export default defineMethod({
       if (totalBytes(config, target) <= budget) return config;
     }
     const needed = totalBytes({ half: 1 }, target);
-    throw new BudgetError({ who: 'toy-schedule', budget, needed, because: `${target.steps} steps at half size`, wayOut: 'raise the budget or take fewer steps' });
+    throw new BudgetError({
+      who: 'toy-schedule',
+      budget,
+      needed,
+      because: `${target.steps} steps at half size`,
+      wayOut: 'raise the budget or take fewer steps',
+    });
   },
   bytes: totalBytes,
   create: ({ half }) => ({
