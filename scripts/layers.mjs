@@ -54,9 +54,8 @@ export function importFault(from, to) {
     const wayOut = mine ? 'move what both need into a layer below' : "load it by id through 'methods/catalogue.ts'";
     return `the method ${theirs} is imported from outside its folder; ${wayOut}`;
   }
-  const allowed = from === source ? faces : layers[source];
+  const allowed = layers[source];
   if (!allowed) return `src/${source} is in no layer; add its row to scripts/layers.mjs`;
-  if (to === target) return `${target} is a face of the package, for users; import the folder behind it`;
   if (!(target in layers)) return `src/${target} is in no layer; add its row to scripts/layers.mjs`;
   if (source === target || allowed.includes(target) || (isTest(from) && testsAlso.includes(target))) return null;
   const only = allowed.length > 0 ? `only ${allowed.join(', ')}` : 'no other layer';
