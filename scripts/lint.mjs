@@ -24,6 +24,6 @@ const biome = spawnSync(
 const faults = lintLayers(root, filesUnder(join(root, 'src')), filesUnder(join(root, 'examples')));
 for (const fault of faults) console.error(fault);
 console.log(
-  `layers: ${faults.length === 0 ? 'clean' : `${faults.length} faults`}; biome: ${biome.status === 0 ? 'clean' : 'faults (above)'}`,
+  `layers: ${faults.length === 0 ? 'clean' : `${faults.length} fault${faults.length === 1 ? '' : 's'}`}; biome: ${biome.status === 0 ? 'clean' : 'faults (above)'}`,
 );
 process.exitCode = biome.status === 0 && faults.length === 0 ? 0 : 1;

@@ -3,4 +3,5 @@ export { FormatError } from './errors.ts';
 export * from './images.ts';
 export { type Filter, resample } from './resample.ts';
 export * from './safetensors.ts';
+export { decodeSafetensors, encodeSafetensors, safetensorsBytes } from './safetensors-bytes.ts';
 export type { StoredTensor } from './safetensors-header.ts';

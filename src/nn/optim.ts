@@ -101,7 +101,7 @@ export function clipByGlobalNorm<G>(gradients: G, maxNorm: number): { gradients:
 
 /** Exponential moving average of the parameters: decay * average + (1 - decay) * model. */
 export function emaUpdate<M>(average: M, model: M, decay: number | Tensor): M {
-  return mapTree(average, (a, _, p) => (isFloat(a.dtype) ? lerp(p!, a, decay) : p));
+  return mapTree(average, (a, _, p) => (isFloat(a.dtype) ? lerp(p!, a, decay) : p), model);
 }
 
 /** Stops with the path of the first tensor that is not float where floats are expected. */

@@ -9,7 +9,7 @@ import { expandFused } from './passes/expand.ts';
 import type { TensorType } from './shape.ts';
 
 /** Where the memory of a result comes from. */
-export type ResultSource = { kind: 'new' } | { kind: 'donated' | 'input'; input: number } | { kind: 'same'; result: number };
+export type ResultSource = { kind: 'new' } | { kind: 'donated' | 'input'; input: number };
 
 /** What a program takes, before it runs. All sizes in bytes. */
 export interface Plan {
@@ -53,9 +53,7 @@ export function assemble(device: Pick<Device, 'fused'>, traced: readonly Value[]
   const sources: ResultSource[] = [];
   const free = new Set([...lowered.inputs].flatMap(([input, buffer]) => (donated.has(input) && !lowered.results.includes(buffer) ? [buffer] : [])));
   lowered.results.forEach((buffer, r) => {
-    const seen = lowered.results.indexOf(buffer);
-    if (seen < r) sources.push({ kind: 'same', result: seen });
-    else if (inputOf.has(buffer)) sources.push({ kind: 'input', input: inputOf.get(buffer)! });
+    if (inputOf.has(buffer)) sources.push({ kind: 'input', input: inputOf.get(buffer)! });
     else {
       const start = life[buffer]!.first;
       const fits = (b: number): boolean => inputTypes[inputOf.get(b)!]!.bytes === bufferBytes[buffer] && (life[b]!.last < start || (life[b]!.last === start && calls[start] !== undefined && canOverwrite(calls[start], b, buffer)));

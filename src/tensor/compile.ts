@@ -1,6 +1,6 @@
 /** Traces a function once per signature, plans its memory, and runs the plan from then on. */
 import { assemble, type Loaded, type Plan } from './assemble.ts';
-import { type Device, defaultDevice } from './device.ts';
+import { type Device, defaultDevice, withDevice } from './device.ts';
 import { type Launch, launch } from './eager.ts';
 import type { TensorType } from './shape.ts';
 import { type Storage, Tensor } from './tensor.ts';
@@ -97,10 +97,11 @@ function traceEntry<A extends unknown[], R>(fn: (...args: A) => R, args: A, tens
   const inputs = tensors.map((t) => trace.input(t.type));
   let i = 0;
   const traced = mapTree(args, () => inputs[i++]);
-  const result = within(trace, () => fn(...traced));
+  const given = wish ?? tensors[0]?.storage.device ?? defaultDevice();
+  const result = within(trace, () => withDevice(given, () => fn(...traced))); // constants that it makes lie where it runs
   const outputs = leaves(result);
   const captured = [...trace.captured.keys()];
-  const device = wish ?? [...tensors, ...captured].find((t) => !t.isTraced)?.storage.device ?? defaultDevice();
+  const device = tensors.length || wish ? given : (captured[0]?.storage.device ?? given);
 
   const donated = new Set<number>();
   let at = 0;

@@ -50,7 +50,6 @@ export function launch(made: Loaded, inputs: readonly Tensor[], donated?: Readon
     let next = 0;
     for (const s of made.sources) {
       if (s.kind === 'new') storages.push(fresh[next++]!);
-      else if (s.kind === 'same') storages.push(storages[s.result]!.retain());
       else {
         const own = given.get(s.input);
         given.delete(s.input);

@@ -117,7 +117,7 @@ def images():
         for size_in, size_out in (((5, 7), (8, 11)), ((4, 4), (8, 8)), ((9, 8), (4, 5)), ((8, 8), (7, 7)), ((6, 6), (6, 6))):
             g.case(f"bicubic {size_in} to {size_out}", lambda x: F.interpolate(x, size_out, mode="bicubic", align_corners=False, antialias=False),
                    {"x": rand(1, 2, *size_in)}, {"size": size_out, "a": -0.75})
-        turn = [[[0.875, -0.5, 0.125], [0.5, 0.875, -0.25]], [[-1, 0.0625, 0], [0.1875, 1.125, 0.4375]]]
+        turn = [[[0.875, -0.5, 0.125], [0.5, 0.875, -0.25]], [[-1, 0.0625, 0.03125], [0.1875, 1.125, 0.4375]]]
         warp = lambda x, theta, size: F.grid_sample(x, F.affine_grid(theta, [*x.shape[:2], *size], align_corners=False),
                                                     mode="bilinear", padding_mode="zeros", align_corners=False)
         for size in ((5, 6), (4, 7)):

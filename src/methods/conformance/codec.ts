@@ -80,8 +80,8 @@ export const codecChecks: readonly Check<'codec'>[] = [
         await learnAndStore(codec, files);
         await codec.train(files, run);
         const here = Array.from(await codec.predict(testImages, files, run));
-        assert.equal(here.length, testImages.target.images);
-        assert.ok(here.every((label) => label < testImages.target.classes));
+        assert.equal(here.length, testImages.size);
+        assert.ok(here.every((label) => label < testImages.classes.length));
         assert.deepEqual(await inFreshProcess('predict', subject.url, { config, files, run }), here);
       });
     },
@@ -120,4 +120,4 @@ export const codecChecks: readonly Check<'codec'>[] = [
 
 /** Registers every check of a codec as a test. */
 export const codecConformance = (subject: Omit<Subject<'codec'>, 'target'>): void =>
-  suite(codecChecks, { ...subject, target: trainImages.target });
+  suite(codecChecks, { ...subject, target: trainImages });

@@ -39,7 +39,7 @@ async function notices<C extends Contract>(checks: readonly Check<C>[], name: st
 const lyingCodec = (lie: Partial<MethodOf<'codec'>>): Subject<'codec'> => ({
   method: { ...toyCodec, ...lie },
   url: codecUrl,
-  target: trainImages.target,
+  target: trainImages,
 });
 const lyingSchedule = (lie: Partial<MethodOf<'schedule'>>): Subject<'schedule'> => ({
   method: { ...toySchedule, ...lie },

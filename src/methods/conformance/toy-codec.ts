@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { BudgetError } from '../../bytes/index.ts';
-import type { Codec, CodecTarget, ImageSet } from '../contracts/codec.ts';
+import type { ImageSet } from '../../data/index.ts';
+import type { Codec, CodecTarget } from '../contracts/codec.ts';
 import { defineMethod } from '../method.ts';
 
 const Config = z.object({
@@ -21,9 +22,9 @@ const digest = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes)
 const imageBytes = ({ side, bits }: Config): number => 1 + Math.ceil((side * side * bits) / 8);
 
 /** Means [side x side] over blocks and channels, 0..255. */
-function blockMeans(images: ImageSet, index: number, side: number): Float64Array {
-  const { height, width, channels } = images.target;
-  const pixels = images.pixels(index);
+async function blockMeans(images: ImageSet, index: number, side: number): Promise<Float64Array> {
+  const [height, width, channels] = images.shape;
+  const { pixels } = await images.read(index);
   const sums = new Float64Array(side * side);
   const counts = new Float64Array(side * side);
   for (let at = 0; at < pixels.length; at++) {
@@ -48,13 +49,13 @@ function createCodec(config: Config): Codec {
     },
     async store(images, files, run) {
       run.signal?.throwIfAborted();
-      const { images: count, classes } = images.target;
+      const [count, classes] = [images.size, images.classes.length];
       const body = Buffer.alloc(headerBytes + count * imageBytes(config));
       body.write(JSON.stringify({ images: count, side, bits, classes }).padEnd(headerBytes));
       for (let index = 0; index < count; index++) {
         const start = headerBytes + index * imageBytes(config);
-        body[start] = images.label(index);
-        const levels = restored(blockMeans(images, index, side), bits).map((value) => Math.round(value * (2 ** bits - 1)));
+        body[start] = images.labels[index]!;
+        const levels = restored(await blockMeans(images, index, side), bits).map((value) => Math.round(value * (2 ** bits - 1)));
         for (let bit = 0; bit < side * side * bits; bit++) {
           const set = (levels[Math.floor(bit / bits)]! >> (bit % bits)) & 1;
           body[start + 1 + (bit >> 3)]! |= set << (bit & 7);
@@ -86,16 +87,18 @@ function createCodec(config: Config): Codec {
     async predict(images, files, run) {
       run.signal?.throwIfAborted();
       const means = z.array(z.array(z.number())).parse(JSON.parse(await readFile(files.model, 'utf8')));
-      return Uint16Array.from({ length: images.target.images }, (_, index) => {
-        const seen = restored(blockMeans(images, index, side), bits);
+      const labels = new Uint16Array(images.size);
+      for (let index = 0; index < images.size; index++) {
+        const seen = restored(await blockMeans(images, index, side), bits);
         const distances = means.map((mean) => mean.reduce((sum, value, at) => sum + (value - seen[at]!) ** 2, 0));
-        return distances.indexOf(Math.min(...distances));
-      });
+        labels[index] = distances.indexOf(Math.min(...distances));
+      }
+      return labels;
     },
   };
 }
 
-const storeBytes = (config: Config, { images }: CodecTarget): number => headerBytes + images * imageBytes(config) + digestBytes;
+const storeBytes = (config: Config, { size }: CodecTarget): number => headerBytes + size * imageBytes(config) + digestBytes;
 
 export default defineMethod({
   id: 'toy-codec',
@@ -105,14 +108,14 @@ export default defineMethod({
   saves: ['data'],
   config: Config,
   fit(budget, target) {
-    const side = Math.min(16, target.height, target.width);
+    const side = Math.min(16, target.shape[0], target.shape[1]);
     const choices = Array.from({ length: side * 8 }, (_, at): Config => ({ side: 1 + (at >> 3), bits: 1 + (at & 7) }));
     const within = choices.filter((config) => storeBytes(config, target) <= budget);
     const most = Math.max(...within.map((config) => imageBytes(config)));
     const best = within.find((config) => imageBytes(config) === most);
     if (best) return best;
     const needed = storeBytes({ side: 1, bits: 1 }, target);
-    throw new BudgetError({ who: 'toy-codec', budget, needed, because: `${target.images} images x 2 B`, wayOut: 'raise the budget' });
+    throw new BudgetError({ who: 'toy-codec', budget, needed, because: `${target.size} images x 2 B`, wayOut: 'raise the budget' });
   },
   bytes: storeBytes,
   create: createCodec,

@@ -1,46 +1,35 @@
 /**
  * Codec: data is stored as tokens, models train from the tokens alone.
  *
- * Every stage leaves files and starts from files, so that each can run in another process, be resumed, and be measured in bytes.
+ * Every stage leaves a file and starts from files, so that each can run in another process, be resumed, and be measured in bytes. A stage
+ * that is called again after it was stopped goes on where its files end; a stage whose result is complete makes it anew.
  */
+import type { ImageSet } from '../../data/index.ts';
 import type { Run } from './run.ts';
 
 /** What is known of an image set before its pixels are read. */
-export interface CodecTarget {
-  images: number;
-  /** Pixels. */
-  height: number;
-  width: number;
-  /** 1 for grey, 3 for RGB. */
-  channels: number;
-  classes: number;
-}
+export type CodecTarget = Pick<ImageSet, 'size' | 'shape' | 'classes'>;
 
-/** Labelled images of one size. `target.images` of them; indices run from 0. */
-export interface ImageSet {
-  readonly target: CodecTarget;
-  /** Pixels [height, width, channels] of image `index`, 0..255. */
-  pixels(index: number): Uint8Array;
-  /** Class of image `index`, 0..classes-1. */
-  label(index: number): number;
-}
-
-/** Where the stages write and read. */
+/** Where the stages write and read. Beside a file, a stage that was stopped leaves what it needs to go on. */
 export interface CodecFiles {
-  /** What turns pixels into tokens: needed to add images and to predict from pixels, not to train. */
+  /** What turns pixels into tokens, with all that its own training needs: for storing, and for looking at reconstructions. */
   tokenizer: string;
-  /** Tokens and labels of all images, with what training needs to read them: the bytes that the method is about. */
+  /**
+   * Tokens and labels of all images and whatever else it takes to train from them and to read new images the same way: the bytes that
+   * the method is about.
+   */
   store: string;
+  /** A classifier of pixels: nothing else is needed to use it. */
   model: string;
 }
 
 export interface Codec {
   /** Learns from pixels how to write them; writes `files.tokenizer`. */
-  learn(images: ImageSet, files: CodecFiles, run: Run): Promise<void>;
+  learn(images: ImageSet, files: Pick<CodecFiles, 'tokenizer'>, run: Run): Promise<void>;
   /** Writes `images` with `files.tokenizer` to `files.store`, in at most the bytes that the method declared. */
-  store(images: ImageSet, files: CodecFiles, run: Run): Promise<void>;
-  /** Trains a classifier from `files.store`, no pixels; writes `files.model`. */
-  train(files: CodecFiles, run: Run): Promise<void>;
-  /** The class of every image, from pixels through `files.tokenizer` and `files.model`: [images] of 0..classes-1. */
-  predict(images: ImageSet, files: CodecFiles, run: Run): Promise<Uint16Array>;
+  store(images: ImageSet, files: Pick<CodecFiles, 'tokenizer' | 'store'>, run: Run): Promise<void>;
+  /** Trains a classifier from `files.store` alone; writes `files.model`. */
+  train(files: Pick<CodecFiles, 'store' | 'model'>, run: Run): Promise<void>;
+  /** The class of every image by `files.model`: [images.size] of 0..classes-1. Images of any size and colour. */
+  predict(images: ImageSet, files: Pick<CodecFiles, 'model'>, run: Run): Promise<Uint16Array>;
 }

@@ -57,13 +57,14 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOp
 }
 
 /** The adjoint of conv2d. x [B, C, H, W], weight [C, O, kh, kw], bias [O] -> [B, O, (H-1)*stride - 2*padding + dilation*(k-1) + 1, ...]. */
-export function convTranspose2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions & { outputPadding?: number } = {}): Tensor {
+export function convTranspose2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions & { outputPadding?: number | readonly [number, number] } = {}): Tensor {
   if (x.rank !== 4 || weight.rank !== 4 || x.shape[1] !== weight.shape[0])
     throw new ShapeError(`[convTranspose2d] x ${show(x.shape)} and weight ${show(weight.shape)} do not fit [B, C, H, W] and [C, O, kh, kw]`);
   const [B, C, H, W] = x.shape as [number, number, number, number];
   const [, O, kh, kw] = weight.shape as [number, number, number, number];
   const w = window([kh, kw], options);
-  const size = (n: number, i: 0 | 1): number => (n - 1) * w.stride[i] - 2 * w.padding[i] + w.dilation[i] * (w.kernel[i] - 1) + 1 + (options.outputPadding ?? 0);
+  const extra = pair(options.outputPadding, 0);
+  const size = (n: number, i: 0 | 1): number => (n - 1) * w.stride[i] - 2 * w.padding[i] + w.dilation[i] * (w.kernel[i] - 1) + 1 + extra[i];
   const columns = matmul(transpose(reshape(weight, [1, C, O * kh * kw])), reshape(x, [B, C, H * W]));
   const y = apply('fold', { ...w, height: size(H, 0), width: size(W, 1) }, [columns]);
   return bias ? add(y, reshape(bias, [1, O, 1, 1])) : y;

@@ -91,7 +91,8 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
 
 export const square = (x: Tensor): Tensor => mul(x, x);
 export const clamp = (x: Tensor, low: number, high: number): Tensor => minimum(maximum(x, low), high);
-export const relu = (x: Tensor): Tensor => maximum(x, 0);
+/** max(x, 0), with derivative 0 at 0. */
+export const relu = (x: Tensor): Tensor => where(lessEqual(x, 0), 0, x);
 export const sigmoid = (x: Tensor): Tensor => div(1, add(1, exp(neg(x))));
 /** x * sigmoid(x), also called swish. */
 export const silu = (x: Tensor): Tensor => mul(x, sigmoid(x));

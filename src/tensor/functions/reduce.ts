@@ -52,7 +52,11 @@ export function logSumExp(x: Tensor, axes?: Axes, options: ReduceOptions = {}): 
   const finite = where(equal(sub(top, top), 0), top, 0); // inf - inf is NaN: a row of -inf must give -inf, not NaN
   return finish(x, a, add(log(sum(exp(sub(x, finite)), a, { keepDims: true })), finite), options.keepDims);
 }
-export const logSoftmax = (x: Tensor, axis = -1): Tensor => sub(x, logSumExp(x, axis, { keepDims: true }));
+/** x - logSumExp(x) along an axis, exact for large x too: the maximum is taken out first. */
+export function logSoftmax(x: Tensor, axis = -1): Tensor {
+  const d = sub(x, stopGradient(max(x, axis, { keepDims: true })));
+  return sub(d, log(sum(exp(d), axis, { keepDims: true })));
+}
 
 /** Running sum along an axis. */
 export function cumsum(x: Tensor, axis = -1, options: { reverse?: boolean } = {}): Tensor {

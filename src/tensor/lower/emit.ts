@@ -127,9 +127,14 @@ export class Emitter {
   }
 
   finish(results: readonly Value[]): Lowered {
+    // Each result has memory of its own, so that any of them may be donated to a later call.
+    const taken = new Set<number>();
     const buffers = results.map((v) => {
       const view = this.view(v);
-      if (isContiguous(view) && view.offset === 0 && this.#bufferBytes[view.buffer] === v.type.bytes) return view.buffer;
+      if (isContiguous(view) && view.offset === 0 && this.#bufferBytes[view.buffer] === v.type.bytes && !taken.has(view.buffer)) {
+        taken.add(view.buffer);
+        return view.buffer;
+      }
       const own = this.fresh(v.type.shape, v.type.dtype);
       if (v.type.size) this.copy(view, own, 'result');
       return own.buffer;

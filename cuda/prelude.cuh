@@ -1,0 +1,124 @@
+// What every generated kernel may use: storage types, their conversions, integer division that floors, random bits, and folds over a block.
+// No headers: NVRTC compiles this in milliseconds.
+typedef unsigned int u32;
+typedef unsigned long long u64;
+struct bf16 { unsigned short bits; };
+struct f16 { unsigned short bits; };
+struct bool8 { unsigned char bits; };
+template <class T> struct alignas(4 * sizeof(T)) vec4 { T x[4]; };
+
+__device__ inline float load(float x) { return x; }
+__device__ inline float load(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
+__device__ inline float load(f16 x) { float y; asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits)); return y; }
+__device__ inline int load(int x) { return x; }
+__device__ inline long long load(long long x) { return x; }
+__device__ inline int load(unsigned char x) { return x; }
+__device__ inline int load(signed char x) { return x; }
+__device__ inline int load(bool8 x) { return x.bits; }
+__device__ inline void store(float &to, float x) { to = x; }
+__device__ inline void store(bf16 &to, float x) { asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to.bits) : "f"(x)); }
+__device__ inline void store(f16 &to, float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(to.bits) : "f"(x)); }
+__device__ inline void store(int &to, int x) { to = x; }
+__device__ inline void store(long long &to, long long x) { to = x; }
+__device__ inline void store(unsigned char &to, int x) { to = (unsigned char)x; }
+__device__ inline void store(signed char &to, int x) { to = (signed char)x; }
+__device__ inline void store(bool8 &to, int x) { to.bits = x != 0; }
+
+// truncation toward zero, saturating; NaN gives 0 (PTX does all three)
+__device__ inline int to_i32(float x) { return __float2int_rz(x); }
+__device__ inline long long to_i64(float x) { return x != x ? 0 : __float2ll_rz(x); }
+
+template <class T> __device__ inline T floor_div(T a, T b) { if (b == 0) return 0; T q = a / b; return q - ((a % b != 0) & ((a < 0) != (b < 0))); }
+template <class T> __device__ inline T floor_mod(T a, T b) { if (b == 0) return 0; T r = a % b; return r + ((r != 0 && (r < 0) != (b < 0)) ? b : 0); }
+__device__ inline float max_nan(float a, float b) { return a != a ? a : b != b ? b : fmaxf(a, b); }
+__device__ inline float min_nan(float a, float b) { return a != a ? a : b != b ? b : fminf(a, b); }
+__device__ inline int max_nan(int a, int b) { return a > b ? a : b; }
+__device__ inline long long max_nan(long long a, long long b) { return a > b ? a : b; }
+
+// Philox-4x32-10 (Salmon et al. 2011): word index % 4 of counter index / 4.
+__device__ inline int philox(int key0, int key1, u64 index) {
+  u64 counter = index >> 2;
+  u32 x0 = (u32)counter, x1 = (u32)(counter >> 32), x2 = 0, x3 = 0, k0 = key0, k1 = key1;
+  #pragma unroll
+  for (int round = 0; round < 10; round++) {
+    u32 h0 = __umulhi(0xD2511F53u, x0), l0 = 0xD2511F53u * x0, h1 = __umulhi(0xCD9E8D57u, x2), l1 = 0xCD9E8D57u * x2;
+    x0 = h1 ^ x1 ^ k0, x1 = l1, x2 = h0 ^ x3 ^ k1, x3 = l0;
+    k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
+  }
+  switch (index & 3) { case 0: return x0; case 1: return x1; case 2: return x2; default: return x3; }
+}
+
+// ---- Folds. A policy has a state, how a value enters it, and how two states join; `first` is the earlier of the two.
+template <class T> struct Sum {
+  T x = 0;
+  __device__ void add(T v, u64) { x += v; }
+  __device__ void join(const Sum &later) { x += later.x; }
+  template <class O> __device__ void finish(O &to) const { store(to, x); }
+};
+template <class T> struct Lowest;
+template <> struct Lowest<float> { static __device__ float value() { return __int_as_float(0xff800000); } };
+template <> struct Lowest<int> { static __device__ int value() { return (int)0x80000000; } };
+template <> struct Lowest<long long> { static __device__ long long value() { return (long long)0x8000000000000000ull; } };
+template <class T> struct Max {
+  T x = Lowest<T>::value();
+  __device__ void add(T v, u64) { x = max_nan(x, v); }
+  __device__ void join(const Max &later) { x = max_nan(x, later.x); }
+  template <class O> __device__ void finish(O &to) const { store(to, x); }
+};
+// The first maximum; NaN counts as the largest.
+template <class T> struct Arg {
+  T x = Lowest<T>::value();
+  u64 at = ~0ull;
+  static __device__ bool better(T a, u64 i, T b, u64 j) { return j == ~0ull || (i != ~0ull && ((a != a) != (b != b) ? a != a : a > b || ((a == b || a != a) && i < j))); }
+  __device__ void add(T v, u64 i) { if (better(v, i, x, at)) x = v, at = i; }
+  __device__ void join(const Arg &o) { if (better(o.x, o.at, x, at)) x = o.x, at = o.at; }
+  __device__ void finish(int &to) const { to = (int)at; }
+};
+
+template <class P> __device__ inline P shuffle(const P &p, int delta) {
+  P q;
+  u32 words[(sizeof(P) + 3) / 4], other[(sizeof(P) + 3) / 4];
+  memcpy(words, &p, sizeof(P));
+  #pragma unroll
+  for (int i = 0; i < (int)(sizeof(P) + 3) / 4; i++) other[i] = __shfl_down_sync(~0u, words[i], delta);
+  memcpy(&q, other, sizeof(P));
+  return q;
+}
+// The state of all threads of a block, in thread 0.
+template <class P, int BLOCK> __device__ inline P fold_block(P p) {
+  for (int delta = 16; delta; delta >>= 1) p.join(shuffle(p, delta));
+  if (BLOCK == 32) return p;
+  __shared__ P parts[32];
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = p;
+  __syncthreads();
+  if (threadIdx.x == 0) for (int w = 1; w < BLOCK / 32; w++) p.join(parts[w]);
+  return p;
+}
+// ... and handed to every thread.
+template <class P, int BLOCK> __device__ inline P share_block(P p) {
+  __shared__ P whole;
+  P q = fold_block<P, BLOCK>(p);
+  __syncthreads();
+  if (threadIdx.x == 0) whole = q;
+  __syncthreads();
+  return whole;
+}
+template <class P, int BLOCK, class F, class O> __device__ inline void reduce_row(F value, O *out, u64 count) {
+  P p;
+  for (u64 c = threadIdx.x; c < count; c += BLOCK) p.add(value(blockIdx.x * count + c), c);
+  p = fold_block<P, BLOCK>(p);
+  if (threadIdx.x == 0) p.finish(out[blockIdx.x]);
+}
+template <class P, class F, class O> __device__ inline void reduce_columns(F value, O *out, u64 count, u64 inner) {
+  __shared__ P parts[8][33];
+  u64 i = blockIdx.x * 32ull + threadIdx.x % 32, lane = threadIdx.x / 32, o = blockIdx.y;
+  P p;
+  if (i < inner) for (u64 c = lane; c < count; c += 8) p.add(value((o * count + c) * inner + i), c);
+  parts[lane][threadIdx.x % 32] = p;
+  __syncthreads();
+  if (lane == 0 && i < inner) {
+    for (int w = 1; w < 8; w++) p.join(parts[w][threadIdx.x % 32]);
+    p.finish(out[o * inner + i]);
+  }
+}

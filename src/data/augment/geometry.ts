@@ -1,0 +1,63 @@
+/** Operations on the places of 8-bit images [h, w, c]: each returns a new array, except the flip. */
+import type { ImageShape } from '../image-set.ts';
+import type { DataRandom } from '../random.ts';
+
+/** (x, y) of the output -> (a x + b y + c, d x + e y + f) of the input; in pixels, the first pixel's centre at (0.5, 0.5). */
+export type AffineMap = readonly [a: number, b: number, c: number, d: number, e: number, f: number];
+
+/** Turns the image by `degrees` against the clock, about its centre. */
+export function rotation([height, width]: ImageShape, degrees: number): AffineMap {
+  const turn = (-degrees * Math.PI) / 180;
+  const [cos, sin] = [Math.cos(turn), Math.sin(turn)];
+  const [x, y] = [width / 2, height / 2];
+  return [cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y];
+}
+
+/** The image seen through `map`, bilinear and rounded down, as Pillow does; what comes from outside is `fill`. */
+export function affine(image: Uint8Array, [height, width, channels]: ImageShape, [a, b, c, d, e, f]: AffineMap, fill = 128): Uint8Array {
+  const out = new Uint8Array(image.length);
+  for (let y = 0, at = 0; y < height; y++)
+    for (let x = 0; x < width; x++) {
+      const u = a * (x + 0.5) + b * (y + 0.5) + c;
+      const v = d * (x + 0.5) + e * (y + 0.5) + f;
+      if (!(u >= 0 && u < width && v >= 0 && v < height)) {
+        for (let k = 0; k < channels; k++) out[at++] = fill;
+        continue;
+      }
+      const [left, top] = [Math.floor(u - 0.5), Math.floor(v - 0.5)];
+      const [dx, dy] = [u - 0.5 - left, v - 0.5 - top];
+      const [x0, x1] = [Math.max(0, left), Math.min(width - 1, left + 1)];
+      const [row0, row1] = [Math.max(0, top) * width, Math.min(height - 1, top + 1) * width];
+      for (let k = 0; k < channels; k++) {
+        const above = image[(row0 + x0) * channels + k]! * (1 - dx) + image[(row0 + x1) * channels + k]! * dx;
+        const below = image[(row1 + x0) * channels + k]! * (1 - dx) + image[(row1 + x1) * channels + k]! * dx;
+        out[at++] = above + (below - above) * dy;
+      }
+    }
+  return out;
+}
+
+/** Mirrors every row, in place. */
+export function flipRows(image: Uint8Array, [height, width, channels]: ImageShape): Uint8Array {
+  for (let y = 0; y < height; y++)
+    for (let l = 0, r = width - 1; l < r; l++, r--)
+      for (let k = 0; k < channels; k++) {
+        const [i, j] = [(y * width + l) * channels + k, (y * width + r) * channels + k];
+        const kept = image[i]!;
+        image[i] = image[j]!;
+        image[j] = kept;
+      }
+  return image;
+}
+
+/** A window of the image's own size out of the image with `pad` zeros on every side. */
+export function padCrop(image: Uint8Array, [height, width, channels]: ImageShape, pad: number, random: DataRandom): Uint8Array {
+  const [dy, dx] = [random.below(2 * pad + 1) - pad, random.below(2 * pad + 1) - pad];
+  const out = new Uint8Array(image.length);
+  const [from, to] = [Math.max(0, dx), Math.min(width, width + dx)];
+  for (let y = Math.max(0, -dy); y < Math.min(height, height - dy); y++) {
+    const row = (y + dy) * width;
+    if (from < to) out.set(image.subarray((row + from) * channels, (row + to) * channels), (y * width + from - dx) * channels);
+  }
+  return out;
+}

@@ -1,0 +1,6 @@
+/** Augmentation of images: whole-pixel operations on the host, mixing and erasing as tensor operations. Randomness is explicit everywhere. */
+export { beta, normal, uniform } from './distributions.ts';
+export { affine, flipRows, padCrop, rotation } from './geometry.ts';
+export * as pixelOps from './pixels.ts';
+export { type RandAugment, randAugment, randAugmentOps } from './rand-augment.ts';
+export { boxMask, drawErasing, drawMix, erase, type MixOptions, mixImages, mixTargets, smoothTargets } from './regions.ts';

@@ -1,0 +1,91 @@
+/** Everything that can be chosen about SeiT++. The defaults are the published ImageNet-size configuration; `presets` are for small images. */
+import { z } from 'zod';
+
+const share = z.number().min(0).max(1);
+
+/** Pixels <-> code indices. Widths of the published tokenizer are those of ViT-VQGAN "small" (Yu et al. 2022, arXiv 2110.04627). */
+const Tokenizer = z.object({
+  kind: z.enum(['vit', 'conv']).default('vit').describe('transformer over patches, or convolutions (fast on a CPU)'),
+  patch: z.int().min(1).max(32).default(8).describe('side of a patch in pixels: one token'),
+  grid: z.int().min(1).max(64).default(32).describe('tokens along a side of the image; images are resized to grid x patch pixels'),
+  codes: z.int().min(2).max(65536).default(391).describe('K, the size of the codebook'),
+  codeDim: z.int().min(2).max(512).default(32).describe('d_c, numbers per code'),
+  width: z.int().min(4).default(512).describe('features inside encoder and decoder'),
+  layers: z.int().min(0).default(8).describe('transformer blocks, or residual convolutions, of encoder and of decoder'),
+  heads: z.int().min(1).default(8).describe('attention heads (vit)'),
+  epochs: z.number().positive().default(5),
+  batch: z.int().min(1).default(64).describe('images of a step'),
+  lr: z.number().positive().default(1e-3),
+  weightDecay: z.number().min(0).default(1e-4),
+  beta: z.number().min(0).default(0.25).describe('weight of the commitment loss'),
+  reseed: z.number().positive().default(1).describe('epochs after which a code that was not used is replaced'),
+});
+
+/** The classifier that reads stored tokens. */
+const Model = z.object({
+  features: z.int().min(4).default(768),
+  layers: z.int().min(1).default(12),
+  heads: z.int().min(1).default(12),
+  stem: z
+    .object({ size: z.int().min(1).default(4), stride: z.int().min(1).default(2), padding: z.int().min(0).default(1) })
+    .prefault({})
+    .describe('the Stem-Adapter: a convolution over the grid of code vectors'),
+  positions: z.enum(['learned', 'sincos']).default('sincos'),
+  dropPath: share.default(0),
+});
+
+/** Token-domain augmentation, as probabilities. */
+const Augment = z.object({
+  synonym: share.default(0.25).describe('an image has tokens replaced by near codes, each with the same probability'),
+  synonyms: z.int().min(1).default(5).describe('nearest codes that may replace a token'),
+  swap: share.default(0.25).describe('an image has two squares swapped'),
+  noise: share.default(0.5).describe('a batch gets Emb-Noise'),
+  color: share.default(0.25).describe('a batch gets ColorAdapt'),
+  scale: share.default(0.2).describe('least area that random-resized-crop keeps'),
+  flip: share.default(0).describe('an image has its grid mirrored'),
+  cutmix: z.number().min(0).default(1).describe('parameter of the Beta law of CutMix; 0 for none'),
+});
+
+/** Supervised training (SeiT's recipe). */
+const Train = z.object({
+  epochs: z.number().positive().default(300),
+  warmup: z.number().min(0).default(5).describe('epochs of linear warm-up'),
+  batch: z.int().min(1).default(1024),
+  lr: z.number().positive().default(7.5e-4).describe('learning rate per 512 images of a batch'),
+  minLr: z.number().min(0).default(1e-5),
+  weightDecay: z.number().min(0).default(0.1),
+  smoothing: share.default(0.1),
+});
+
+export const Config = z
+  .object({
+    tokenizer: Tokenizer.prefault({}),
+    crop: z.int().min(1).max(64).default(28).describe('side of the token grid that the classifier sees'),
+    codec: z.enum(['escape8', 'packed', 'entropy']).default('escape8').describe('how indices become bytes'),
+    model: Model.prefault({}),
+    augment: Augment.prefault({}),
+    train: Train.prefault({}),
+  })
+  .refine(({ crop, tokenizer }) => crop <= tokenizer.grid, { path: ['crop'], message: 'a crop cannot be larger than the grid' })
+  .refine(({ codec, tokenizer }) => codec !== 'escape8' || tokenizer.codes <= 510, { path: ['codec'], message: 'escape8 takes at most 510 codes' });
+
+export type Config = z.output<typeof Config>;
+export type ConfigInput = z.input<typeof Config>;
+export type TokenizerConfig = Config['tokenizer'];
+
+/** Side in pixels that images are resized to. */
+export const imageSide = ({ grid, patch }: Pick<TokenizerConfig, 'grid' | 'patch'>): number => grid * patch;
+
+const small = {
+  model: { features: 128, layers: 4, heads: 4, stem: { size: 1, stride: 1, padding: 0 }, positions: 'learned' },
+  codec: 'packed',
+} as const;
+const smallTokenizer = { kind: 'conv', patch: 4, codes: 256, codeDim: 16, width: 64, layers: 1, heads: 1 } as const;
+
+/** Configurations for image sets of tens of thousands of small images; parse them with `Config`. */
+export const presets = {
+  /** 28 x 28 grey: 49 tokens. */
+  fashion: { ...small, tokenizer: { ...smallTokenizer, grid: 7 }, crop: 7 },
+  /** 32 x 32 colour: 64 tokens, the classifier sees 7 x 7 of them. */
+  cifar: { ...small, tokenizer: { ...smallTokenizer, grid: 8 }, crop: 7 },
+} as const satisfies Record<string, ConfigInput>;

@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import '../../../device/index.ts';
+import { initialize } from '../../../nn/index.ts';
+import { compile, disposeTree, grad, iota, random, reshape, type Tensor, tensor } from '../../../tensor/index.ts';
+import { type MtmConfig, MaskedTokenModel, maskedLoss, mtmLoss, publishedMtm } from './mtm.ts';
+import { publishedDecoder, tokensOfPatches } from './mtm-decoder.ts';
+import { CodeStem, patchesOf } from './mtm-encoder.ts';
+import { keptPatches, maskOf, maskOrder } from './mtm-mask.ts';
+import { droppedPatches, maskedPatches, normalCdf, publishedRatio, truncatedNormalQuantile } from './mtm-ratio.ts';
+import { pretraining, pretrainRate } from './mtm-train.ts';
+
+interface Case {
+  name: string;
+  attrs: { mean: number; sd: number; low: number; high: number };
+  inputs: Record<'x' | 'u', { data: number[] }>;
+  outputs: Record<'cdf' | 'quantile' | 'x', { data: number[] }>;
+}
+const golden = async (name: string): Promise<Case[]> => {
+  const { cases } = JSON.parse(await readFile(new URL('../../../../tests/golden/methods.json', import.meta.url), 'utf8')) as { cases: Case[] };
+  const found = cases.filter((c) => c.name.startsWith(name));
+  assert.ok(found.length > 0, `no golden case '${name}'`);
+  return found;
+};
+const near = (a: number, b: number, tolerance: number, what = ''): void =>
+  assert.ok(Math.abs(a - b) <= tolerance, `${what} ${a} is not ${b} within ${tolerance}`);
+
+/** 6 x 4 tokens in patches of 2: six patches. */
+const small: MtmConfig = {
+  encoder: { codes: 11, vector: 4, grid: [6, 4], patch: 2, features: 16, layers: 2, heads: 2 },
+  decoder: { features: 8, layers: 1, heads: 2, dropout: 0.1 },
+  ratio: publishedRatio,
+  dropout: 0.1,
+};
+const make = (config = small, seed = 1): MaskedTokenModel => initialize((key) => MaskedTokenModel.init(key, config), seed);
+const codesOf = (images: number, [h, w] = small.encoder.grid, K = small.encoder.codes): number[] =>
+  Array.from({ length: images * h * w }, (_, i) => (i * 7 + (i >> 2)) % K);
+const grid = (codes: number[], [h, w] = small.encoder.grid): Tensor => tensor(Int32Array.from(codes), { shape: [codes.length / (h * w), h, w] });
+const count = (n: number): Tensor => tensor(n, { dtype: 'i32' });
+
+test('normal and truncated normal laws match SciPy', async () => {
+  for (const { inputs, outputs } of await golden('normal cdf'))
+    inputs.x.data.forEach((x, i) => near(normalCdf(x), outputs.cdf.data[i]!, 1e-10 * (1 + Math.abs(x)), `Phi(${x})`));
+  for (const { inputs, outputs } of await golden('normal quantile'))
+    inputs.u.data.forEach((u, i) => near(truncatedNormalQuantile(u, { mean: 0, sd: 1, low: -9, high: 9 }), outputs.x.data[i]!, 2e-9));
+  for (const { attrs, inputs, outputs } of await golden('truncated normal'))
+    inputs.u.data.forEach((u, i) => near(truncatedNormalQuantile(u, attrs), outputs.quantile.data[i]!, 1e-9, `quantile ${u}`));
+  assert.throws(() => truncatedNormalQuantile(0.5, { mean: 0, sd: 0, low: 0, high: 1 }), /sd > 0/);
+});
+
+test('mask counts: 79 of 196 dropped, the masked between that and all, the same for the same seed and step', () => {
+  assert.equal(droppedPatches(196, publishedRatio), 79);
+  const counts = Array.from({ length: 2000 }, (_, step) => maskedPatches(5, step, 196, publishedRatio));
+  assert.deepEqual(counts.slice(0, 50), Array.from({ length: 50 }, (_, step) => maskedPatches(5, step, 196, publishedRatio)));
+  assert.ok(Math.min(...counts) >= 79 && Math.max(...counts) <= 196);
+  // the median of the law is 0.5835644599 (SciPy)
+  near(counts.sort((a, b) => a - b)[1000]! / 196, 0.5836, 0.015, 'median ratio');
+  assert.notEqual(maskedPatches(5, 0, 1e6, publishedRatio), maskedPatches(6, 0, 1e6, publishedRatio));
+  assert.equal(patchesOf(publishedMtm.encoder).join(), '14,14');
+  assert.throws(() => patchesOf({ grid: [7, 7], patch: 2 }), /7 x 7 token grid .* patches of 2/);
+});
+
+test('every image has its own order, and exactly `masked` masked patches, the dropped among them', () => {
+  const order = compile(() => maskOrder(random.key(3), 4, 20))();
+  const [places, ranks] = [order.order.toArray(), order.rank.toArray()] as [number[][], number[][]];
+  const mask = maskOf(order, count(13)).toArray() as number[][];
+  const kept = keptPatches(order, 8).toArray() as number[][];
+  places.forEach((row, b) => {
+    assert.deepEqual([...row].sort((x, y) => x - y), Array.from({ length: 20 }, (_, i) => i));
+    row.forEach((patch, rank) => assert.equal(ranks[b]![patch], rank));
+    assert.equal(mask[b]!.reduce((x, y) => x + y), 13);
+    assert.equal(kept[b]!.length, 12);
+    for (const patch of row.slice(0, 8)) assert.ok(mask[b]![patch] === 1 && !kept[b]!.includes(patch));
+    assert.equal(kept[b]!.filter((patch) => mask[b]![patch]).length, 5);
+  });
+  assert.notDeepEqual(places[0], places[1]);
+});
+
+test('the head splits patches in the order in which the stem reads them and the loss groups them', () => {
+  // patch 3 is at row 1, column 1 of 3 x 2 patches: tokens of rows 2 and 3, columns 2 and 3
+  const tokens = tokensOfPatches(reshape(iota(6 * 4, 'f32'), [1, 6, 4]), [3, 2], 2).toArray() as number[][][][];
+  const flat = tokens[0]!.map((row) => row.map(([x]) => x));
+  assert.deepEqual(flat, [
+    [0, 1, 4, 5],
+    [2, 3, 6, 7],
+    [8, 9, 12, 13],
+    [10, 11, 14, 15],
+    [16, 17, 20, 21],
+    [18, 19, 22, 23],
+  ]);
+  const stem = initialize((key) => CodeStem.init(key, small.encoder), 2);
+  const codes = codesOf(1);
+  const before = stem.forward(grid(codes)).toArray() as number[][][][];
+  const onlyPatch = (patch: number): Tensor => tensor([Array.from({ length: 6 }, (_, i) => +(i === patch))]);
+  const logits = tensor(new Float32Array(24 * 11), { shape: [1, 6, 4, 11] });
+  for (const [y, x] of [[0, 1], [1, 2], [3, 3], [4, 0], [5, 2]] as const) {
+    const changed = [...codes];
+    changed[y * 4 + x] = (changed[y * 4 + x]! + 1) % 11;
+    const after = stem.forward(grid(changed)).toArray() as number[][][][];
+    const hit = Array.from({ length: 6 }, (_, p) => p).filter((p) => after[0]![0]![p >> 1]![p & 1] !== before[0]![0]![p >> 1]![p & 1]);
+    assert.deepEqual(hit, [(y >> 1) * 2 + (x >> 1)], `patch that reads token ${y}, ${x}`);
+    const loss = grad((z: Tensor) => maskedLoss(z, grid(codes), onlyPatch(hit[0]!), 2))(logits).toArray() as number[][][][];
+    assert.ok(loss[0]![y]![x]!.every((g) => g !== 0), `loss of patch ${hit[0]} asks for token ${y}, ${x}`);
+  }
+});
+
+test('the loss is the mean over masked patches of the mean over their tokens, and passes nothing to the others', () => {
+  const codes = codesOf(2);
+  const z = Float32Array.from({ length: 2 * 24 * 11 }, (_, i) => Math.sin(i * 1.7) * 2);
+  const mask = [
+    [1, 0, 0, 1, 0, 1],
+    [0, 0, 1, 0, 1, 1],
+  ];
+  const f = (logits: Tensor): Tensor => maskedLoss(logits, grid(codes), tensor(mask), 2);
+  const logits = tensor(z, { shape: [2, 6, 4, 11] });
+  const expected = { sum: 0, patches: 0 };
+  const gradient = grad(f)(logits).data();
+  for (let i = 0; i < 48; i++) {
+    const [b, y, x] = [Math.floor(i / 24), Math.floor((i % 24) / 4), i % 4];
+    const masked = mask[b]![(y >> 1) * 2 + (x >> 1)];
+    const row = [...z.subarray(i * 11, i * 11 + 11)];
+    const lse = Math.log(row.reduce((total, v) => total + Math.exp(v), 0));
+    if (masked) expected.sum += (lse - row[codes[i]!]!) / 4;
+    for (let k = 0; k < 11; k++) {
+      const g = masked ? (Math.exp(row[k]! - lse) - +(k === codes[i])) / 4 / 6 : 0;
+      if (masked) near(gradient[i * 11 + k]!, g, 1e-6, 'gradient');
+      else assert.equal(gradient[i * 11 + k]! + 0, 0);
+    }
+  }
+  near(f(logits).item(), expected.sum / 6, 1e-5, 'loss');
+  assert.equal(maskedLoss(logits, grid(codes), tensor([new Array(6).fill(0), new Array(6).fill(0)]), 2).item(), 0);
+});
+
+test('at the least ratio no mask vector reaches the encoder; above it one does', () => {
+  const model = make();
+  assert.equal(model.dropped, 3);
+  const gradient = (masked: number): MaskedTokenModel => grad(mtmLoss)(model, grid(codesOf(2)), count(masked), random.key(4));
+  assert.ok([...gradient(3).mask.data()].every((g) => g === 0));
+  assert.ok([...gradient(4).mask.data()].some((g) => g !== 0));
+});
+
+test('masked codes are not seen, visible ones are, and all masked is still finite', () => {
+  const model = make();
+  const codes = codesOf(1);
+  const order = compile(() => maskOrder(random.key(9), 1, 6))();
+  const logits = (c: number[], masked: number): Float32Array => model.forward(grid(c), order, count(masked)).data() as Float32Array;
+  const changeOf = (patch: number): number[] => codes.map((c, i) => ((i >> 3) * 2 + ((i & 3) >> 1) === patch ? (c + 1) % 11 : c));
+  const mask = maskOf(order, count(4)).data();
+  const before = logits(codes, 4);
+  for (let patch = 0; patch < 6; patch++) {
+    const same = Buffer.compare(Buffer.from(logits(changeOf(patch), 4).buffer), Buffer.from(before.buffer)) === 0;
+    assert.equal(same, mask[patch] === 1, `patch ${patch} is ${mask[patch] ? 'masked' : 'visible'}`);
+  }
+  assert.deepEqual(logits(codes.map(() => 3), 6), logits(codes, 6));
+  const all = grad(mtmLoss)(model, grid(codes), count(6), random.key(2));
+  assert.ok(Number.isFinite(mtmLoss(model, grid(codes), count(6), random.key(2)).item()));
+  // nothing visible reads the table, and the logits hold it fixed
+  assert.ok([...all.encoder.stem.embedding.table.data()].every((g) => g === 0));
+  assert.ok([...all.decoder.bias.data()].some((g) => g !== 0));
+});
+
+test('training without dropout computes what evaluation computes', () => {
+  const model = make({ ...small, dropout: 0, decoder: { ...small.decoder, dropout: 0 } });
+  const [a, b] = [true, false].map((training) => mtmLoss(model, grid(codesOf(3)), count(4), random.key(8), training).item());
+  near(a!, b!, 1e-5);
+  const noisy = make();
+  const [c, d] = [1, 2].map((seed) => noisy.forward(grid(codesOf(1)), maskOrder(random.key(1), 1, 6), count(4), random.key(seed)).data());
+  assert.notDeepEqual(c, d);
+});
+
+test('pre-training lowers the loss on images with a rule, one program for all ratios, alike from the same seed', () => {
+  const run = (): number[] => {
+    const { optimizer, step } = pretraining({ weightDecay: 0 });
+    let model = make(small, 3);
+    let state = optimizer.init(model);
+    // all tokens of an image carry one code, so visible patches tell the masked
+    const losses = Array.from({ length: 60 }, (_, i) => {
+      const codes = Array.from({ length: 16 * 24 }, (_, j) => (Math.floor(j / 24) * 5 + i) % 11);
+      const next = step(model, state, grid(codes), count(maskedPatches(1, i, 6, small.ratio)), random.foldIn(random.key(7), i), tensor(0.01));
+      ({ model, state } = next);
+      return next.loss.item();
+    });
+    disposeTree([model, state]);
+    return losses;
+  };
+  const losses = run();
+  near(losses[0]!, Math.log(11), 0.5, 'loss of an untrained model');
+  const late = losses.slice(-10).reduce((x, y) => x + y) / 10;
+  assert.ok(late < 0.6 * losses[0]!, `loss ${losses[0]} -> ${late}`);
+  assert.deepEqual(run().slice(0, 5), losses.slice(0, 5));
+});
+
+test('the published recipe: linear rate, 16 heads of 32 in the decoder, a head of 128 features', () => {
+  near(pretrainRate(4096), 2.4e-3, 1e-12);
+  near(pretrainRate(256), 1.5e-4, 1e-12);
+  assert.equal(publishedDecoder.features / publishedDecoder.heads, 32);
+  const { patch, vector } = publishedMtm.encoder;
+  assert.equal(patch * patch * vector, 128);
+});

@@ -1,0 +1,153 @@
+/** One training step after another, with the next batch prepared while the device works on this one. */
+import type { DataPosition } from '../data/index.ts';
+import type { Schedule } from '../nn/index.ts';
+import { type Compiled, compile, type Device, disposeTree, leaves, random, type Tensor, tensor, withDevice } from '../tensor/index.ts';
+
+/** What a compiled step returns. */
+export interface StepResult<S> {
+  state: S;
+  /** Scalar. */
+  loss: Tensor;
+  /** Scalars to report, by name. */
+  metrics?: Readonly<Record<string, Tensor>>;
+}
+
+/**
+ * One step of training, compiled with `{ donate: [0] }` so that the new state takes the memory of the old one.
+ * `key` (i32 [2]) is another one at every step; `lr` is an f32 scalar.
+ */
+export type TrainStep<S, B> = Compiled<[state: S, batch: B, key: random.Key, lr: Tensor], StepResult<S>>;
+
+/** What a source of batches yields: with each, the place where the next one begins. */
+export interface Placed {
+  position: DataPosition;
+}
+
+/** What the steps of a run are made of. */
+export interface StepperOptions<S, B, H extends Placed> {
+  step: TrainStep<S, B>;
+  /** Batches from a place on (undefined: from the beginning). The same place must give the same batches. */
+  batches: (from: DataPosition | undefined) => AsyncIterable<H> | Iterable<H>;
+  /** The tensors of a batch. New ones at every call: they are freed after their step. */
+  prepare: (item: H) => B | Promise<B>;
+  schedule: Schedule;
+  steps: number;
+}
+
+/** A place in a run. */
+export interface Place<S> {
+  state: S;
+  /** Steps done. */
+  step: number;
+  position: DataPosition | undefined;
+}
+
+export interface StepReport {
+  loss: number;
+  lr: number;
+  metrics: Record<string, number>;
+  /** Length of the first axis of the batch's first tensor. */
+  samples: number;
+}
+
+interface Ready<B> {
+  batch: B;
+  position: DataPosition;
+}
+
+export class Stepper<S, B, H extends Placed> implements AsyncDisposable {
+  /** False while a step runs and after one has failed: the state is then neither the old nor the new one. */
+  intact = true;
+  #place: Place<S>;
+  readonly #o: StepperOptions<S, B, H>;
+  readonly #device: Device;
+  readonly #key: random.Key;
+  readonly #keyOf = compile((key: random.Key, step: Tensor) => random.foldIn(key, step), { name: 'key of a step' });
+  readonly #items: AsyncIterator<H> | Iterator<H>;
+  #ahead: Promise<Ready<B>> | undefined;
+
+  /** Takes the state over; `key` stays the caller's. */
+  constructor(options: StepperOptions<S, B, H>, from: Place<S>, key: random.Key) {
+    this.#o = options;
+    this.#place = from;
+    this.#key = key;
+    this.#device = key.storage.device;
+    const source = options.batches(from.position);
+    this.#items = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  }
+
+  get place(): Readonly<Place<S>> {
+    return this.#place;
+  }
+
+  /** Bytes at the worst moment of a step: its plan, and the next batch beside it. Draws the first batch. */
+  async plannedPeakBytes(): Promise<number> {
+    const { args } = await this.#arguments();
+    const [, batch, key, lr] = args;
+    const bytes = this.#o.step.plan(...args).peakBytes + leaves(batch).reduce((n, t) => n + t.bytes, 0);
+    key.dispose();
+    lr.dispose();
+    return bytes;
+  }
+
+  /** Takes one step. Other work of the process goes on meanwhile. */
+  async next(): Promise<StepReport> {
+    const { args, position, rate } = await this.#arguments();
+    const [state, batch, key, lr] = args;
+    const step = this.#place.step + 1;
+    const samples = leaves(batch)[0]?.shape[0] ?? 1;
+    this.intact = false;
+    const running = this.#o.step.async(...args);
+    this.#ahead = undefined;
+    if (step < this.#o.steps) this.#fetch();
+    const result = await running;
+    const metrics: Record<string, number> = {};
+    for (const [name, t] of Object.entries(result.metrics ?? {})) metrics[name] = t.item();
+    const report = { loss: result.loss.item(), lr: rate, metrics, samples };
+    // A donated state is gone already; of one that was not donated, the result has its own handles.
+    disposeTree([state, batch, key, lr, result.loss, result.metrics]);
+    this.#place = { state: result.state, step, position };
+    this.intact = true;
+    return report;
+  }
+
+  /** The op of the next step whose result is the first that is not finite. Takes no step. */
+  async findNonFinite(): Promise<string | undefined> {
+    const { args } = await this.#arguments();
+    return this.#o.step.findNonFinite(...args);
+  }
+
+  /** Ends the source and frees what was prepared. The state stays. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const ahead = await this.#ahead?.catch(() => undefined);
+    if (ahead) disposeTree(ahead.batch);
+    await this.#items.return?.();
+  }
+
+  async #arguments(): Promise<{ args: Parameters<TrainStep<S, B>>; position: DataPosition; rate: number }> {
+    const { batch, position } = await this.#fetch();
+    const rate = this.#o.schedule(this.#place.step);
+    const [key, lr] = withDevice(this.#device, () => {
+      using step = tensor(Int32Array.of(this.#place.step), { shape: [] });
+      return [this.#keyOf(this.#key, step), tensor(rate)] as const;
+    });
+    return { args: [this.#place.state, batch, key, lr], position, rate };
+  }
+
+  #fetch(): Promise<Ready<B>> {
+    if (!this.#ahead) {
+      this.#ahead = this.#draw();
+      this.#ahead.catch(() => {}); // its error is thrown when its turn comes
+    }
+    return this.#ahead;
+  }
+
+  async #draw(): Promise<Ready<B>> {
+    const next = await this.#items.next();
+    if (next.done) {
+      throw new Error(`[train] the batches ended after step ${this.#place.step + (this.intact ? 0 : 1)} of ${this.#o.steps}; let them go on (no \`epochs\`), or lower the steps`);
+    }
+    const batch = await withDevice(this.#device, () => this.#o.prepare(next.value));
+    return { batch, position: next.value.position };
+  }
+}
