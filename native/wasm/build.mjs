@@ -1,11 +1,14 @@
-// Compiles the C kernels to WebAssembly, for machines without a C compiler: ../thimble.wasm (128-bit SIMD) and
-// ../thimble-relaxed.wasm (with fused multiply-add, where the engine has relaxed SIMD). For maintainers:
+// Compiles the C kernels to WebAssembly, for machines without a C compiler. ../thimble.wasm is the 128-bit SIMD build; a custom section
+// `thimble.relaxed` in it holds the build with fused multiply-add, for engines with relaxed SIMD, and `thimble.sources` says what it was
+// made from (sources.mjs), so that a test can tell when it is stale without a compiler. The same sources give the same bytes.
 //
-//   npm install && npm run build
+//   npm install && npm run build          writes ../thimble.wasm
+//   npm run check                         compiles and compares with the committed file
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runClang } from '@yowasp/clang';
+import { flags, sourceHash } from './sources.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const native = join(here, '..');
@@ -15,13 +18,27 @@ const read = (folder) =>
 const tree = { ...read(native), wasm: read(here) };
 const units = [...Object.keys(tree).filter((name) => name.endsWith('.c')), 'wasm/libc.c'];
 
-// The first byte after the static data is __heap_base; the host grows the memory from there.
-const flags = ('--target=wasm32-unknown-unknown -std=c11 -O3 -nostdlib -fvisibility=hidden -ffp-contract=off -fno-math-errno ' +
-  '-msimd128 -mbulk-memory -mnontrapping-fptoint -Wl,--no-entry -Wl,--export-dynamic -Wl,--export=__heap_base ' +
-  '-Wl,-z,stack-size=1048576 -Wl,--max-memory=4294967296 -Wl,--strip-all').split(' ');
+const compile = async (more) => (await runClang(['clang', ...flags, ...more, ...units, '-o', 'out.wasm'], tree))['out.wasm'];
 
-for (const [name, more] of [['thimble.wasm', []], ['thimble-relaxed.wasm', ['-mrelaxed-simd']]]) {
-  const made = await runClang(['clang', ...flags, ...more, ...units, '-o', name], tree);
-  writeFileSync(join(native, name), made[name]);
-  console.log(`${name}: ${made[name].length} bytes`);
+/** An unsigned number in the LEB128 form of WebAssembly. */
+function leb(n) {
+  const bytes = [];
+  do bytes.push((n & 127) | (n > 127 ? 128 : 0));
+  while ((n >>>= 7));
+  return bytes;
+}
+const section = (name, content) => {
+  const body = [...leb(name.length), ...Buffer.from(name)];
+  return Buffer.concat([Buffer.from([0, ...leb(body.length + content.length), ...body]), content]);
+};
+
+const made = Buffer.concat([await compile([]), section('thimble.relaxed', await compile(['-mrelaxed-simd'])), section('thimble.sources', Buffer.from(sourceHash()))]);
+const path = join(native, 'thimble.wasm');
+if (process.argv.includes('--check')) {
+  const same = made.equals(readFileSync(path));
+  console.log(same ? 'thimble.wasm is what the sources give' : 'thimble.wasm differs from what the sources give; run npm run build');
+  process.exitCode = same ? 0 : 1;
+} else {
+  writeFileSync(path, made);
+  console.log(`thimble.wasm: ${made.length} bytes`);
 }

@@ -5,12 +5,12 @@ import { type Launch, launch } from './eager.ts';
 import type { TensorType } from './shape.ts';
 import { type Storage, Tensor } from './tensor.ts';
 import { currentTrace, Trace, within } from './trace.ts';
-import { leaves, mapTree, structure } from './tree.ts';
+import { identityOf, leaves, mapTree, structure } from './tree.ts';
 
 export interface CompileOptions {
   /** Arguments whose memory the results may take over. Their tensors cannot be used afterwards. */
   donate?: readonly number[];
-  /** Default: the device of the first tensor. */
+  /** Default: the device of the first tensor in the arguments; without one, the default device. */
   device?: Device;
   /** Name in error messages. */
   name?: string;
@@ -47,11 +47,13 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
   const entries = new Map<string, Entry<R>>();
   let recent: { entry: Entry<R>; args: unknown } | undefined;
 
+  const deviceFor = (tensors: readonly Tensor[]): Device => options.device ?? tensors[0]?.storage.device ?? defaultDevice();
   const entryFor = (args: A, tensors: readonly Tensor[], donate: readonly number[]): Entry<R> => {
-    const signature = `${donate.join()}|${structure(args)}|${tensors.map((t) => t.type.key).join(';')}`;
+    const device = deviceFor(tensors);
+    const signature = `${identityOf(device)}|${donate.join()}|${structure(args)}|${tensors.map((t) => t.type.key).join(';')}`;
     let entry = entries.get(signature);
     if (!entry) {
-      entry = traceEntry(fn, args, tensors, donate, options.device);
+      entry = traceEntry(fn, args, tensors, donate, device);
       entries.set(signature, entry);
       if (entries.size === MANY_SIGNATURES)
         process.emitWarning(`[compile] ${name} was traced for ${MANY_SIGNATURES} signatures; numbers in its arguments probably change from call to call: pass them as tensors`);
@@ -61,7 +63,7 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
   const prepare = (args: A): { entry: Entry<R>; job: Launch } => {
     const tensors: Tensor[] = [];
     let entry = recent?.entry;
-    if (!entry || !matches(recent!.args, args, tensors)) {
+    if (!entry || !matches(recent!.args, args, tensors) || entry.device !== deviceFor(tensors)) {
       tensors.length = 0;
       tensors.push(...leaves(args));
       entry = entryFor(args, tensors, options.donate ?? []);
@@ -92,16 +94,14 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
   });
 }
 
-function traceEntry<A extends unknown[], R>(fn: (...args: A) => R, args: A, tensors: readonly Tensor[], donate: readonly number[], wish?: Device): Entry<R> {
+function traceEntry<A extends unknown[], R>(fn: (...args: A) => R, args: A, tensors: readonly Tensor[], donate: readonly number[], device: Device): Entry<R> {
   const trace = new Trace();
   const inputs = tensors.map((t) => trace.input(t.type));
   let i = 0;
   const traced = mapTree(args, () => inputs[i++]);
-  const given = wish ?? tensors[0]?.storage.device ?? defaultDevice();
-  const result = within(trace, () => withDevice(given, () => fn(...traced))); // constants that it makes lie where it runs
+  const result = within(trace, () => withDevice(device, () => fn(...traced))); // constants that it makes lie where it runs
   const outputs = leaves(result);
   const captured = [...trace.captured.keys()];
-  const device = tensors.length || wish ? given : (captured[0]?.storage.device ?? given);
 
   const donated = new Set<number>();
   let at = 0;

@@ -5,7 +5,7 @@ import { type OpAttrs, type OpName, ops } from './ops.ts';
 import { Storage, Tensor } from './tensor.ts';
 import { Trace } from './trace.ts';
 
-const cache = new Map<string, Loaded>();
+const caches = new WeakMap<Device, Map<string, Loaded>>();
 const LIMIT = 2000;
 
 export function evaluate<K extends OpName>(op: K, attrs: OpAttrs[K], inputs: readonly Tensor[]): Tensor[] {
@@ -15,7 +15,9 @@ export function evaluate<K extends OpName>(op: K, attrs: OpAttrs[K], inputs: rea
     return types.map((type, i) => Tensor.concrete(type, inputs[i]!.storage.retain()));
   }
   const device: Device = inputs[0]?.storage.device ?? defaultDevice();
-  const key = `${device.name}|${op}|${JSON.stringify(attrs, (_, v: unknown) => (typeof v === 'number' && (!Number.isFinite(v) || Object.is(v, -0)) ? String(v) : v))}|${inputs.map((t) => t.type.key).join(';')}`;
+  let cache = caches.get(device);
+  if (!cache) caches.set(device, (cache = new Map()));
+  const key = `${op}|${JSON.stringify(attrs, (_, v: unknown) => (typeof v === 'number' && (!Number.isFinite(v) || Object.is(v, -0)) ? String(v) : v))}|${inputs.map((t) => t.type.key).join(';')}`;
   let made = cache.get(key);
   if (!made) {
     const trace = new Trace();

@@ -78,7 +78,8 @@ export function structure(tree: unknown): string {
 
 const identities = new WeakMap<object, number>();
 let nextIdentity = 0;
-function identityOf(x: object): number {
+/** A number of its own for every object. */
+export function identityOf(x: object): number {
   let id = identities.get(x);
   if (id === undefined) identities.set(x, (id = nextIdentity++));
   return id;

@@ -1,4 +1,5 @@
 /** What to do when numbers stop being finite: find the step and the op by going back and running again. */
+import { disposeTree } from '../tensor/index.ts';
 import { nonFiniteTensors, Snapshot } from './snapshot.ts';
 import type { Place, Placed, Stepper } from './stepper.ts';
 
@@ -43,13 +44,20 @@ export async function findFailure<S, B, H extends Placed>(
   signal?: AbortSignal,
 ): Promise<{ step: number; op: string | undefined } | undefined> {
   await using run = open(from);
-  while (run.place.step < until && !signal?.aborted) {
-    const { step, position, state } = run.place;
-    const before = new Snapshot(state);
-    const { loss } = await run.next();
-    if (Number.isFinite(loss) && nonFiniteTensors(run.place.state).every((name) => usual.has(name))) continue;
-    await using again = open({ state: before.restore(), step, position });
-    return { step: step + 1, op: await again.findNonFinite() };
+  try {
+    while (run.place.step < until && !signal?.aborted) {
+      const { step, position, state } = run.place;
+      const before = new Snapshot(state);
+      const { loss } = await run.next();
+      if (Number.isFinite(loss) && nonFiniteTensors(run.place.state).every((name) => usual.has(name))) continue;
+      disposeTree(run.place.state);
+      await using again = open({ state: before.restore(), step, position });
+      const op = await again.findNonFinite();
+      disposeTree(again.place.state);
+      return { step: step + 1, op };
+    }
+    return undefined;
+  } finally {
+    disposeTree(run.place.state);
   }
-  return undefined;
 }

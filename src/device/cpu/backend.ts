@@ -99,19 +99,17 @@ interface WasmExports {
   thimble_isa(): number;
 }
 
+/** The file holds two builds: 128-bit SIMD, and in a section of its own one with fused multiply-add, for engines that have it. */
+function bestModule(bytes: Uint8Array): WebAssembly.Module {
+  const plain = new WebAssembly.Module(bytes);
+  const [relaxed] = WebAssembly.Module.customSections(plain, 'thimble.relaxed');
+  return relaxed && WebAssembly.validate(new Uint8Array(relaxed)) ? new WebAssembly.Module(new Uint8Array(relaxed)) : plain;
+}
+
 function wasmBackend(): Backend {
-  // relaxed SIMD (fused multiply-add) where the engine has it: Node 22 and later
-  const files = ['thimble.wasm'];
-  let exports: WasmExports | undefined;
-  for (const name of files) {
-    const path = `${root}native/${name}`;
-    if (!existsSync(path)) continue;
-    const bytes = readFileSync(path);
-    if (!WebAssembly.validate(bytes)) continue;
-    exports = new WebAssembly.Instance(new WebAssembly.Module(bytes), {}).exports as unknown as WasmExports;
-    break;
-  }
-  if (!exports) throw new Error('[cpu] native/thimble.wasm is missing or not valid here; reinstall the package, or install a C compiler');
+  const path = `${root}native/thimble.wasm`;
+  if (!existsSync(path)) throw new Error('[cpu] native/thimble.wasm is missing; reinstall the package, or install a C compiler');
+  const { exports } = new WebAssembly.Instance(bestModule(readFileSync(path)), {}) as unknown as { exports: WasmExports };
   const { memory } = exports;
   const heap = new Heap(exports.__heap_base.value as number, memory.buffer.byteLength, (bytes) => {
     const pages = Math.ceil(Math.max(bytes, 1 << 20) / 65536);

@@ -6,6 +6,7 @@ import { instructions } from './registers.ts';
 const MAGIC = 0x4c424d494854n;
 const ABI = 1n;
 const MAXD = 6;
+const MAX_HEAD = 2048;
 const kernels = [
   'map', 'reduce', 'argreduce', 'gemm', 'norm', 'normGrad', 'softmax', 'softmaxGrad', 'crossEntropy', 'crossEntropyGrad',
   'attention', 'attentionGrad', 'take', 'scatterAdd', 'takeAlong', 'scatterAlong', 'argsort', 'cumsum', 'unfold', 'fold',
@@ -55,11 +56,21 @@ function mapWords(dims: readonly number[], reads: readonly View[], writes: reado
   ];
 }
 
-/** Block sizes of a product: a property of its shape alone, so that the bits do not depend on the threads. */
-function gemmBlocks(m: number, n: number): { MB: number; NB: number } {
-  const MB = Math.min(m, m >= 512 ? 256 : 128);
-  const NB = Math.min(n, 1024);
-  return ceil(m, MB) * ceil(n, NB) >= 4 || m * n <= 64 * 64 ? { MB, NB } : { MB: Math.min(m, Math.max(48, ceil(ceil(m, 4), 48) * 48)), NB };
+/**
+ * Blocks of a product: a property of its shape alone, so that the bits do not depend on the threads. The largest that still gives 32
+ * chunks of at least 2 MFLOP; rows in multiples of the micro-kernel's 12, columns of its 32.
+ */
+export function gemmBlocks(m: number, n: number, k: number, batches: number): { MB: number; NB: number; grain: number } {
+  const even = (size: number, block: number, unit: number): number => Math.max(1, Math.min(size, ceil(ceil(size, ceil(size, block)), unit) * unit));
+  let best = { MB: Math.max(1, m), NB: Math.max(1, n) };
+  for (const [i, [mb, nb]] of ([[264, 128], [120, 128], [120, 64], [72, 64]] as const).entries()) {
+    const MB = even(m, mb, 12);
+    const NB = even(n, nb, 32);
+    if (i > 0 && 2 * MB * NB * k < 2e6) break;
+    best = { MB, NB };
+    if (batches * ceil(m, MB) * ceil(n, NB) >= 32) break;
+  }
+  return { ...best, grain: Math.max(1, Math.round(2e6 / Math.max(1, 2 * best.MB * best.NB * k))) };
 }
 
 function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
@@ -85,7 +96,7 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
     }
     case 'gemm': {
       const { m, n, k, batch } = call.attrs;
-      const { MB, NB } = gemmBlocks(m, n);
+      const { MB, NB, grain } = gemmBlocks(m, n, k, batch[0] * batch[1]);
       const matrix = (v: View): bigint[] => {
         const [b0, b1, row, column] = v.strides as [number, number, number, number];
         return [...ref(v), code(v.dtype), ...ints(row, column, b0, b1)];
@@ -93,9 +104,7 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
       const [c0, c1, cRow] = writes[0]!.strides as [number, number, number, number];
       const perBatch = ceil(m, MB) * ceil(n, NB);
       const words = [...ints(m, n, k, ...batch, MB, NB, 0), ...matrix(reads[0]!), ...matrix(reads[1]!), ...w(0), code(writes[0]!.dtype), ...ints(cRow, c0, c1)];
-      const grain = Math.max(1, Math.floor(2e6 / Math.max(1, 2 * Math.min(m, MB) * Math.min(n, NB) * k)));
-      const extent = batch[0] * batch[1] * perBatch;
-      return { extent, grain: Math.min(grain, Math.max(1, ceil(extent, 8))), words };
+      return { extent: batch[0] * batch[1] * perBatch, grain, words };
     }
     case 'norm': {
       const { rows, width, eps, rms, affine } = call.attrs;
@@ -123,6 +132,7 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
       const { scale, causal, window } = call.attrs;
       const [B, Tq, Hq, E] = reads[0]!.shape as [number, number, number, number];
       const [, Tk, Hkv, Ev] = reads[2]!.shape as [number, number, number, number];
+      if (E > MAX_HEAD || Ev > MAX_HEAD) throw new Error(`[cpu] attention heads of ${Math.max(E, Ev)} features exceed ${MAX_HEAD}, what fits into a thread's scratch; use more heads`);
       const view = (v: View): bigint[] => [...ref(v), ...ints(v.strides[0]!, v.strides[1]!, v.strides[2]!)];
       const head = ints(B, Hq, Hkv, Tq, Tk, E, Ev, +causal, window);
       const views = [view(reads[0]!), view(reads[1]!), view(reads[2]!)].flat();

@@ -46,6 +46,16 @@ export const scheduleChecks: readonly Check<'schedule'>[] = [
     },
   },
   {
+    name: 'the learning-rate schedule is run through once, from its beginning',
+    run(subject) {
+      for (const budget of budgets(subject)) {
+        const positions = allSteps(fitted(subject, budget).schedule, subject.target).map(({ position }) => position);
+        assert.equal(positions[0], 0);
+        for (const [index, position] of positions.entries()) assert.ok(position < 1 && position > (positions[index - 1] ?? -1), `step ${index}: position ${position}`);
+      }
+    },
+  },
+  {
     name: 'the model reads no more input bytes than declared',
     run(subject) {
       for (const budget of budgets(subject)) {
@@ -79,7 +89,7 @@ export const scheduleChecks: readonly Check<'schedule'>[] = [
     run(subject) {
       const { target } = subject;
       withDevice('reference', () => {
-        const full: Step = { shape: [target.batch, target.channels, target.size, target.size], augmentation: 0, cost: 1 };
+        const full: Step = { shape: [target.batch, target.channels, target.size, target.size], augmentation: 0, cost: 1, position: 0 };
         const images = ramp(target);
         for (const budget of budgets(subject)) {
           const { schedule } = fitted(subject, budget);

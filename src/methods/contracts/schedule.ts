@@ -27,6 +27,8 @@ export interface Step {
   augmentation: number;
   /** Expected cost, as a share of a full-size step. */
   cost: number;
+  /** Where this step stands in the learning-rate schedule, from 0 up to 1: steps of different cost may advance it by different amounts. */
+  position: number;
 }
 
 export interface Schedule {

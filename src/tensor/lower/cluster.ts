@@ -19,6 +19,8 @@ export interface Unit {
 
 const MAX_LOADS = 16;
 const MAX_STEPS = 40;
+/** Of the expressions that one call computes together: more would not fit the registers of a device. */
+const MAX_MERGED_STEPS = 64;
 /** A value read by several calls is recomputed by each while its expression is at most this long and reads at most one full tensor. */
 const RECOMPUTE_STEPS = 16;
 
@@ -112,11 +114,12 @@ export function fuse(nodes: readonly Node[], results: readonly Value[]): Fusion 
     units.push(unit);
     for (const v of node.outputs) unitOf.set(v, unit);
   }
-  return { units: merge(units, unitOf, stored, consumers, wanted), stored, unitOf };
+  const steps = (u: Unit): number => u.roots.reduce((n, r) => n + cones.get(r)!.steps, 0);
+  return { units: merge(units, steps, unitOf, stored, consumers, wanted), stored, unitOf };
 }
 
 /** Joins map units that feed each other in the same space, where no third unit lies between them. */
-function merge(units: Unit[], unitOf: Map<Value, Unit>, stored: Set<Value>, consumers: Map<Value, Set<Node>>, wanted: ReadonlySet<Value>): Unit[] {
+function merge(units: Unit[], steps: (u: Unit) => number, unitOf: Map<Value, Unit>, stored: Set<Value>, consumers: Map<Value, Set<Node>>, wanted: ReadonlySet<Value>): Unit[] {
   const readers = new Map<Unit, Set<Unit>>(units.map((u) => [u, new Set()]));
   for (const u of units) for (const v of u.reads) if (unitOf.has(v)) readers.get(unitOf.get(v)!)!.add(u);
   const alive = new Set(units);
@@ -141,6 +144,7 @@ function merge(units: Unit[], unitOf: Map<Value, Unit>, stored: Set<Value>, cons
       if (earlier.roots[0]!.type.shape.join() !== later.roots[0]!.type.shape.join()) continue;
       if (!later.roots.every((r) => readsUnviewed(r, v, stored))) continue;
       if (new Set([...earlier.reads, ...later.reads]).size > MAX_LOADS || earlier.roots.length + later.roots.length > 8) continue;
+      if (steps(earlier) + steps(later) > MAX_MERGED_STEPS) continue;
       if (reaches(earlier, later, false)) continue;
       later.roots = [...earlier.roots, ...later.roots].sort((a, b) => a.node.id - b.node.id);
       for (const r of earlier.reads) later.reads.add(r);

@@ -1,0 +1,139 @@
+/** Calls -> CUDA source and launches. Each distinct kernel is written once; shapes are constants in it, pointers its only parameters. */
+import type { AnyCall, View } from '../../tensor/lower/program.ts';
+import { sizeOf } from '../../tensor/shape.ts';
+import { mapKernel, reduceKernel, storageType } from './codegen.ts';
+
+/** One launch: a kernel with pointers to views (in this order), or a matrix product. */
+export type Launch =
+  | { kind: 'kernel'; name: string; grid: readonly [number, number, number]; block: number; views: readonly (View | 'bad' | null)[] }
+  | { kind: 'gemm'; call: Extract<AnyCall, { kernel: 'gemm' }> };
+
+/** Collects the kernels of one program; the same text is one kernel. */
+export class Sources {
+  readonly #names = new Map<string, string>();
+  readonly #texts: string[] = [];
+
+  /** @param write makes the source for a name. */
+  add(key: string, write: (name: string) => string): string {
+    let name = this.#names.get(key);
+    if (!name) {
+      name = `k${this.#names.size}`;
+      this.#names.set(key, name);
+      this.#texts.push(write(name));
+    }
+    return name;
+  }
+  text(): string {
+    return this.#texts.join('\n');
+  }
+}
+
+const blocks = (threads: number): readonly [number, number, number] => [Math.max(1, Math.ceil(threads / 256)), 1, 1];
+
+/** The launches of a call, in order; none for one without elements. */
+export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
+  const { reads, writes } = call;
+  const pointer = (v: View): string => `${storageType[v.dtype]} *`;
+  /** A kernel that calls `body` (a function of the .cuh files) with its parameters p0, p1, ... */
+  const kernel = (views: readonly (View | 'bad' | null)[], grid: readonly [number, number, number], body: (p: (i: number) => string) => string): Launch[] => {
+    if (grid.some((g) => g === 0)) return [];
+    const types = views.map((v) => (v === 'bad' ? 'u32 *' : v ? pointer(v) : 'float *'));
+    const code = body((i) => (views[i] ? `p${i}` : '(float *)nullptr'));
+    const name = sources.add(`${types.join()}|${code}`, (n) => `extern "C" __global__ void __launch_bounds__(256) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`);
+    return [{ kind: 'kernel', name, grid, block: 256, views }];
+  };
+
+  switch (call.kernel) {
+    case 'map': {
+      const { dims, expression } = call.attrs;
+      if (sizeOf(dims) === 0) return [];
+      const views = (vs: readonly View[]): string => vs.map((v) => `${v.dtype}:${v.strides.join()}:${v.offset}`).join(';');
+      let threads = 0;
+      const make = (n: string): string => {
+        const made = mapKernel(n, dims, expression, reads, writes);
+        threads = made.threads;
+        return made.source;
+      };
+      make('measure');
+      const name = sources.add(`map|${dims.join()}|${JSON.stringify(expression, finite)}|${views(reads)}|${views(writes)}`, make);
+      return [{ kind: 'kernel', name, grid: blocks(threads), block: 256, views: [...reads, ...writes].map((v) => ({ ...v, offset: 0 })) }];
+    }
+    case 'reduce':
+    case 'argreduce': {
+      const made = reduceKernel('@', call.attrs, reads, writes[0]!, call.kernel === 'argreduce');
+      if (call.attrs.outer * call.attrs.inner === 0) return [];
+      const name = sources.add(made.source, (n) => made.source.replace('@', n));
+      return [{ kind: 'kernel', name, grid: [made.grid[0], made.grid[1], 1], block: made.block, views: [...reads.map((v) => ({ ...v, offset: 0 })), writes[0]!] }];
+    }
+    case 'gemm':
+      return call.attrs.m * call.attrs.n ? [{ kind: 'gemm', call }] : [];
+    case 'norm': {
+      const { rows, width, eps, rms, affine } = call.attrs;
+      const views = [reads[0]!, affine > 0 ? reads[1]! : null, affine > 1 ? reads[2]! : null, writes[0]!, rms ? null : writes[1]!, writes[2]!];
+      return kernel(views, [rows, 1, 1], (p) => `norm(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${width}ull, ${eps}f, ${rms});`.replace(`${eps}f`, float(eps)));
+    }
+    case 'normGrad': {
+      const { rows, width, rms, affine, rowsPerPart } = call.attrs;
+      const [dy, x] = reads as [View, View];
+      const gain = affine ? reads[2]! : null;
+      const mean = rms ? null : reads.at(-2)!;
+      const rstd = reads.at(-1)!;
+      const dx = kernel([dy, x, gain, mean, rstd, writes[0]!], [rows, 1, 1], (p) => `norm_grad_x(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${width}ull, ${rms});`);
+      if (!affine) return dx;
+      const parts = [dy, x, mean, rstd, writes[1]!, affine > 1 ? writes[2]! : null];
+      return [...dx, ...kernel(parts, [Math.ceil(width / 32), Math.ceil(rows / rowsPerPart), 1], (p) => `norm_grad_parameters(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${rows}ull, ${width}ull, ${rowsPerPart}ull, ${rms});`)];
+    }
+    case 'softmax':
+      return kernel([reads[0]!, writes[0]!], [call.attrs.rows, 1, 1], (p) => `softmax(${p(0)}, ${p(1)}, ${call.attrs.width}ull);`);
+    case 'softmaxGrad':
+      return kernel([...reads, writes[0]!], [call.attrs.rows, 1, 1], (p) => `softmax_grad(${p(0)}, ${p(1)}, ${p(2)}, ${call.attrs.width}ull);`);
+    case 'crossEntropy':
+      return kernel([...reads, ...writes], [call.attrs.rows, 1, 1], (p) => `cross_entropy(${[0, 1, 2, 3].map(p).join(', ')}, ${call.attrs.width}ull);`);
+    case 'crossEntropyGrad':
+      return kernel([...reads, writes[0]!], [call.attrs.rows, 1, 1], (p) => `cross_entropy_grad(${[0, 1, 2, 3, 4].map(p).join(', ')}, ${call.attrs.width}ull);`);
+    case 'take':
+    case 'takeAlong': {
+      const { outer, axis, inner, picks } = call.attrs;
+      const f = call.kernel === 'take' ? 'take' : 'take_along';
+      return kernel([...reads, writes[0]!, 'bad'], outer * inner * picks ? blocks(outer * picks * inner) : [0, 0, 0], (p) => `${f}(${[0, 1, 2, 3].map(p).join(', ')}, ${outer}ull, ${axis}ull, ${inner}ull, ${picks}ull);`);
+    }
+    case 'scatterAlong': {
+      const { outer, axis, inner, picks } = call.attrs;
+      return kernel([...reads, writes[0]!, 'bad'], outer * inner ? blocks(outer * inner) : [0, 0, 0], (p) => `scatter_along(${[0, 1, 2, 3].map(p).join(', ')}, ${outer}ull, ${axis}ull, ${inner}ull, ${picks}ull);`);
+    }
+    case 'scatterAdd': {
+      const { outer, axis, inner, picks } = call.attrs;
+      return kernel([...reads, writes[0]!, 'bad'], [Math.ceil(axis / 64), outer, 1], (p) => `scatter_add(${[0, 1, 2, 3].map(p).join(', ')}, ${axis}ull, ${inner}ull, ${picks}ull);`);
+    }
+    case 'argsort': {
+      const { rows, width, descending } = call.attrs;
+      if (rows * width === 0) return [];
+      const [out, work] = writes as [View, View];
+      const passes = Math.max(1, Math.ceil(Math.log2(width)));
+      // the last pass must end in `out`
+      return Array.from({ length: passes }, (_, i) => {
+        const [from, to] = (passes - i) % 2 ? [work, out] : [out, work];
+        return kernel([reads[0]!, i ? from : null, to], blocks(rows * width), (p) => `merge_pass(${p(0)}, ${i ? p(1) : '(const int *)nullptr'}, ${p(2)}, ${rows}ull, ${width}ull, ${2 ** i}ull, ${descending});`);
+      }).flat();
+    }
+    case 'cumsum': {
+      const { outer, axis, inner } = call.attrs;
+      return kernel([reads[0]!, writes[0]!], outer * axis * inner ? blocks(inner === 1 ? outer * 32 : outer * inner) : [0, 0, 0], (p) => `cumsum(${p(0)}, ${p(1)}, ${outer}ull, ${axis}ull, ${inner}ull);`);
+    }
+    case 'unfold':
+    case 'fold': {
+      const { kernel: k, stride, padding, dilation, height, width } = call.attrs;
+      const [B, C] = (call.kernel === 'unfold' ? reads[0]! : writes[0]!).shape as [number, number];
+      const out = (n: number, i: 0 | 1): number => Math.floor((n + 2 * padding[i] - dilation[i] * (k[i] - 1) - 1) / stride[i]) + 1;
+      const w = [B, C, height, width, ...k, ...stride, ...padding, ...dilation, out(height, 0), out(width, 1)].join(', ');
+      return kernel([reads[0]!, writes[0]!], blocks(sizeOf(writes[0]!.shape)), (p) => `${call.kernel}(${p(0)}, ${p(1)}, Window{${w}});`);
+    }
+    case 'attention':
+    case 'attentionGrad':
+      throw new Error(`[cuda] ${call.kernel} has no kernel here; it should have been lowered to its reference`);
+  }
+}
+
+const finite = (_: string, v: unknown): unknown => (typeof v === 'number' && !Number.isFinite(v) ? String(v) : v);
+/** A float literal with every bit. */
+const float = (x: number): string => `__uint_as_float(0x${new Uint32Array(new Float32Array([x]).buffer)[0]!.toString(16)}u)`;

@@ -1,0 +1,227 @@
+/** The CUDA device: generated kernels and cuBLASLt, a program as one graph. No native build: everything goes through the driver's C API. */
+import { readFileSync } from 'node:fs';
+import koffi from 'koffi';
+import type { Device, DeviceBuffer, Executable } from '../../tensor/device.ts';
+import type { Program, View } from '../../tensor/lower/program.ts';
+import { itemSize } from '../../tensor/dtype.ts';
+import { firstNonFinite } from '../check.ts';
+import { type Launch, launchesOf, Sources } from './calls.ts';
+import { CublasLt, readable } from './cublaslt.ts';
+import { CudaError, type Driver, type GpuInfo, openGpu } from './driver.ts';
+import { cachedCubin } from './nvrtc.ts';
+
+const WORKSPACE = 32 << 20;
+/** Graphs kept per program, one for each set of addresses it was called with. */
+const MAX_GRAPHS = 8;
+
+/** The .cuh files, which every program's source begins with. */
+export function preludeSource(): string {
+  return ['prelude', 'rows', 'indexing'].map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8')).join('\n');
+}
+
+/** The whole source of a program and its launches. */
+export function programSource(program: Program): { source: string; launches: Launch[][] } {
+  const sources = new Sources();
+  const launches = program.calls.map((c) => launchesOf(c, sources));
+  return { source: `${preludeSource()}\n${sources.text()}`, launches };
+}
+
+interface CudaBuffer extends DeviceBuffer {
+  readonly address: number;
+}
+
+export class CudaDevice implements Device {
+  readonly name = 'cuda';
+  readonly holdsData = true;
+  readonly info: GpuInfo;
+  readonly #driver: Driver;
+  readonly #context: number;
+  readonly #stream: number;
+  readonly #blas: CublasLt;
+  /** Counts indices out of range; page-locked memory that kernels write and the host reads without a copy. */
+  readonly #bad: { address: number; view: Uint32Array };
+  #allocated = 0;
+  #arena: CudaBuffer = { address: 0, bytes: 0 };
+  readonly #tf32 = process.env.THIMBLE_TF32 === '1';
+
+  constructor() {
+    const gpu = openGpu(Number(process.env.THIMBLE_GPU ?? 0));
+    this.#driver = gpu.driver;
+    this.#context = gpu.context;
+    this.info = gpu.info;
+    if (gpu.info.capability < 70) throw new Error(`[cuda] ${gpu.info.name} has compute capability ${gpu.info.capability / 10}, at least 7.0 is needed; use the cpu device`);
+    this.#stream = this.#driver.get('cuStreamCreate', 1);
+    // freed memory stays with the process: the next allocation of its size is then immediate
+    const pool = this.#driver.get('cuDeviceGetDefaultMemPool', gpu.device);
+    this.#driver.cuMemPoolSetAttribute(pool, 4, new BigUint64Array(16).fill(2n ** 63n));
+    this.#blas = new CublasLt(this.#alloc(WORKSPACE), WORKSPACE);
+    const bad = this.#driver.get('cuMemHostAlloc', 64, 2);
+    this.#bad = { address: bad, view: new Uint32Array(koffi.view(BigInt(bad), 64)) };
+    this.#bad.view[0] = 0;
+  }
+
+  /** Long sums in a row keep their own kernels; attention runs as its reference. */
+  fused(op: string): boolean {
+    return op !== 'attention' && op !== 'attentionGrad';
+  }
+  gemmReads(view: View): boolean {
+    return readable(view);
+  }
+  get allocatedBytes(): number {
+    return this.#allocated;
+  }
+  get arenaBytes(): number {
+    return this.#arena.bytes;
+  }
+
+  #alloc(bytes: number): number {
+    try {
+      return this.#driver.get('cuMemAllocAsync', Math.max(256, bytes), this.#stream);
+    } catch (error) {
+      if (!(error instanceof CudaError) || error.code !== 'CUDA_ERROR_OUT_OF_MEMORY') throw error;
+      const free = new BigUint64Array(16);
+      this.#driver.cuMemGetInfo_v2(free, free.subarray(8));
+      throw new CudaError(error.code, 'allocation', `${bytes} bytes asked for, ${free[0]} of ${free[8]} free, ${this.#allocated} in use by tensors and ${this.#arena.bytes} by the arena; lower the batch size`);
+    }
+  }
+  alloc(bytes: number): CudaBuffer {
+    const address = this.#alloc(bytes);
+    this.#allocated += bytes;
+    return { address, bytes };
+  }
+  free(buffer: DeviceBuffer): void {
+    this.#allocated -= buffer.bytes;
+    this.#driver.cuMemFreeAsync(buffer.address, this.#stream);
+  }
+  write(buffer: DeviceBuffer, data: Uint8Array): void {
+    if (data.byteLength > buffer.bytes) throw new RangeError(`[cuda] ${data.byteLength} bytes do not fit into a buffer of ${buffer.bytes}`);
+    if (!data.byteLength) return;
+    this.#current();
+    // small arrays may live in the collected heap and move: those are copied out first
+    const stable = data.byteLength < 64 ? Buffer.concat([data, Buffer.alloc(64)]) : data;
+    this.#driver.cuMemcpyHtoDAsync_v2(buffer.address, stable, data.byteLength, this.#stream);
+    this.#driver.cuStreamSynchronize(this.#stream);
+  }
+  read(buffer: DeviceBuffer, bytes: number): Uint8Array {
+    if (bytes > buffer.bytes) throw new RangeError(`[cuda] ${bytes} bytes asked from a buffer of ${buffer.bytes}`);
+    return this.#readAt(buffer.address as number, bytes);
+  }
+  #readAt(address: number, bytes: number): Uint8Array {
+    const out = new Uint8Array(Math.max(128, bytes));
+    if (bytes) {
+      this.#current();
+      this.#driver.cuMemcpyDtoHAsync_v2(out, address, bytes, this.#stream);
+      this.#driver.cuStreamSynchronize(this.#stream);
+    }
+    return out.subarray(0, bytes);
+  }
+  /** The context belongs to the calling thread. */
+  #current(): void {
+    this.#driver.cuCtxSetCurrent(this.#context);
+  }
+
+  #reserve(bytes: number): void {
+    if (bytes <= this.#arena.bytes) return;
+    if (this.#arena.bytes) this.free(this.#arena);
+    this.#arena = { address: 0, bytes: 0 };
+    this.#arena = this.alloc(bytes);
+  }
+
+  prepare(program: Program): Executable {
+    const d = this.#driver;
+    this.#current();
+    const { source, launches } = programSource(program);
+    const hasKernels = launches.some((ls) => ls.some((l) => l.kind === 'kernel'));
+    const module = hasKernels ? d.get('cuModuleLoadData', cachedCubin(source, `sm_${this.info.capability}`)) : 0;
+    const functions = new Map<string, number>();
+    for (const l of launches.flat()) if (l.kind === 'kernel' && !functions.has(l.name)) functions.set(l.name, d.get('cuModuleGetFunction', module, l.name));
+
+    type Address = (v: View | 'bad' | null) => number;
+    const addresses = (buffers: readonly DeviceBuffer[]): Address => (v) => {
+      if (v === null) return 0;
+      if (v === 'bad') return this.#bad.address;
+      const spec = program.buffers[v.buffer]!;
+      const base = spec.external < 0 ? this.#arena.address + spec.offset : (buffers[spec.external]!.address as number);
+      return base + v.offset * itemSize[v.dtype];
+    };
+    const submit = (list: readonly Launch[], at: Address): void => {
+      for (const l of list) {
+        if (l.kind === 'gemm') this.#gemm(l, at);
+        else {
+          const values = new BigUint64Array(Math.max(16, l.views.length));
+          l.views.forEach((v, i) => { values[i] = BigInt(at(v)); });
+          const base = koffi.address(values);
+          const pointers = new BigUint64Array(Math.max(16, l.views.length)).map((_, i) => base + BigInt(8 * i));
+          d.cuLaunchKernel(functions.get(l.name), l.grid[0], l.grid[1], l.grid[2], l.block, 1, 1, 0, this.#stream, koffi.address(pointers), 0);
+        }
+      }
+    };
+
+    const graphs = new Map<string, number>();
+    const launch = (buffers: readonly DeviceBuffer[]): void => {
+      this.#current();
+      this.#reserve(program.arenaBytes);
+      this.#bad.view[0] = 0;
+      const key = `${this.#arena.address},${buffers.map((b) => b.address).join()}`;
+      let graph = graphs.get(key);
+      if (graph === undefined) {
+        if (graphs.size >= MAX_GRAPHS) {
+          const [oldest, handle] = graphs.entries().next().value!;
+          graphs.delete(oldest);
+          d.cuGraphExecDestroy(handle);
+        }
+        d.cuStreamBeginCapture_v2(this.#stream, 2);
+        try {
+          for (const list of launches) submit(list, addresses(buffers));
+        } finally {
+          const captured = d.get('cuStreamEndCapture' as never, this.#stream);
+          graph = captured;
+        }
+        const made = d.get('cuGraphInstantiateWithFlags', graph, 0);
+        d.cuGraphDestroy(graph);
+        graph = made;
+        graphs.set(key, graph);
+      }
+      d.cuGraphLaunch(graph, this.#stream);
+    };
+    const check = (): void => {
+      const bad = this.#bad.view[0]!;
+      if (bad) throw new Error(`[cuda] ${bad} indices of take or scatter were outside their axis; check the ids against the size of the table`);
+    };
+    return {
+      run: (buffers) => {
+        launch(buffers);
+        d.cuStreamSynchronize(this.#stream);
+        check();
+      },
+      runAsync: async (buffers) => {
+        launch(buffers);
+        await d.async('cuStreamSynchronize', this.#stream);
+        check();
+      },
+      findNonFinite: (buffers) => {
+        this.#current();
+        this.#reserve(program.arenaBytes);
+        const at = addresses(buffers);
+        return firstNonFinite(
+          program,
+          (i) => {
+            submit(launches[i]!, at);
+            d.cuStreamSynchronize(this.#stream);
+          },
+          (v) => this.#readAt(at({ ...v, offset: 0 }), program.buffers[v.buffer]!.bytes),
+        );
+      },
+    };
+  }
+
+  #gemm({ call }: Extract<Launch, { kind: 'gemm' }>, at: (v: View) => number): void {
+    const product = this.#blas.product(call, this.#tf32);
+    const [a, b] = call.reads as [View, View];
+    const [c] = call.writes as [View];
+    for (let i = 0; i < call.attrs.batch[0]; i++) {
+      const step = (v: View): number => at(v) + i * v.strides[0]! * itemSize[v.dtype];
+      product.run(step(a), step(b), step(c), this.#stream);
+    }
+  }
+}

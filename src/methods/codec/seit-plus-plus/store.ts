@@ -1,0 +1,91 @@
+/** Pixels to a token store: tokenise in batches, commit by shards. */
+import { existsSync } from 'node:fs';
+import { type ImageSet, readBatch } from '../../../data/index.ts';
+import { byFrequency, countTokens, relabelRows, TokenStore, TokenStoreWriter } from '../../../data/tokens/index.ts';
+import { decodeSafetensors } from '../../../io/index.ts';
+import { type Compiled, compile, tensor, type Tensor } from '../../../tensor/index.ts';
+import type { CodecFiles } from '../../contracts/codec.ts';
+import type { Run } from '../../contracts/run.ts';
+import { type Config, imageSide, type TokenizerConfig } from './config.ts';
+import { toInput } from './pixels.ts';
+import { ENCODER, encoderBytes, storeConfig, storedTokenizer, unitRms } from './store-layout.ts';
+import { Tokenizer } from './tokenizer.ts';
+import { readTokenizer } from './tokenizer-file.ts';
+import { fromRecords } from './weights.ts';
+
+/** Images that say how frequent the codes are. */
+const SAMPLE = 2048;
+const BATCH = 256;
+
+/** Compiled (tokenizer, pixels u8 [B, H, W, C]) -> code indices i32 [B, h, w]. */
+export function pixelTokenizer(config: TokenizerConfig, channels: number): Compiled<[Tokenizer, Tensor], Tensor> {
+  const side = imageSide(config);
+  return compile((tokenizer: Tokenizer, pixels: Tensor) => tokenizer.tokenize(toInput(pixels, side, channels)), { name: 'tokenise' });
+}
+
+/**
+ * Writes `images` to `files.store` with the tokenizer of `files.tokenizer`. Codes are numbered by descending frequency. After a stop, goes on
+ * behind the last whole shard.
+ */
+export async function writeStore(images: ImageSet, files: Pick<CodecFiles, 'tokenizer' | 'store'>, codec: Config['codec'], run: Run): Promise<void> {
+  run.signal?.throwIfAborted();
+  const { tokenizer: learned, config, channels } = await readTokenizer(files.tokenizer);
+  const encoder = encoderBytes(learned);
+  const rounded = fromRecords(learned.encoder, decodeSafetensors(encoder, files.tokenizer), { path: files.tokenizer });
+  const tokenise = pixelTokenizer(config, channels);
+  const plan = (tokenizer: Tokenizer, pixels: Tensor): void => run.onPlan?.('store', tokenise.plan(tokenizer, pixels));
+  const settings = storeConfig({ tokenizer: config, codec }, { ...images, shape: [images.shape[0], images.shape[1], channels as 1 | 3] });
+
+  let writer = resumable(files.store, images.size, encoder, JSON.stringify(settings.note));
+  let codebook: Tensor;
+  if (writer) {
+    using store = new TokenStore(files.store, { unfinished: true });
+    codebook = storedTokenizer(store).tokenizer.codebook;
+  } else {
+    codebook = tensor(await byUse(images, new Tokenizer(rounded, learned.codebook), tokenise, run), { shape: learned.codebook.shape });
+    writer = TokenStoreWriter.create(files.store, settings, { codebook: codebook.data() as Float32Array, attachments: { [ENCODER]: encoder }, overwrite: true });
+  }
+  using out = writer;
+  const tokenizer = new Tokenizer(rounded, codebook);
+  const perImage = config.grid ** 2;
+  for (let at = out.size; at < images.size; at += BATCH) {
+    run.signal?.throwIfAborted();
+    const indices = Int32Array.from({ length: Math.min(BATCH, images.size - at) }, (_, i) => at + i);
+    const batch = await readBatch(images, indices, run.signal);
+    using pixels = tensor(batch.pixels, { shape: [indices.length, ...images.shape] });
+    if (at === 0) plan(tokenizer, pixels);
+    using codes = await tokenise.async(tokenizer, pixels);
+    const tokens = codes.data() as Int32Array;
+    for (let i = 0; i < indices.length; i++) out.append(tokens.subarray(i * perImage, (i + 1) * perImage), batch.labels[i]);
+    run.onProgress?.('store', at + indices.length, images.size);
+  }
+  out.finish();
+}
+
+/** The writer of an unfinished store that this tokenizer began. */
+function resumable(path: string, images: number, encoder: Uint8Array, note: string): TokenStoreWriter | undefined {
+  if (!existsSync(path)) return undefined;
+  try {
+    using store = new TokenStore(path, { unfinished: true });
+    const same = JSON.stringify(store.description.note) === note && Buffer.from(encoder).equals(store.attachment(ENCODER) ?? Buffer.alloc(0));
+    return !store.finished && same && store.size <= images ? TokenStoreWriter.resume(path) : undefined;
+  } catch {
+    return undefined; // not a store that could be continued: it is written anew
+  }
+}
+
+/** The codebook at unit scale, its rows by descending frequency among images spread over the set. */
+async function byUse(images: ImageSet, tokenizer: Tokenizer, tokenise: ReturnType<typeof pixelTokenizer>, run: Run): Promise<Float32Array> {
+  const K = tokenizer.codebook.shape[0]!;
+  const count = Math.min(SAMPLE, images.size);
+  const counts = new Float64Array(K);
+  for (let at = 0; at < count; at += BATCH) {
+    run.signal?.throwIfAborted();
+    const indices = Int32Array.from({ length: Math.min(BATCH, count - at) }, (_, i) => Math.floor(((at + i) * images.size) / count));
+    using pixels = tensor((await readBatch(images, indices, run.signal)).pixels, { shape: [indices.length, ...images.shape] });
+    using codes = await tokenise.async(tokenizer, pixels);
+    countTokens(codes.data() as Int32Array, K, counts);
+  }
+  using rows = unitRms(tokenizer.codebook);
+  return relabelRows(rows.data() as Float32Array, byFrequency(counts));
+}
