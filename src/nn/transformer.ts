@@ -1,5 +1,6 @@
 /** Attention, MLP and transformer blocks (pre-norm; Vaswani et al. 2017, Xiong et al. 2020). */
 import { add, attention, dropout, gelu, mul, random, reshape, slice, type Tensor, tanh, relu, silu, cast, div, less } from '../tensor/index.ts';
+import { xavierStd } from './init.ts';
 import { LayerNorm, Linear } from './module.ts';
 
 export type Activation = 'gelu' | 'relu' | 'silu' | 'tanh';
@@ -29,7 +30,7 @@ export class SelfAttention {
     const [a, b] = random.splitKey(key) as [random.Key, random.Key];
     const inner = heads * (options.headWidth ?? width / heads);
     if (!Number.isInteger(inner / heads)) throw new Error(`[attention] width ${width} does not divide into ${heads} heads; choose a divisor or give headWidth`);
-    return new SelfAttention(Linear.init(a, width, 3 * inner, { bias: options.qkvBias ?? true, std: 0.02 }), Linear.init(b, inner, width, { std: 0.02 }), heads, options.causal ?? false);
+    return new SelfAttention(Linear.init(a, width, 3 * inner, { bias: options.qkvBias ?? true, std: xavierStd(width, 3 * inner) }), Linear.init(b, inner, width, { std: xavierStd(inner, width) }), heads, options.causal ?? false);
   }
   /** x [B, T, width] -> [B, T, width]. */
   forward(x: Tensor): Tensor {
@@ -52,7 +53,7 @@ export class Mlp {
   }
   static init(key: random.Key, width: number, hidden: number, activation: Activation = 'gelu'): Mlp {
     const [a, b] = random.splitKey(key) as [random.Key, random.Key];
-    return new Mlp(Linear.init(a, width, hidden, { std: 0.02 }), Linear.init(b, hidden, width, { std: 0.02 }), activation);
+    return new Mlp(Linear.init(a, width, hidden, { std: xavierStd(width, hidden) }), Linear.init(b, hidden, width, { std: xavierStd(hidden, width) }), activation);
   }
   forward(x: Tensor): Tensor {
     return this.down.forward(activations[this.activation](this.up.forward(x)));

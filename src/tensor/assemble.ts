@@ -1,5 +1,5 @@
 /** Traced results -> a program with its memory planned, and the account of that memory. */
-import type { Device, Executable } from './device.ts';
+import type { Device, Executable, Target } from './device.ts';
 import type { Value } from './graph.ts';
 import { lower } from './lower/lower.ts';
 import { type Block, canOverwrite, lifetimes, place, Sharing } from './lower/memory.ts';
@@ -41,9 +41,9 @@ export interface Assembled {
  * @param inputTypes type of every input, by index.
  * @param donated input indices whose memory may be reused.
  */
-export function assemble(device: Pick<Device, 'fused'>, traced: readonly Value[], inputTypes: readonly TensorType[], donated: ReadonlySet<number>): Assembled {
-  const { results } = simplify(expandFused(traced, device.fused));
-  const lowered = lower(results, donated);
+export function assemble(target: Target, traced: readonly Value[], inputTypes: readonly TensorType[], donated: ReadonlySet<number>): Assembled {
+  const { results } = simplify(expandFused(traced, (op) => target.fused(op)));
+  const lowered = lower(results, donated, target);
   const { calls, bufferBytes } = lowered;
   const inputOf = new Map([...lowered.inputs].map(([input, buffer]) => [buffer, input]));
   const life = lifetimes(calls, bufferBytes.length, inputOf.keys(), lowered.results);

@@ -88,8 +88,12 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
       const tensors = leaves(args);
       const entry = entryFor(args, tensors, []);
       const job = launch(entry, [...tensors, ...entry.captured]);
-      const index = entry.executable.findNonFinite(job.buffers);
-      return index < 0 ? undefined : entry.program.calls[index]!.label;
+      try {
+        const index = entry.executable.findNonFinite(job.buffers);
+        return index < 0 ? undefined : entry.program.calls[index]!.label;
+      } finally {
+        job.cancel();
+      }
     },
   });
 }

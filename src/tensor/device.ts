@@ -1,5 +1,8 @@
 /** What the tensor layer asks of a device. It does not know which devices exist: they register themselves here. */
-import type { Program } from './lower/program.ts';
+import type { Program, View } from './lower/program.ts';
+
+/** What lowering asks of a device. */
+export type Target = Pick<Device, 'fused' | 'gemmReads'>;
 
 /** A piece of device memory. `address` means something to its device only. */
 export interface DeviceBuffer {
@@ -23,6 +26,8 @@ export interface Device {
   readonly holdsData: boolean;
   /** Whether there is a kernel for a fused op; otherwise programs hold its reference. */
   fused(op: string): boolean;
+  /** Whether a matrix product can read an operand [..., rows, columns] as it lies; otherwise it is copied first. Absent: always. */
+  gemmReads?(operand: View): boolean;
   alloc(bytes: number): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
   write(buffer: DeviceBuffer, data: Uint8Array): void;

@@ -67,6 +67,9 @@ export function launch(made: Loaded, inputs: readonly Tensor[], donated?: Readon
   };
   return {
     buffers,
+    cancel() {
+      for (const s of fresh) s.release();
+    },
     run() {
       try {
         made.executable.run(buffers);
@@ -84,6 +87,8 @@ export function launch(made: Loaded, inputs: readonly Tensor[], donated?: Readon
 
 export interface Launch {
   buffers: readonly DeviceBuffer[];
+  /** Frees the memory of the results, instead of a run. */
+  cancel(): void;
   run(): Tensor[];
   runAsync(): Promise<Tensor[]>;
 }

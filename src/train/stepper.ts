@@ -85,8 +85,7 @@ export class Stepper<S, B, H extends Placed> implements AsyncDisposable {
     const { args } = await this.#arguments();
     const [, batch, key, lr] = args;
     const bytes = this.#o.step.plan(...args).peakBytes + leaves(batch).reduce((n, t) => n + t.bytes, 0);
-    key.dispose();
-    lr.dispose();
+    disposeTree([key, lr]);
     return bytes;
   }
 
@@ -114,7 +113,12 @@ export class Stepper<S, B, H extends Placed> implements AsyncDisposable {
   /** The op of the next step whose result is the first that is not finite. Takes no step. */
   async findNonFinite(): Promise<string | undefined> {
     const { args } = await this.#arguments();
-    return this.#o.step.findNonFinite(...args);
+    const [, , key, lr] = args;
+    try {
+      return this.#o.step.findNonFinite(...args);
+    } finally {
+      disposeTree([key, lr]);
+    }
   }
 
   /** Ends the source and frees what was prepared. The state stays. */

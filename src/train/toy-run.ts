@@ -19,7 +19,7 @@ export interface ToyBatch {
   x: Tensor;
   y: Tensor;
 }
-interface ToyItem extends Placed {
+export interface ToyItem extends Placed {
   indices: Uint32Array;
 }
 
@@ -66,7 +66,7 @@ export function toyRun(steps: number): TrainOptions<ToyState, ToyBatch, ToyItem>
     },
     { donate: [0], name: 'toy step' },
   );
-  return { state: toyState, step, batches: toyItems, prepare: toyBatch, steps, schedule: warmupCosine({ peak: 1e-2, warmup: 10, steps }), key: random.key(7) };
+  return { state: toyState, step, batches: toyItems, prepare: toyBatch, steps, schedule: warmupCosine({ peak: 1e-2, warmup: Math.min(10, steps), steps }), key: random.key(7) };
 }
 
 /** All numbers of a tree, as one string that is equal only for equal bits. */

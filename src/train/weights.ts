@@ -28,7 +28,7 @@ export async function saveModel(path: string, model: unknown, { config, metadata
  */
 export async function loadModel<M>(path: string, template: M, options: TreeReadOptions = {}): Promise<M> {
   await using file = await openTree(path, 'model');
-  return readTree(file, template, options);
+  return await readTree(file, template, options); // the file closes when this function ends
 }
 
 export interface ModelInfo {

@@ -3,7 +3,10 @@
  * values made before. Every list is a valid program (what does not apply is left out), so that a failing one can be shortened.
  * Values stay within a few units, and only functions that are continuous in their floats are used, so that devices can be compared.
  */
+import { evaluate } from '../../tensor/eager.ts';
 import * as t from '../../tensor/index.ts';
+import { is, reachable, type Value } from '../../tensor/graph.ts';
+import { Trace, within } from '../../tensor/trace.ts';
 
 type Tensor = t.Tensor;
 
@@ -125,4 +128,18 @@ export function runInstructions(code: readonly Instruction[], inputs: readonly T
     if (made && made.size <= MOST_ELEMENTS && made.rank <= MOST_AXES) pool.values.push(made);
   }
   return pool.values;
+}
+
+/** What `f` gives, one operation at a time, each a program of its own: nothing is fused, moved, shared or overwritten. */
+export function interpret(f: (...xs: Tensor[]) => Tensor[], inputs: readonly Tensor[]): Tensor[] {
+  const trace = new Trace();
+  const arguments_ = inputs.map((x) => trace.input(x.type));
+  const results = within(trace, () => f(...arguments_)).map((r) => trace.valueOf(r));
+  const known = new Map<Value, Tensor>([...trace.captured].map(([x, v]) => [v, x]));
+  for (const node of reachable(results)) {
+    if (known.has(node.outputs[0]!)) continue;
+    const made = is(node, 'input') ? [inputs[node.attrs.index]!] : evaluate(node.op, node.attrs, node.inputs.map((v) => known.get(v)!));
+    node.outputs.forEach((v, i) => { known.set(v, made[i]!); });
+  }
+  return results.map((r) => known.get(r)!);
 }

@@ -47,7 +47,7 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
     case 'map': {
       const { dims, expression } = call.attrs;
       if (sizeOf(dims) === 0) return [];
-      const views = (vs: readonly View[]): string => vs.map((v) => `${v.dtype}:${v.strides.join()}:${v.offset}`).join(';');
+      const views = (vs: readonly View[]): string => vs.map((v) => `${v.dtype}:${v.strides.join()}:${v.offset % 4}`).join(';');
       let threads = 0;
       const make = (n: string): string => {
         const made = mapKernel(n, dims, expression, reads, writes);
@@ -56,14 +56,14 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
       };
       make('measure');
       const name = sources.add(`map|${dims.join()}|${JSON.stringify(expression, finite)}|${views(reads)}|${views(writes)}`, make);
-      return [{ kind: 'kernel', name, grid: blocks(threads), block: 256, views: [...reads, ...writes].map((v) => ({ ...v, offset: 0 })) }];
+      return [{ kind: 'kernel', name, grid: blocks(threads), block: 256, views: [...reads, ...writes] }];
     }
     case 'reduce':
     case 'argreduce': {
       const made = reduceKernel('@', call.attrs, reads, writes[0]!, call.kernel === 'argreduce');
       if (call.attrs.outer * call.attrs.inner === 0) return [];
       const name = sources.add(made.source, (n) => made.source.replace('@', n));
-      return [{ kind: 'kernel', name, grid: [made.grid[0], made.grid[1], 1], block: made.block, views: [...reads.map((v) => ({ ...v, offset: 0 })), writes[0]!] }];
+      return [{ kind: 'kernel', name, grid: [made.grid[0], made.grid[1], 1], block: made.block, views: [...reads, writes[0]!] }];
     }
     case 'gemm':
       return call.attrs.m * call.attrs.n ? [{ kind: 'gemm', call }] : [];

@@ -174,8 +174,7 @@ export class CudaDevice implements Device {
         try {
           for (const list of launches) submit(list, addresses(buffers));
         } finally {
-          const captured = d.get('cuStreamEndCapture' as never, this.#stream);
-          graph = captured;
+          graph = this.#endCapture();
         }
         const made = d.get('cuGraphInstantiateWithFlags', graph, 0);
         d.cuGraphDestroy(graph);
@@ -213,6 +212,12 @@ export class CudaDevice implements Device {
         );
       },
     };
+  }
+
+  #endCapture(): number {
+    const out = new BigUint64Array(16);
+    this.#driver.cuStreamEndCapture(this.#stream, out);
+    return Number(out[0]);
   }
 
   #gemm({ call }: Extract<Launch, { kind: 'gemm' }>, at: (v: View) => number): void {

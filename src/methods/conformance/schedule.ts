@@ -89,7 +89,7 @@ export const scheduleChecks: readonly Check<'schedule'>[] = [
     run(subject) {
       const { target } = subject;
       withDevice('reference', () => {
-        const full: Step = { shape: [target.batch, target.channels, target.size, target.size], augmentation: 0, cost: 1, position: 0 };
+        const full: Pick<Step, 'shape'> = { shape: [target.batch, target.channels, target.size, target.size] };
         const images = ramp(target);
         for (const budget of budgets(subject)) {
           const { schedule } = fitted(subject, budget);

@@ -1,5 +1,3 @@
-import type { Plan } from '../../tensor/index.ts';
-
 /** What long work is told by its caller, and what it tells. */
 export interface Run {
   /** Same seed, same device: same bits. */
@@ -10,8 +8,8 @@ export interface Run {
   signal?: AbortSignal;
   /** Called as work proceeds: `done` of `total` units of the phase named `what`. */
   onProgress?: (what: string, done: number, total: number) => void;
-  /** Called after each training step of a phase with its figures: `loss`, and what else is known. */
+  /** Called after each training step of a phase with its figures: `loss`, and what else the phase measures. */
   onStep?: (what: string, step: number, figures: Readonly<Record<string, number>>) => void;
-  /** Called before a phase's program runs for the first time: what it will take. */
-  onPlan?: (what: string, plan: Plan) => void;
+  /** Called before a phase's program runs for the first time: device bytes at its worst moment. */
+  onPlan?: (what: string, peakBytes: number) => void;
 }

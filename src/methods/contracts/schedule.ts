@@ -35,7 +35,7 @@ export interface Schedule {
   /** What step `index` of 0..steps-1 does. The same index gives the same answer, so that a run resumes anywhere. */
   step(index: number, target: ScheduleTarget): Step;
   /** A full-size, augmented batch [batch, channels, size, size] as `step.shape`; traceable. The identity where the shapes agree. */
-  reshape(images: Tensor, step: Step): Tensor;
+  reshape(images: Tensor, step: Pick<Step, 'shape'>): Tensor;
 }
 
 /** Input bytes that the model reads over the run. */

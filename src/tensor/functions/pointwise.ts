@@ -1,4 +1,5 @@
 /** Elementwise functions. Operands are tensors or JavaScript numbers; shapes broadcast as in NumPy, dtypes meet by `promote`. */
+import { withDevice } from '../device.ts';
 import { type DType, isFloat, promote } from '../dtype.ts';
 import type { BinaryName, CompareName, UnaryName } from '../ops.ts';
 import { broadcastShapes, type Shape, sameShape } from '../shape.ts';
@@ -31,7 +32,9 @@ function toTensors(xs: readonly Operand[]): Tensor[] {
   let dtype: DType = tensors.length ? tensors.map((t) => t.dtype).reduce(promote) : 'f32';
   if (!isFloat(dtype) && numbers.some((n) => !Number.isInteger(n))) dtype = 'f32';
   else if (dtype === 'bool' && numbers.length) dtype = 'i32';
-  return xs.map((x) => (x instanceof Tensor ? cast(x, dtype) : full([], x, dtype)));
+  const make = (): Tensor[] => xs.map((x) => (x instanceof Tensor ? cast(x, dtype) : full([], x, dtype)));
+  const [first] = tensors;
+  return first && !first.isTraced ? withDevice(first.storage.device, make) : make(); // numbers go where the tensors are
 }
 
 function meet(op: string, xs: readonly Operand[]): Tensor[] {

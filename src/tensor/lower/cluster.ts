@@ -142,7 +142,7 @@ function merge(units: Unit[], steps: (u: Unit) => number, unitOf: Map<Value, Uni
       const earlier = unitOf.get(v);
       if (!earlier || earlier === later || !earlier.roots.length || !alive.has(earlier) || !alive.has(later)) continue;
       if (earlier.roots[0]!.type.shape.join() !== later.roots[0]!.type.shape.join()) continue;
-      if (!later.roots.every((r) => readsUnviewed(r, v, stored))) continue;
+      if (!earlier.roots.every((v) => later.roots.every((r) => readsUnviewed(r, v, stored)))) continue;
       if (new Set([...earlier.reads, ...later.reads]).size > MAX_LOADS || earlier.roots.length + later.roots.length > 8) continue;
       if (steps(earlier) + steps(later) > MAX_MERGED_STEPS) continue;
       if (reaches(earlier, later, false)) continue;

@@ -6,6 +6,7 @@ import { type Shape, sizeOf, stridesOf } from '../shape.ts';
 import { type Fusion, isPointwise, type Unit } from './cluster.ts';
 import { expressionOf } from './expression.ts';
 import { emitNode } from './kernels.ts';
+import type { Target } from '../device.ts';
 import type { Lowered } from './lower.ts';
 import type { AnyCall, Call, CallAttrs, Expression, KernelName, View } from './program.ts';
 import { broadcastView, collapse, flipView, isContiguous, permuteView, reshapeView, sliceView } from './views.ts';
@@ -21,8 +22,11 @@ export class Emitter {
   readonly #places = new Map<Value, () => View | undefined>();
   readonly #fusion: Fusion;
 
-  constructor(fusion: Fusion, nodes: readonly Node[]) {
+  readonly target: Target;
+
+  constructor(fusion: Fusion, nodes: readonly Node[], target: Target) {
     this.#fusion = fusion;
+    this.target = target;
     const uses = new Map<Value, number>();
     for (const n of nodes) for (const v of n.inputs) uses.set(v, (uses.get(v) ?? 0) + 1);
     for (const n of nodes) if (is(n, 'concat')) this.#placePieces(n, uses);

@@ -123,7 +123,10 @@ function divisorNear(n: number, wish: number): number {
 }
 
 function emitMatmul(e: Emitter, node: Node<'matmul'>): void {
-  const [a, b] = node.inputs.map((v) => e.view(v)) as [View, View];
+  const [a, b] = node.inputs.map((v) => {
+    const view = e.view(v);
+    return e.target.gemmReads?.(view) === false ? e.contiguous(view, 'matmul') : view;
+  }) as [View, View];
   const to = e.allocate(node.outputs[0]!, { strided: true });
   const c = to.strides.at(-1) === 1 || to.shape.at(-1) === 1 ? to : e.fresh(to.shape, to.dtype);
   const rank = c.shape.length;

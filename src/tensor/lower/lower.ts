@@ -3,6 +3,7 @@ import { fuse, storedUnder, type Unit } from './cluster.ts';
 import { Emitter } from './emit.ts';
 import { is, type Value } from '../graph.ts';
 import { reachable } from '../graph.ts';
+import type { Target } from '../device.ts';
 import type { AnyCall } from './program.ts';
 import { schedule } from './schedule.ts';
 
@@ -20,13 +21,13 @@ export interface Lowered {
  * @param results values of a simplified graph.
  * @param donated indices of inputs whose memory results may take over.
  */
-export function lower(results: readonly Value[], donated: ReadonlySet<number>): Lowered {
+export function lower(results: readonly Value[], donated: ReadonlySet<number>, target: Target): Lowered {
   const nodes = reachable(results);
   const fusion = fuse(nodes, results);
   const wanted = new Set(results.map(storedUnder));
   const donatedValues = new Set(nodes.flatMap((n) => (is(n, 'input') && donated.has(n.attrs.index) ? [n.outputs[0]!] : [])));
   const order: Unit[] = schedule(fusion.units, fusion.unitOf, donatedValues, wanted);
-  const emitter = new Emitter(fusion, nodes);
+  const emitter = new Emitter(fusion, nodes, target);
   for (const unit of order) emitter.unit(unit);
   return emitter.finish(results);
 }

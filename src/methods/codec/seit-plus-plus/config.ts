@@ -11,7 +11,8 @@ const Tokenizer = z.object({
   codes: z.int().min(2).max(65536).default(391).describe('K, the size of the codebook'),
   codeDim: z.int().min(2).max(512).default(32).describe('d_c, numbers per code'),
   width: z.int().min(4).default(512).describe('features inside encoder and decoder'),
-  layers: z.int().min(0).default(8).describe('transformer blocks, or residual convolutions, of encoder and of decoder'),
+  layers: z.int().min(0).default(8).describe('transformer blocks, or residual convolutions, of the encoder, which is stored'),
+  decoderLayers: z.int().min(0).default(8).describe('the same of the decoder, which is not stored'),
   heads: z.int().min(1).default(8).describe('attention heads (vit)'),
   epochs: z.number().positive().default(5),
   batch: z.int().min(1).default(64).describe('images of a step'),
@@ -42,8 +43,7 @@ const Augment = z.object({
   noise: share.default(0.5).describe('a batch gets Emb-Noise'),
   color: share.default(0.25).describe('a batch gets ColorAdapt'),
   scale: share.default(0.2).describe('least area that random-resized-crop keeps'),
-  flip: share.default(0).describe('an image has its grid mirrored'),
-  cutmix: z.number().min(0).default(1).describe('parameter of the Beta law of CutMix; 0 for none'),
+  cutmix: share.default(1).describe('a batch is mixed by CutMix, lambda ~ Beta(1, 1)'),
 });
 
 /** Supervised training (SeiT's recipe). */
@@ -80,7 +80,7 @@ const small = {
   model: { features: 128, layers: 4, heads: 4, stem: { size: 1, stride: 1, padding: 0 }, positions: 'learned' },
   codec: 'packed',
 } as const;
-const smallTokenizer = { kind: 'conv', patch: 4, codes: 256, codeDim: 16, width: 64, layers: 1, heads: 1 } as const;
+const smallTokenizer = { kind: 'conv', patch: 4, codes: 256, codeDim: 16, width: 64, layers: 0, decoderLayers: 1, heads: 1 } as const;
 
 /** Configurations for image sets of tens of thousands of small images; parse them with `Config`. */
 export const presets = {

@@ -21,7 +21,7 @@ class Residual {
   }
 }
 
-const residuals = (key: random.Key, { layers, width }: CoderConfig): Residual[] =>
+const residuals = (key: random.Key, width: number, layers: number): Residual[] =>
   Array.from({ length: layers }, (_, i) => Residual.init(random.foldIn(key, i), width));
 
 /** Two linear layers on each patch, residual convolutions, a linear layer to the code. */
@@ -45,7 +45,7 @@ export class ConvEncoder {
       patch,
       Linear.init(a, channels * patch * patch, width),
       Linear.init(b, width, width),
-      residuals(c, config),
+      residuals(c, width, config.layers),
       Linear.init(d, width, codeDim),
     );
   }
@@ -78,7 +78,7 @@ export class ConvDecoder {
     return new ConvDecoder(
       patch,
       Linear.init(a, codeDim, width),
-      residuals(b, config),
+      residuals(b, width, config.decoderLayers),
       Linear.init(c, width, width),
       Linear.init(d, width, channels * patch * patch),
     );

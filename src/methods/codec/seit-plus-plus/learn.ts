@@ -1,116 +1,94 @@
-/** Training of the tokenizer: reconstruction, codebook and commitment losses with a straight-through estimator (van den Oord et al. 2017, arXiv 1711.00937). */
-import { batches, type DataPosition, type ImageSet } from '../../../data/index.ts';
-import { AdamW, type AdamWState, initialize, meanSquaredError, warmupCosine } from '../../../nn/index.ts';
+/** Training of the tokenizer: reconstruction, codebook and commitment losses, straight-through (van den Oord et al. 2017, arXiv 1711.00937, eq. 3). */
+import { batches, type ImageSet } from '../../../data/index.ts';
+import { AdamW, type AdamWState, initialize, meanSquaredError } from '../../../nn/index.ts';
 import {
-  add, compile, equal, full, mul, normalize, random, reshape, scatterAdd, stopGradient, take, tensor, type Tensor, valueAndGrad, where, zeros,
+  add, bitAnd, cast, compile, equal, full, mod, mul, random, reshape, scatterAdd, stopGradient, sub, take, tensor, type Tensor, valueAndGrad, where,
 } from '../../../tensor/index.ts';
+import { type TrainStep } from '../../../train/index.ts';
 import type { Run } from '../../contracts/run.ts';
 import { imageSide, type TokenizerConfig } from './config.ts';
-import { runLoop } from './loop.ts';
+import { countSteps, runPhase } from './phase.ts';
 import { toInput } from './pixels.ts';
 import { Tokenizer } from './tokenizer.ts';
 import { writeTokenizer } from './tokenizer-file.ts';
 import { channelsLast } from './tokens.ts';
 
-interface State {
+export interface LearnState {
   model: Tokenizer;
   optimizer: AdamWState<Tokenizer>;
-  /** f32 [K]: how often each code was chosen since the last reseeding. */
+  /** f32 [K]: how often each code was chosen since codes were last replaced. */
   usage: Tensor;
 }
 
-/** ||x - xhat||^2 + ||sg(z) - c||^2 + beta ||z - sg(c)||^2, each a mean over its elements; and the codes that were chosen. */
-export function tokenizerLoss(model: Tokenizer, x: Tensor, beta: number): readonly [loss: Tensor, aux: { reconstruction: Tensor; codes: Tensor }] {
+/** ||x - xhat||^2 + ||sg(z) - c||^2 + beta ||z - sg(c)||^2, each a mean over its elements; z [B, d_c, h, w] has unit length. */
+export function tokenizerLoss(model: Tokenizer, x: Tensor, beta: number): readonly [loss: Tensor, aux: { reconstruction: Tensor; codes: Tensor; z: Tensor }] {
   const { z, quantised, codes, reconstruction } = model.quantise(x);
   const pixels = meanSquaredError(reconstruction, x);
   const codebook = meanSquaredError(stopGradient(z), quantised);
   const commitment = meanSquaredError(z, stopGradient(quantised));
-  return [add(add(pixels, codebook), mul(commitment, beta)), { reconstruction: pixels, codes }];
+  return [add(add(pixels, codebook), mul(commitment, beta)), { reconstruction: pixels, codes, z }];
 }
 
-/** Codes that nothing chose become the direction of a random z of the batch; their moments start anew. */
-function reseed({ model, optimizer, usage }: State, x: Tensor, key: random.Key): State {
-  const { codes: K, codeDim } = { codes: usage.size, codeDim: model.codebook.shape[1]! };
-  const z = reshape(channelsLast(normalize(model.encode(x), 1)), [-1, codeDim]);
-  const fresh = take(z, random.randint(key, [K], 0, z.shape[0]!));
-  const dead = reshape(equal(usage, 0), [K, 1]);
+/**
+ * At every `every`-th step (counted by the optimiser, from 0), codes that nothing has chosen since the last time become random z's of the batch,
+ * and their moments start anew. So the first codes are z's of the first batch.
+ */
+function replaceDead(next: LearnState, before: LearnState, z: Tensor, key: random.Key, every: number): LearnState {
+  const K = before.usage.size;
+  const rows = reshape(channelsLast(z), [-1, z.shape[1]!]);
+  const fresh = take(rows, random.randint(key, [K], 0, rows.shape[0]!));
+  const due = equal(mod(before.optimizer.step, every), 0);
+  const dead = reshape(bitAnd(cast(due, 'i32'), cast(equal(before.usage, 0), 'i32')), [K, 1]);
   const withCodebook = (t: Tokenizer, codebook: Tensor): Tokenizer => new Tokenizer(t.encoder, codebook, t.decoder);
-  const { step, m, v } = optimizer;
+  const { step, m, v } = next.optimizer;
   return {
-    model: withCodebook(model, where(dead, fresh, model.codebook)),
+    model: withCodebook(next.model, where(dead, fresh, next.model.codebook)),
     optimizer: { step, m: withCodebook(m, where(dead, 0, m.codebook)), v: withCodebook(v, where(dead, 0, v.codebook)) },
-    usage: zeros([K]),
+    usage: add(next.usage, mul(before.usage, sub(1, cast(due, 'f32')))),
   };
+}
+
+/** One step of learning, from pixels u8 [B, H, W, C]. */
+export function learnStep(config: TokenizerConfig, channels: number, every: number): TrainStep<LearnState, Tensor> {
+  const optimizer = new AdamW({ weightDecay: config.weightDecay, beta2: 0.99 });
+  const side = imageSide(config);
+  return compile(
+    (state: LearnState, pixels: Tensor, key: random.Key, lr: Tensor) => {
+      const x = toInput(pixels, side, channels);
+      const [[loss, { reconstruction, codes, z }], gradients] = valueAndGrad(tokenizerLoss)(state.model, x, config.beta);
+      const { model, state: moments } = optimizer.update(state.model, gradients, state.optimizer, lr);
+      const chosen = scatterAdd(full([codes.size], 1), reshape(codes, [-1]), config.codes);
+      const next = replaceDead({ model, optimizer: moments, usage: chosen }, state, z, key, every);
+      return { state: next, loss, metrics: { reconstruction } };
+    },
+    { donate: [0], name: 'learn tokenizer' },
+  );
+}
+
+/** Structure and first numbers of what learning works on. */
+export function learnState(config: TokenizerConfig, channels: number, seed: number): LearnState {
+  const model = initialize((key) => Tokenizer.init(key, config, channels), seed);
+  return { model, optimizer: new AdamW().init(model), usage: tensor(new Float32Array(config.codes)) };
 }
 
 /** Trains a tokenizer on the pixels of `images` and writes it, with its decoder, to `path`. */
 export async function learnTokenizer(images: ImageSet, config: TokenizerConfig, path: string, run: Run): Promise<void> {
   const channels = images.shape[2];
-  const side = imageSide(config);
-  const batchSize = Math.min(config.batch, images.size);
-  const perEpoch = Math.floor(images.size / batchSize);
-  const steps = Math.max(1, Math.round(config.epochs * perEpoch * (run.effort ?? 1)));
-  const reseedEvery = Math.max(1, Math.round(config.reseed * perEpoch));
-  const rate = warmupCosine({ peak: config.lr, steps, warmup: Math.min(steps, Math.ceil(perEpoch / 10)), start: config.lr / 10 });
-  const optimizer = new AdamW({ weightDecay: config.weightDecay, beta2: 0.99 });
-  const key = random.key(run.seed);
-
-  const step = compile(
-    ({ model, optimizer: state, usage }: State, pixels: Tensor, lr: Tensor) => {
-      const x = toInput(pixels, side, channels);
-      const [[loss, { reconstruction, codes }], gradients] = valueAndGrad(tokenizerLoss)(model, x, config.beta);
-      const next = optimizer.update(model, gradients, state, lr);
-      const chosen = scatterAdd(full([codes.size], 1), reshape(codes, [-1]), config.codes);
-      return { state: { model: next.model, optimizer: next.state, usage: add(usage, chosen) }, figures: { loss, reconstruction } };
+  const recipe = { epochs: config.epochs, warmup: 0.1, batch: config.batch, lr: config.lr, minLr: 0 };
+  const every = Math.max(1, Math.round(config.reseed * countSteps(recipe, images.size).perEpoch));
+  await runPhase(
+    {
+      what: 'tokenizer',
+      path,
+      config: { tokenizer: config, shape: images.shape, source: images.source },
+      recipe,
+      size: images.size,
+      state: () => learnState(config, channels, run.seed),
+      step: learnStep(config, channels, every),
+      batches: (batchSize, from) => batches(images, { batchSize, seed: run.seed, ...(from && { position: from }) }),
+      prepare: ({ pixels, labels }) => tensor(pixels, { shape: [labels.length, ...images.shape] }),
+      finish: ({ model }) => writeTokenizer(path, model, { config, channels }),
     },
-    { donate: [0], name: 'learn tokenizer' },
+    run,
   );
-  const replaceDead = compile(
-    (state: State, pixels: Tensor, index: Tensor) => reseed(state, toInput(pixels, side, channels), random.foldIn(key, index)),
-    { donate: [0], name: 'reseed codes' },
-  );
-
-  const model = initialize((k) => Tokenizer.init(k, config, channels), run.seed);
-  const start: State = { model, optimizer: optimizer.init(model), usage: tensor(new Float32Array(config.codes)) };
-  const data = source(images, batchSize, run.seed, perEpoch);
-  try {
-    await runLoop<State>(
-      {
-        what: 'tokenizer',
-        path,
-        identity: JSON.stringify({ config, seed: run.seed, steps, size: images.size, shape: images.shape, labels: images.source }),
-        steps,
-        start,
-        async step(state, index) {
-          using pixels = tensor(await data.next(index), { shape: [batchSize, ...images.shape] });
-          // The first codes are z's of the first batch, like all later replacements.
-          using at = tensor(Int32Array.of(index));
-          const ready = index % reseedEvery === 0 ? await replaceDead.async(state, pixels, at) : state;
-          using lr = tensor(rate(index));
-          if (index === 0) run.onPlan?.('tokenizer', step.plan(ready, pixels, lr));
-          return step.async(ready, pixels, lr);
-        },
-        finish: ({ model: learned }) => writeTokenizer(path, learned, { config, channels }),
-      },
-      run,
-    );
-  } finally {
-    await data.close();
-  }
-}
-
-/** Pixels of the batch of a step, read ahead as long as steps follow each other. */
-function source(images: ImageSet, batchSize: number, seed: number, perEpoch: number): { next(step: number): Promise<Uint8Array>; close(): Promise<void> } {
-  let reader: ReturnType<typeof batches> | undefined;
-  return {
-    async next(step) {
-      const position: DataPosition = { seed, epoch: Math.floor(step / perEpoch), index: (step % perEpoch) * batchSize };
-      reader ??= batches(images, { batchSize, position });
-      const { value } = await reader.next();
-      return value!.pixels;
-    },
-    async close() {
-      await reader?.return(undefined);
-    },
-  };
 }

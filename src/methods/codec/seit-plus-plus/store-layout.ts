@@ -5,8 +5,8 @@ import { mul, normalize, tensor, type Tensor } from '../../../tensor/index.ts';
 import type { CodecTarget } from '../../contracts/codec.ts';
 import type { Config } from './config.ts';
 import { Tokenizer } from './tokenizer.ts';
-import { blankTokenizer, parseSettings, type TokenizerSettings } from './tokenizer-file.ts';
-import { blank, fromRecords, recordShapes, toRecords } from './weights.ts';
+import { believe, blankTokenizer, TokenizerSettings } from './tokenizer-file.ts';
+import { fromRecords, recordShapes, toRecords } from './records.ts';
 
 /** Weights of the encoder travel at half precision; the same rounded weights make the stored tokens. */
 const encoderType = 'f16';
@@ -22,7 +22,7 @@ export function storeConfig({ tokenizer, codec }: Pick<Config, 'tokenizer' | 'co
     codec,
     classes,
     image: { height, width, channels },
-    note: JSON.stringify({ config: tokenizer, channels } satisfies TokenizerSettings),
+    note: { config: tokenizer, channels } satisfies TokenizerSettings,
   };
 }
 
@@ -34,7 +34,7 @@ export function storeBytes(config: Config, target: CodecTarget): number {
 }
 
 /** The encoder as the store holds it. */
-export const encoderBytes = ({ encoder }: Tokenizer): Uint8Array => encodeSafetensors(toRecords(encoder, { dtype: encoderType }));
+export const encoderBytes = ({ encoder }: Tokenizer): Uint8Array => encodeSafetensors(toRecords(encoder, encoderType));
 
 /**
  * The rows of a codebook [K, d_c] at root mean square 1 (length sqrt(d_c)): the vectors that classifiers read. The published codebook is
@@ -45,13 +45,13 @@ export const unitRms = (codebook: Tensor): Tensor => mul(normalize(codebook), Ma
 /** The tokenizer in a store: rounded encoder and codebook, no decoder. @throws FormatError where the store is of another method or damaged. */
 export function storedTokenizer(store: TokenStore): TokenizerSettings & { tokenizer: Tokenizer } {
   const { note, K, channels: codeDim } = store.description;
-  const settings = parseSettings(typeof note === 'string' ? note : undefined, store.path);
+  const settings = believe(TokenizerSettings, note, store.path, 'token store');
   const { config } = settings;
   if (config.codes !== K || config.codeDim !== codeDim || store.grid.some((side) => side !== config.grid))
     throw new FormatError(`[seit-plus-plus] ${store.path}: its tokens do not fit the settings of its tokenizer`);
   const bytes = store.attachment(ENCODER);
   if (!bytes) throw new FormatError(`[seit-plus-plus] ${store.path} holds no encoder; it was not written by this method`);
-  const { encoder } = blank((key) => Tokenizer.init(key, config, settings.channels));
+  const { encoder } = blankTokenizer(settings);
   const codebook = tensor(store.codebook(), { shape: [K, codeDim] });
-  return { ...settings, tokenizer: new Tokenizer(fromRecords(encoder, decodeSafetensors(bytes, store.path), { path: store.path }), codebook) };
+  return { ...settings, tokenizer: new Tokenizer(fromRecords(encoder, decodeSafetensors(bytes, store.path), store.path), codebook) };
 }

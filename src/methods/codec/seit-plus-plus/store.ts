@@ -11,7 +11,7 @@ import { toInput } from './pixels.ts';
 import { ENCODER, encoderBytes, storeConfig, storedTokenizer, unitRms } from './store-layout.ts';
 import { Tokenizer } from './tokenizer.ts';
 import { readTokenizer } from './tokenizer-file.ts';
-import { fromRecords } from './weights.ts';
+import { fromRecords } from './records.ts';
 
 /** Images that say how frequent the codes are. */
 const SAMPLE = 2048;
@@ -31,10 +31,10 @@ export async function writeStore(images: ImageSet, files: Pick<CodecFiles, 'toke
   run.signal?.throwIfAborted();
   const { tokenizer: learned, config, channels } = await readTokenizer(files.tokenizer);
   const encoder = encoderBytes(learned);
-  const rounded = fromRecords(learned.encoder, decodeSafetensors(encoder, files.tokenizer), { path: files.tokenizer });
+  const rounded = fromRecords(learned.encoder, decodeSafetensors(encoder, files.tokenizer), files.tokenizer);
   const tokenise = pixelTokenizer(config, channels);
-  const plan = (tokenizer: Tokenizer, pixels: Tensor): void => run.onPlan?.('store', tokenise.plan(tokenizer, pixels));
-  const settings = storeConfig({ tokenizer: config, codec }, { ...images, shape: [images.shape[0], images.shape[1], channels as 1 | 3] });
+  const plan = (tokenizer: Tokenizer, pixels: Tensor): void => run.onPlan?.('store', tokenise.plan(tokenizer, pixels).peakBytes);
+  const settings = storeConfig({ tokenizer: config, codec }, { ...images, shape: [images.shape[0], images.shape[1], channels] });
 
   let writer = resumable(files.store, images.size, encoder, JSON.stringify(settings.note));
   let codebook: Tensor;

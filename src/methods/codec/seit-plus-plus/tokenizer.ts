@@ -7,7 +7,7 @@ import type { TokenizerConfig } from './config.ts';
 import { codesToGrid, gridToCodes } from './tokens.ts';
 
 /** What an encoder is built from. */
-export type CoderConfig = Pick<TokenizerConfig, 'kind' | 'patch' | 'grid' | 'codeDim' | 'width' | 'layers' | 'heads'>;
+export type CoderConfig = Pick<TokenizerConfig, 'kind' | 'patch' | 'grid' | 'codeDim' | 'width' | 'layers' | 'decoderLayers' | 'heads'>;
 
 /** Images f32 [B, C, H, W] in 0..1 -> z [B, d_c, H/patch, W/patch]. */
 export interface Encoder {

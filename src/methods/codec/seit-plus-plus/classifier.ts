@@ -1,0 +1,62 @@
+/** The classifier: a ViT that reads grids of code vectors through a convolution (SeiT's Stem-Adapter), and its file. */
+import { z } from 'zod';
+import { initialize, Vit } from '../../../nn/index.ts';
+import { loadModel, modelInfo, saveModel } from '../../../train/index.ts';
+import type { random, Tensor } from '../../../tensor/index.ts';
+import { centreCrop } from './augment.ts';
+import { Config, imageSide } from './config.ts';
+import { toInput } from './pixels.ts';
+import { blank } from './records.ts';
+import { Tokenizer } from './tokenizer.ts';
+import { believe, TokenizerSettings } from './tokenizer-file.ts';
+import { codesToGrid } from './tokens.ts';
+
+/** The ViT over code vectors [B, d_c, crop, crop]. */
+export function initVit(key: random.Key, { model, crop, tokenizer }: Pick<Config, 'model' | 'crop' | 'tokenizer'>, classes: number): Vit {
+  const { features, layers, heads, stem, positions } = model;
+  return Vit.init(key, { channels: tokenizer.codeDim, height: crop, width: crop, patch: stem, features, layers, heads, classes, positions });
+}
+
+/** What a model file holds beside its weights. */
+export const ClassifierSettings = z.object({
+  method: z.literal('seit-plus-plus'),
+  tokenizer: TokenizerSettings,
+  crop: z.int().min(1),
+  model: Config.shape.model.unwrap(),
+  classes: z.array(z.string()).min(1),
+});
+export type ClassifierSettings = z.output<typeof ClassifierSettings>;
+
+/** Everything that turns pixels into logits. */
+export class Classifier {
+  readonly tokenizer: Tokenizer;
+  readonly vit: Vit;
+  constructor(tokenizer: Tokenizer, vit: Vit) {
+    this.tokenizer = tokenizer;
+    this.vit = vit;
+  }
+  /** Pixels u8 [B, h, w, c] of any size -> logits [B, classes]: resize, tokenise, centre-crop the grid, classify (spec D 18). */
+  logits(pixels: Tensor, { tokenizer: { config, channels }, crop }: ClassifierSettings): Tensor {
+    const codes = this.tokenizer.tokenize(toInput(pixels, imageSide(config), channels));
+    return this.vit.forward(codesToGrid(centreCrop(codes, crop), this.tokenizer.codebook));
+  }
+}
+
+export async function writeClassifier(path: string, classifier: Classifier, settings: ClassifierSettings): Promise<void> {
+  await saveModel(path, classifier, { config: settings });
+}
+
+/** @throws FormatError for a file that is damaged or no classifier of this method. */
+export async function readClassifier(path: string): Promise<{ classifier: Classifier; settings: ClassifierSettings }> {
+  const settings = believe(ClassifierSettings, (await modelInfo(path)).config, path, 'classifier');
+  const { tokenizer, crop, model, classes } = settings;
+  const template = blank((key) => {
+    const { encoder, codebook } = Tokenizer.init(key, tokenizer.config, tokenizer.channels);
+    return new Classifier(new Tokenizer(encoder, codebook), initVit(key, { model, crop, tokenizer: tokenizer.config }, classes.length));
+  });
+  return { classifier: await loadModel(path, template), settings };
+}
+
+/** A new one for these settings. */
+export const newVit = (config: Pick<Config, 'model' | 'crop' | 'tokenizer'>, classes: number, seed: number): Vit =>
+  initialize((key) => initVit(key, config, classes), seed);

@@ -1,0 +1,64 @@
+/** One step of fine-tuning, with rates that fall towards the stem. */
+import { AdamW, type AdamWState, layerDecay, type ParameterGroup, type Schedule, softTargetLoss, warmupCosine } from '../../../nn/index.ts';
+import { compile, type Compiled, type Path, random, type Tensor, valueAndGrad } from '../../../tensor/index.ts';
+import type { TokenClassifier } from './fine-tune.ts';
+
+/** Peak learning rate: by the square root of the batch size, unlike that of pre-training. */
+export const fineTuneRate = (batch: number, rate = 1e-3): number => (rate * Math.sqrt(batch)) / 8;
+
+/** Five epochs up, then a cosine down to 1e-6. */
+export function fineTuneSchedule(options: { batch: number; stepsPerEpoch: number; epochs?: number; warmup?: number; minRate?: number; rate?: number }): Schedule {
+  const { batch, stepsPerEpoch, epochs = 100, warmup = 5, minRate = 1e-6, rate } = options;
+  return warmupCosine({ peak: fineTuneRate(batch, rate), final: minRate, steps: epochs * stepsPerEpoch, warmup: warmup * stepsPerEpoch });
+}
+
+export interface LayerGroups {
+  /** Blocks of the encoder. */
+  layers: number;
+  /** Factor on the rate per layer towards the stem. */
+  layerDecay: number;
+  weightDecay: number;
+  /** The stem was not pre-trained (see `swapStem`) and learns at the full rate. */
+  newStem?: boolean;
+}
+
+/** Stem and class token are layer 0, block i is layer i + 1, norm and head the last. Vectors are not decayed. */
+export function layerGroups({ layers, layerDecay: factor, weightDecay, newStem = false }: LayerGroups): (path: Path, parameter: Tensor) => ParameterGroup {
+  return ([part, field, index], parameter) => {
+    const layer = part !== 'encoder' ? layers + 1 : field === 'blocks' ? Number(index) + 1 : 0;
+    const fresh = newStem && field === 'stem';
+    return { lrScale: fresh ? 1 : layerDecay(factor, layer, layers + 1), weightDecay: parameter.rank > 1 ? weightDecay : 0 };
+  };
+}
+
+/** Makes what the model sees from a batch as it is stored: augmentation, and targets f32 [B, classes]. Traced into the step. */
+export type Prepare<B> = (batch: B, key: random.Key) => { input: Tensor; targets: Tensor };
+
+export interface FineTuneOptions<B> extends Partial<LayerGroups> {
+  layers: number;
+  prepare: Prepare<B>;
+  dropout?: number;
+  dropPath?: number;
+}
+
+export interface FineTuning<B, M> {
+  optimizer: AdamW;
+  /** (model, state, batch, key, learning rate f32 []) -> the next model and state, and the loss before. */
+  step: Compiled<[M, AdamWState<M>, B, random.Key, Tensor], { model: M; state: AdamWState<M>; loss: Tensor }>;
+}
+
+export function fineTuning<B, M extends TokenClassifier = TokenClassifier>(options: FineTuneOptions<B>): FineTuning<B, M> {
+  const { prepare, dropout = 0.1, dropPath = 0.1, layerDecay: factor = 0.65, weightDecay = 0.1, ...rest } = options;
+  const optimizer = new AdamW({ group: layerGroups({ ...rest, layerDecay: factor, weightDecay }) });
+  const lossOf = (model: M, input: Tensor, targets: Tensor, key: random.Key): Tensor => softTargetLoss(model.forward(input, { key, dropout, dropPath }), targets);
+  const step: FineTuning<B, M>['step'] = compile(
+    (model, state, batch, key, lr) => {
+      const [prepareKey, noiseKey] = random.splitKey(key) as [random.Key, random.Key];
+      const { input, targets } = prepare(batch, prepareKey);
+      const [loss, gradients] = valueAndGrad(lossOf)(model, input, targets, noiseKey);
+      return { ...optimizer.update(model, gradients, state, lr), loss };
+    },
+    { donate: [0, 1], name: 'fine-tuning' },
+  );
+  return { optimizer, step };
+}

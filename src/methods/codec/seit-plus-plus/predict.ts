@@ -1,0 +1,26 @@
+/** Classes of new images, from pixels. */
+import { type ImageSet, readBatch } from '../../../data/index.ts';
+import { argmax, compile, tensor, type Tensor } from '../../../tensor/index.ts';
+import type { Run } from '../../contracts/run.ts';
+import { type Classifier, readClassifier } from './classifier.ts';
+
+const BATCH = 256;
+
+/** The likeliest class of every image of `images` by the model file `path`. */
+export async function predictClasses(images: ImageSet, path: string, run: Run): Promise<Uint16Array> {
+  run.signal?.throwIfAborted();
+  const { classifier, settings } = await readClassifier(path);
+  const program = compile((model: Classifier, pixels: Tensor) => argmax(model.logits(pixels, settings)), { name: 'predict' });
+  const out = new Uint16Array(images.size);
+  for (let at = 0; at < images.size; at += BATCH) {
+    run.signal?.throwIfAborted();
+    const count = Math.min(BATCH, images.size - at);
+    const batch = await readBatch(images, Int32Array.from({ length: count }, (_, i) => at + i), run.signal);
+    using pixels = tensor(batch.pixels, { shape: [count, ...images.shape] });
+    if (at === 0) run.onPlan?.('predict', program.plan(classifier, pixels).peakBytes);
+    using labels = await program.async(classifier, pixels);
+    out.set(labels.data() as Int32Array, at);
+    run.onProgress?.('predict', at + count, images.size);
+  }
+  return out;
+}

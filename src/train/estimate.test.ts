@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import '../device/index.ts';
+import { defaultDevice, treeBytes, withDevice } from '../tensor/index.ts';
+import { calibrate, estimateTraining } from './estimate.ts';
+import { train } from './loop.ts';
+import { bitsOf, toyBatch, toyItems, toyRun, toyState } from './toy-run.ts';
+
+test('the planned peak is that of the run, also from the null device, and what was given stays', async () => {
+  const { step } = toyRun(20);
+  const state = toyState();
+  const batch = toyBatch(toyItems(undefined).next().value!);
+  const before = [bitsOf(state), bitsOf(batch)];
+  const timed = await estimateTraining({ step, state, batch, steps: 20, timedSteps: 5 });
+  assert.deepEqual([bitsOf(state), bitsOf(batch)], before);
+  const { plannedPeakBytes } = await train(toyRun(20));
+  assert.equal(timed.peakBytes, plannedPeakBytes);
+  assert.equal(timed.stateBytes, treeBytes(state));
+  assert.ok(timed.seconds === 20 * timed.secondsPerStep && timed.secondsPerStep > 0 && timed.secondsPerStep < 0.1);
+
+  const held = defaultDevice().allocatedBytes;
+  const planned = await withDevice('null', async () => {
+    const nothing = { state: toyState(), batch: toyBatch({ indices: new Uint32Array(16) }) };
+    return estimateTraining({ step: toyRun(20).step, ...nothing, steps: 20, flopsPerSecond: 1e9 });
+  });
+  assert.equal(planned.peakBytes, plannedPeakBytes);
+  assert.equal(planned.secondsPerStep, planned.flopsPerStep / 1e9);
+  assert.equal(defaultDevice().allocatedBytes, held);
+});
+
+test('FLOPs count the work: twice the batch, about twice the FLOPs', async () => {
+  const { step } = toyRun(1);
+  const flops = async (n: number): Promise<number> => (await estimateTraining({ step, state: toyState(), batch: toyBatch({ indices: new Uint32Array(n) }), steps: 1, flopsPerSecond: 1 })).flopsPerStep;
+  const [few, many] = [await flops(2048), await flops(4096)];
+  assert.ok(many / few > 1.8 && many / few < 2.1, `${many / few}`);
+});
+
+test('a calibrated rate is a plausible one, and the same when asked again', () => {
+  const rate = calibrate();
+  assert.ok(rate > 1e8 && rate < 1e13, `${rate}`);
+  assert.equal(calibrate(), rate);
+});

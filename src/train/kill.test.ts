@@ -1,0 +1,70 @@
+/** kill -9 at 50 random moments, resumed each time: the end is that of a run that nobody touched, and no moment left a broken checkpoint. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { writeSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import '../device/index.ts';
+import { DataRandom } from '../data/index.ts';
+import { checkpointInfo, loadCheckpoint } from './checkpoint.ts';
+import { train } from './loop.ts';
+import { bitsOf, toyBatch, toyRun } from './toy-run.ts';
+
+const steps = 1500;
+const kills = 50;
+const config = { steps };
+const [, , role, path] = process.argv;
+
+if (role === 'child') {
+  // as slow as a real run: 1 ms a step, a checkpoint every 3 ms
+  const run = { ...toyRun(steps), prepare: async (item: Parameters<typeof toyBatch>[0]) => (await sleep(1), toyBatch(item)) };
+  let told = false;
+  await train({ ...run, checkpoint: { path: path!, config, everySeconds: 0.003 }, onProgress: () => told || (told = writeSync(1, 'on its way\n') > 0) });
+} else {
+  test(`kill -9 at ${kills} moments`, async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'thimble-kill-'));
+    try {
+      const straight = await train(toyRun(steps));
+      const file = join(folder, 'run');
+      const dice = new DataRandom(11);
+      const seen: number[] = [];
+      for (let round = 0; round < kills; round++) {
+        const { ended } = await startChild(file, dice.below(40_000) / 1000);
+        assert.equal(ended, 'SIGKILL');
+        seen.push((await checkpointInfo(file)).step);
+      }
+      assert.ok(seen.every((step, i) => step >= (seen[i - 1] ?? 0)), `never back: ${seen}`);
+      assert.ok(new Set(seen).size > kills / 3 && seen.at(-1)! < steps, `kills at many places of the run: ${seen}`);
+      const { ended } = await startChild(file, undefined);
+      assert.equal(ended, 0);
+      const { key } = toyRun(steps);
+      const { state, step } = await loadCheckpoint(file, { key, state: straight.state });
+      assert.equal(step, steps);
+      assert.equal(bitsOf(state.state), bitsOf(straight.state));
+      assert.deepEqual(await readdir(folder), ['run'], 'no temporary file or lock stays');
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+}
+
+/** A child that trains, killed so many milliseconds after its first step (undefined: left alone). */
+async function startChild(file: string, killAfter: number | undefined): Promise<{ ended: number | string | null }> {
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), 'child', file], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, THIMBLE_THREADS: '1', NODE_TEST_CONTEXT: undefined },
+  });
+  const closed = new Promise<number | string | null>((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
+  await Promise.race([new Promise((resolve) => child.stdout.once('data', resolve)), closed]);
+  if (killAfter !== undefined) {
+    await sleep(killAfter);
+    child.kill('SIGKILL');
+  }
+  child.stdout.resume();
+  return { ended: await closed };
+}
