@@ -7,6 +7,7 @@ import { packageVersion } from './package.ts';
 
 /** Every verb, in the order of --help. Only the one that is asked for is loaded. */
 const verbs: Record<string, () => Promise<{ default: Command<CommandContext> }>> = {
+  demo: () => import('./demo.ts'),
   methods: () => import('./methods.ts'),
   bench: () => import('./bench.ts'),
   doctor: () => import('./doctor.ts'),

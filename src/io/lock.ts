@@ -99,11 +99,15 @@ function alive(text: string, path: string): boolean {
   return began(owner.pid) === owner.began;
 }
 
-/** Start time of a process where the system tells (field 22 of /proc/PID/stat, after the parenthesised name), else ''. */
+/**
+ * Start time of a process where the system tells (field 22 of /proc/PID/stat, after the parenthesised name), else ''. A zombie, dead but not
+ * yet asked after by its parent, has none.
+ */
 function began(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    const [state, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return state === 'Z' ? '' : (fields[18] ?? '');
   } catch {
     return '';
   }

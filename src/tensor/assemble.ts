@@ -42,7 +42,7 @@ export interface Assembled {
  * @param donated input indices whose memory may be reused.
  */
 export function assemble(target: Target, traced: readonly Value[], inputTypes: readonly TensorType[], donated: ReadonlySet<number>): Assembled {
-  const { results } = simplify(expandFused(traced, (op) => target.fused(op)));
+  const { results } = simplify(expandFused(traced, target));
   const lowered = lower(results, donated, target);
   const { calls, bufferBytes } = lowered;
   const inputOf = new Map([...lowered.inputs].map(([input, buffer]) => [buffer, input]));

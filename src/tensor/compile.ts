@@ -45,6 +45,7 @@ const MANY_SIGNATURES = 64;
 export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
   const name = options.name ?? (fn.name || 'compiled function');
   const entries = new Map<string, Entry<R>>();
+  const busy = new Set<Entry<R>>(); // the addresses of a program's arguments are part of it while it runs
   let recent: { entry: Entry<R>; args: unknown } | undefined;
 
   const deviceFor = (tensors: readonly Tensor[]): Device => options.device ?? tensors[0]?.storage.device ?? defaultDevice();
@@ -69,6 +70,7 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
       entry = entryFor(args, tensors, options.donate ?? []);
       recent = { entry, args: mapTree(args, (t) => new Slot(t.type)) };
     }
+    if (busy.has(entry)) throw new Error(`[compile] ${name} is still running; await its async call before the next`);
     if (entry.donated.size) refuseAliases(name, tensors, entry.donated);
     return { entry, job: launch(entry, entry.captured.length ? [...tensors, ...entry.captured] : tensors, entry.donated, name) };
   };
@@ -81,7 +83,12 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
   return Object.assign(call, {
     async: async (...args: A): Promise<R> => {
       const { entry, job } = prepare(args);
-      return entry.build(await job.runAsync());
+      busy.add(entry);
+      try {
+        return entry.build(await job.runAsync());
+      } finally {
+        busy.delete(entry);
+      }
     },
     plan: (...args: A): Plan => entryFor(args, leaves(args), options.donate ?? []).plan,
     findNonFinite(...args: A): string | undefined {

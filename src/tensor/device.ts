@@ -1,4 +1,5 @@
 /** What the tensor layer asks of a device. It does not know which devices exist: they register themselves here. */
+import type { TensorType } from './shape.ts';
 import type { Program, View } from './lower/program.ts';
 
 /** What lowering asks of a device. */
@@ -24,8 +25,8 @@ export interface Device {
   readonly name: string;
   /** null and plan-only devices hold no numbers: reading from them throws. */
   readonly holdsData: boolean;
-  /** Whether there is a kernel for a fused op; otherwise programs hold its reference. */
-  fused(op: string): boolean;
+  /** Whether there is a kernel for a fused op on such operands; otherwise programs hold its reference. */
+  fused(op: string, inputs: readonly TensorType[]): boolean;
   /** Whether a matrix product can read an operand [..., rows, columns] as it lies; otherwise it is copied first. Absent: always. */
   gemmReads?(operand: View): boolean;
   alloc(bytes: number): DeviceBuffer;

@@ -37,17 +37,30 @@ export function evaluate<K extends OpName>(op: K, attrs: OpAttrs[K], inputs: rea
  */
 export function launch(made: Loaded, inputs: readonly Tensor[], donated?: ReadonlySet<number>, to = ''): Launch {
   const { device } = made;
+  const copies = new Map<number, Storage>(); // of donated memory that another tensor still sees
+  const copyOf = (i: number, { buffer }: Storage): Storage => {
+    const copy = new Storage(device, device.alloc(buffer.bytes));
+    device.write(copy.buffer, device.read(buffer, buffer.bytes));
+    copies.set(i, copy);
+    return copy;
+  };
   const buffers = made.externalInputs.map((i) => {
     const { storage } = inputs[i]!;
     if (storage.device !== device) throw new Error(`[tensor] operands on devices ${device.name} and ${storage.device.name} in one program; move one of them`);
-    return storage.buffer;
+    return donated?.has(i) && storage.shared ? copyOf(i, storage).buffer : storage.buffer;
   });
   const fresh = made.externalResults.map((r) => new Storage(device, device.alloc(made.resultTypes[r]!.bytes)));
   for (const s of fresh) buffers.push(s.buffer);
 
+  const given = new Map<number, Storage>();
+  const start = (): void => {
+    for (const i of donated ?? []) {
+      const own = inputs[i]!.donate(to);
+      given.set(i, copies.get(i) ?? own);
+      if (copies.has(i)) own.release();
+    }
+  };
   const finish = (): Tensor[] => {
-    const given = new Map<number, Storage>();
-    for (const i of donated ?? []) given.set(i, inputs[i]!.donate(to));
     const storages: Storage[] = [];
     let next = 0;
     for (const s of made.sources) {
@@ -62,15 +75,16 @@ export function launch(made: Loaded, inputs: readonly Tensor[], donated?: Readon
     return storages.map((s, r) => Tensor.concrete(made.resultTypes[r]!, s));
   };
   const fail = (error: unknown): never => {
-    for (const s of fresh) s.release();
+    for (const s of [...fresh, ...given.values()]) s.release(); // what was donated may be half written
     throw error;
   };
   return {
     buffers,
     cancel() {
-      for (const s of fresh) s.release();
+      for (const s of [...fresh, ...copies.values()]) s.release();
     },
     run() {
+      start();
       try {
         made.executable.run(buffers);
       } catch (error) {
@@ -79,7 +93,15 @@ export function launch(made: Loaded, inputs: readonly Tensor[], donated?: Readon
       return finish();
     },
     async runAsync() {
-      await made.executable.runAsync(buffers).catch(fail);
+      start();
+      const held = inputs.flatMap((t, i) => (donated?.has(i) ? [] : [t.storage.retain()])); // a dispose() meanwhile must not free them
+      try {
+        await made.executable.runAsync(buffers);
+      } catch (error) {
+        fail(error);
+      } finally {
+        for (const s of held) s.release();
+      }
       return finish();
     },
   };

@@ -127,7 +127,7 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
   },
   attention(_, { attrs, inputs, outputs: [o, lse], gs: [g, gLse] }) {
     if (gLse) throw new Error('[attention] the log-sum-exp output is not differentiable');
-    return applyAll('attentionGrad', attrs, [...inputs, o!, lse!, g ?? full(o!.shape, 0, o!.dtype)]);
+    return applyAll('attentionGrad', attrs, [...inputs, o!, lse!, g ?? full(o!.shape, 0, o!.dtype)]).slice(0, 3);
   },
   normGrad: 'reference', softmaxGrad: 'reference', crossEntropyGrad: 'reference', attentionGrad: 'reference',
 };

@@ -365,6 +365,6 @@ export const ops: OpTable = {
     flops: (_, inputs) => attentionFlops(inputs),
     bytes: traffic,
   },
-  // q, k, v, o, lse, dO -> dq, dk, dv
-  attentionGrad: { kind: 'fused', infer: (_, [q, k, v]) => [q!, k!, v!], flops: (_, inputs) => 2.5 * attentionFlops(inputs), bytes: traffic },
+  // q, k, v, o, lse, dO -> dq, dk, dv, and sum(o * dO) per query: scratch that the planner must know about
+  attentionGrad: { kind: 'fused', infer: (_, [q, k, v, , lse]) => [q!, k!, v!, lse!], flops: (_, inputs) => 2.5 * attentionFlops(inputs), bytes: traffic },
 };

@@ -19,6 +19,10 @@ export class Storage {
     this.#references++;
     return this;
   }
+  /** Whether more than one tensor sees it. */
+  get shared(): boolean {
+    return this.#references > 1;
+  }
   release(): void {
     if (--this.#references === 0) this.device.free(this.buffer);
   }

@@ -11,12 +11,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import '../device/index.ts';
 import { DataRandom } from '../data/index.ts';
+import { random } from '../tensor/index.ts';
 import { checkpointInfo, loadCheckpoint } from './checkpoint.ts';
 import { train } from './loop.ts';
-import { bitsOf, toyBatch, toyRun } from './toy-run.ts';
+import { bitsOf, type ToyState, toyBatch, toyRun } from './toy-run.ts';
 
-const steps = 1500;
-const kills = 50;
+const steps = 800;
+const chains = 2;
+const kills = 25;
 const config = { steps };
 const [, , role, path] = process.argv;
 
@@ -26,45 +28,45 @@ if (role === 'child') {
   let told = false;
   await train({ ...run, checkpoint: { path: path!, config, everySeconds: 0.003 }, onProgress: () => told || (told = writeSync(1, 'on its way\n') > 0) });
 } else {
-  test(`kill -9 at ${kills} moments`, async () => {
+  test(`kill -9 at ${chains * kills} moments`, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'thimble-kill-'));
+    const files = Array.from({ length: chains }, (_, i) => `run-${i}`);
     try {
       const straight = await train(toyRun(steps));
-      const file = join(folder, 'run');
-      const dice = new DataRandom(11);
-      const seen: number[] = [];
-      for (let round = 0; round < kills; round++) {
-        const { ended } = await startChild(file, dice.below(40_000) / 1000);
-        assert.equal(ended, 'SIGKILL');
-        seen.push((await checkpointInfo(file)).step);
-      }
-      assert.ok(seen.every((step, i) => step >= (seen[i - 1] ?? 0)), `never back: ${seen}`);
-      assert.ok(new Set(seen).size > kills / 3 && seen.at(-1)! < steps, `kills at many places of the run: ${seen}`);
-      const { ended } = await startChild(file, undefined);
-      assert.equal(ended, 0);
-      const { key } = toyRun(steps);
-      const { state, step } = await loadCheckpoint(file, { key, state: straight.state });
-      assert.equal(step, steps);
-      assert.equal(bitsOf(state.state), bitsOf(straight.state));
-      assert.deepEqual(await readdir(folder), ['run'], 'no temporary file or lock stays');
+      await Promise.all(files.map((name, i) => chain(join(folder, name), new DataRandom(i), straight.state)));
+      assert.deepEqual((await readdir(folder)).sort(), files, 'no temporary file or lock stays');
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
   });
 }
 
-/** A child that trains, killed so many milliseconds after its first step (undefined: left alone). */
-async function startChild(file: string, killAfter: number | undefined): Promise<{ ended: number | string | null }> {
+/** Kills and resumes one run, lets it end, and compares. */
+async function chain(file: string, dice: DataRandom, straight: ToyState): Promise<void> {
+  const seen: number[] = [];
+  for (let round = 0; round < kills; round++) {
+    assert.equal(await trainInChild(file, dice.below(40_000) / 1000), 'SIGKILL');
+    seen.push((await checkpointInfo(file)).step);
+  }
+  assert.ok(seen.every((step, i) => step >= (seen[i - 1] ?? 0)), `never back: ${seen}`);
+  assert.ok(new Set(seen).size > kills / 3 && seen.at(-1)! < steps, `kills at many places of the run: ${seen}`);
+  assert.equal(await trainInChild(file), 0);
+  const { state, step } = await loadCheckpoint(file, { key: random.key(0), state: straight });
+  assert.equal(step, steps);
+  assert.equal(bitsOf(state.state), bitsOf(straight));
+}
+
+/** A process that trains, killed so many milliseconds after its first step, or left alone; how it ended. */
+async function trainInChild(file: string, killAfter?: number): Promise<number | string | null> {
   const child = spawn(process.execPath, [fileURLToPath(import.meta.url), 'child', file], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, THIMBLE_THREADS: '1', NODE_TEST_CONTEXT: undefined },
   });
-  const closed = new Promise<number | string | null>((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
-  await Promise.race([new Promise((resolve) => child.stdout.once('data', resolve)), closed]);
+  const ended = new Promise<number | string | null>((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
+  await Promise.race([new Promise((resolve) => child.stdout.once('data', resolve)), ended]);
   if (killAfter !== undefined) {
     await sleep(killAfter);
     child.kill('SIGKILL');
   }
-  child.stdout.resume();
-  return { ended: await closed };
+  return ended;
 }

@@ -1,5 +1,5 @@
 /** Copies of trees of tensors: in host memory, to go back to, or on their device. */
-import { type Device, defaultDevice, type DType, fromBytes, leaves, mapTree, type Tensor } from '../tensor/index.ts';
+import { type Device, defaultDevice, type DType, empty, fromBytes, leaves, mapTree, type Tensor } from '../tensor/index.ts';
 import { named } from './tree-file.ts';
 
 /** The numbers of a tree in host memory; takes as many bytes as the tree. */
@@ -25,7 +25,10 @@ export class Snapshot<S> {
  * `{ model, average: copyTree(model) }`.
  */
 export function copyTree<S>(tree: S): S {
-  return mapTree(tree, (t) => fromBytes(t.rawData(), t.type, t.storage.device));
+  return mapTree(tree, (t) => {
+    const { device } = t.storage;
+    return device.holdsData ? fromBytes(t.rawData(), t.type, device) : empty(t.type, device);
+  });
 }
 
 export function deviceOf(tree: unknown): Device {

@@ -1,63 +1,123 @@
-/** The classifier of the pixel arms: the same transformer that reads tokens, with a stem of square patches of pixels. */
-import { DataRandom, EpochSampler, imageBytes, type PackedImages } from '../../data/index.ts';
-import { AdamW, type AdamWState, classificationLoss, decayMatricesOnly, initialize, Vit, warmupCosine } from '../../nn/index.ts';
-import { argmax, compile, disposeTree, random, scope, type Tensor, tensor, valueAndGrad } from '../../tensor/index.ts';
+/** The classifier of the pixel arms: the transformer that reads tokens, with a stem of square patches of pixels instead. */
+import { rm } from 'node:fs/promises';
+import { type DataPosition, EpochSampler, type PackedImages } from '../../data/index.ts';
+import { AdamW, type AdamWState, classificationLoss, decayMatricesOnly, initialize, Vit, type VitConfig, warmupCosine } from '../../nn/index.ts';
+import { argmax, compile, countParameters, disposeTree, random, type Tensor, tensor, valueAndGrad } from '../../tensor/index.ts';
+import { estimateTraining, loadModel, saveModel, train, type TrainStep } from '../../train/index.ts';
+import { type Jitter, pixelBatch, type PixelScale, pixelScale } from './pixel-batches.ts';
 
-/** The size that every arm shares. */
-export interface ClassifierSize {
-  features: number;
-  layers: number;
-  heads: number;
-}
-
-export interface PixelRecipe extends ClassifierSize {
+export interface PixelRecipe extends Pick<VitConfig, 'features' | 'layers' | 'heads' | 'positions'> {
   /** Side of a patch in pixels. */
   patch: number;
   batch: number;
+  /** Peak learning rate; from a warm-up over a twentieth of the steps, then half a cosine to 0. */
   lr: number;
   weightDecay: number;
   smoothing: number;
-  /** Mirror half of the images, and move every image by up to so many pixels along each axis. */
-  shift: number;
-  flip: boolean;
+  jitter: Jitter;
 }
 
-/** Pixels u8 [n, h, w, c] as f32 [n, c, h, w] with the mean and deviation of the training set taken out, mirrored and moved when `how` asks. */
-export class PixelBatches {
-  readonly #shape: PackedImages['shape'];
-  readonly #mean: number;
-  readonly #scale: number;
+interface TrainState {
+  model: Vit;
+  optimizer: AdamWState<Vit>;
+}
 
-  constructor(images: PackedImages) {
-    this.#shape = images.shape;
-    let [sum, squares] = [0, 0];
-    for (const value of images.pixels) {
-      sum += value;
-      squares += value * value;
-    }
-    this.#mean = sum / images.pixels.length;
-    this.#scale = 1 / Math.max(1, Math.sqrt(squares / images.pixels.length - this.#mean ** 2));
-  }
+interface PixelTensors {
+  /** f32 [B, C, H, W] */
+  x: Tensor;
+  /** i32 [B] */
+  labels: Tensor;
+}
 
-  read(images: PackedImages, indices: ArrayLike<number>, how?: { random: DataRandom; shift: number; flip: boolean }): Float32Array {
-    const [height, width, channels] = this.#shape;
-    const plane = height * width;
-    const out = new Float32Array(indices.length * plane * channels);
-    for (let n = 0; n < indices.length; n++) {
-      const from = images.at(indices[n]!);
-      const mirrored = how?.flip === true && how.random.below(2) === 1;
-      const move = (): number => (how ? how.random.below(2 * how.shift + 1) - how.shift : 0);
-      const [dy, dx] = [move(), move()];
-      for (let y = 0; y < height; y++)
-        for (let x = 0; x < width; x++) {
-          // What moves in from outside repeats the edge.
-          const sourceY = Math.min(height - 1, Math.max(0, y + dy));
-          const shifted = Math.min(width - 1, Math.max(0, x + dx));
-          const sourceX = mirrored ? width - 1 - shifted : shifted;
-          for (let c = 0; c < channels; c++)
-            out[(n * channels + c) * plane + y * width + x] = (from[(sourceY * width + sourceX) * channels + c]! - this.#mean) * this.#scale;
-        }
-    }
-    return out;
+function newState(images: PackedImages, recipe: PixelRecipe, seed: number): TrainState {
+  const [height, width, channels] = images.shape;
+  const { patch, ...size } = recipe;
+  const config: VitConfig = { ...size, channels, height, width, patch: { size: patch, stride: patch, padding: 0 }, classes: images.classes.length };
+  const model = initialize((key) => Vit.init(key, config), seed);
+  return { model, optimizer: new AdamW().init(model) };
+}
+
+function stepOf({ weightDecay, smoothing }: PixelRecipe): TrainStep<TrainState, PixelTensors> {
+  const optimizer = new AdamW({ group: decayMatricesOnly(weightDecay) });
+  const lossOf = (model: Vit, { x, labels }: PixelTensors): Tensor => classificationLoss(model.forward(x), labels, smoothing);
+  return compile(
+    (state: TrainState, batch: PixelTensors, _key: random.Key, lr: Tensor) => {
+      const [loss, gradients] = valueAndGrad(lossOf)(state.model, batch);
+      const { model, state: optimizerState } = optimizer.update(state.model, gradients, state.optimizer, lr);
+      return { state: { model, optimizer: optimizerState }, loss };
+    },
+    { donate: [0], name: 'train on pixels' },
+  );
+}
+
+/** Seconds of one step on this machine: the median of a few real steps of a model that is thrown away. */
+export async function pixelStepSeconds(images: PackedImages, recipe: PixelRecipe): Promise<number> {
+  const indices = Uint32Array.from({ length: Math.min(recipe.batch, images.size) }, (_, i) => i);
+  const batch = tensors(images, indices, pixelScale(images));
+  const state = newState(images, recipe, 0);
+  const { secondsPerStep } = await estimateTraining({ step: stepOf(recipe), state, batch, steps: 1, timedSteps: 7 });
+  disposeTree([state, batch]);
+  return secondsPerStep;
+}
+
+function tensors(images: PackedImages, indices: Uint32Array, scale: PixelScale, jitter?: Jitter & { seed: readonly number[] }): PixelTensors {
+  const [height, width, channels] = images.shape;
+  return {
+    x: tensor(pixelBatch(images, indices, scale, jitter), { shape: [indices.length, channels, height, width] }),
+    labels: tensor(Int32Array.from(indices, (i) => images.labels[i]!)),
+  };
+}
+
+export interface PixelTraining {
+  steps: number;
+  seed: number;
+  /** The file that the classifier is written to; until then a checkpoint lies beside it. */
+  path: string;
+  signal: AbortSignal;
+  onStep: (step: number, loss: number) => void;
+}
+
+/** Trains on `images` and writes the classifier. @returns the planned peak of device bytes, and the number of weights */
+export async function trainPixels(images: PackedImages, recipe: PixelRecipe, run: PixelTraining): Promise<{ plannedPeakBytes: number; parameters: number }> {
+  const { steps, seed, path, signal } = run;
+  const scale = pixelScale(images);
+  function* batches(from: DataPosition | undefined): Generator<{ indices: Uint32Array; position: DataPosition }> {
+    const sampler = new EpochSampler(images.size, { batchSize: recipe.batch, seed, ...(from && { position: from }) });
+    for (;;) yield { indices: sampler.next(), position: sampler.position };
   }
+  const { state, plannedPeakBytes } = await train({
+    state: () => newState(images, recipe, seed),
+    step: stepOf(recipe),
+    steps,
+    key: random.key(seed),
+    batches,
+    prepare: ({ indices, position: { epoch, index } }) => tensors(images, indices, scale, { ...recipe.jitter, seed: [seed, epoch, index] }),
+    schedule: warmupCosine({ peak: recipe.lr, steps, warmup: Math.ceil(steps / 20), start: recipe.lr / 100 }),
+    checkpoint: { path: `${path}.checkpoint`, config: { recipe, steps, seed, source: images.source }, everySeconds: 15 },
+    signal,
+    onProgress: ({ step, loss }) => run.onStep(step, loss),
+  });
+  await saveModel(path, state.model, { config: { recipe, scale } });
+  await rm(`${path}.checkpoint`, { force: true });
+  const parameters = countParameters(state.model);
+  disposeTree(state);
+  return { plannedPeakBytes, parameters };
+}
+
+/** Share of `images` whose class the classifier of `path` names. `images` have the shape of the training images. */
+export async function pixelAccuracy(images: PackedImages, path: string, recipe: PixelRecipe, scale: PixelScale): Promise<number> {
+  const template = newState(images, recipe, 0).model;
+  const model = await loadModel(path, template);
+  const classify = compile((vit: Vit, x: Tensor) => argmax(vit.forward(x)), { name: 'classify pixels' });
+  let right = 0;
+  for (let at = 0; at < images.size; at += 250) {
+    const indices = Uint32Array.from({ length: Math.min(250, images.size - at) }, (_, i) => at + i);
+    const { x, labels } = tensors(images, indices, scale);
+    using found = await classify.async(model, x);
+    const classes = found.data();
+    right += indices.reduce((count, image, i) => count + Number(classes[i] === images.labels[image]), 0);
+    disposeTree([x, labels]);
+  }
+  disposeTree([template, model]);
+  return right / images.size;
 }

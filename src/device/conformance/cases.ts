@@ -13,6 +13,8 @@ export interface Case {
   ops: OpName[];
   inputs: Input[];
   f(...xs: Tensor[]): Tensor;
+  /** Of half-precision arithmetic; the reference computes in float64. */
+  tolerance?: number;
   /** No derivative (integers, comparisons), or one that finite differences cannot see. */
   forwardOnly?: boolean;
 }
@@ -38,6 +40,8 @@ function floats(shape: readonly number[], low = -2, high = 2): Input {
   }
   return { shape, dtype: 'f32', values: values.map(Math.fround) };
 }
+/** Numbers that bf16 holds exactly. */
+const halves = (shape: readonly number[]): Input => ({ shape, dtype: 'bf16', values: Array.from({ length: t.sizeOf(shape) }, () => Math.floor(random() * 128 - 64) / 64) });
 const ints = (shape: readonly number[], below: number, dtype: t.DType = 'i32', from = 0): Input => ({ shape, dtype, values: Array.from({ length: t.sizeOf(shape) }, () => from + Math.floor(random() * (below - from))) });
 const given = (values: number[], shape: readonly number[], dtype: t.DType = 'i32'): Input => ({ shape, dtype, values });
 
@@ -122,6 +126,11 @@ const fused: Case[] = [
   { name: 'attention, causal, more keys than queries', ops: ['attention', 'attentionGrad'], inputs: [q(3, 2), q(7, 2), q(7, 2)], f: (a, b, c) => t.attention(a, b, c, { causal: true }) },
   { name: 'attention, sliding window', ops: ['attention', 'attentionGrad'], inputs: [q(9, 1), q(9, 1), q(9, 1)], f: (a, b, c) => t.attention(a, b, c, { causal: true, window: 3, scale: 0.7 }) },
   { name: 'attention from one projection', ops: ['attention', 'attentionGrad', 'concat'], inputs: [floats([2, 5, 24])], f: (x) => { const y = t.reshape(x, [2, 5, 3, 2, 4]); const part = (i: number): Tensor => t.reshape(t.slice(y, null, null, [i, i + 1]), [2, 5, 2, 4]); return t.attention(part(0), part(1), part(2)); } },
+  ...[[16, 70, 70, 2, 2, true, 0], [64, 130, 130, 4, 2, true, 0], [128, 65, 90, 2, 1, false, 0], [32, 100, 100, 2, 2, true, 40], [48, 20, 75, 2, 2, true, 0]].map(([E, Tq, Tk, Hq, Hkv, causal, window]): Case => ({
+    name: `attention in bf16, ${Tq} x ${Tk}, ${Hq}/${Hkv} heads of ${E}${causal ? ', causal' : ''}${window ? `, window ${window}` : ''}`, ops: ['attention', 'attentionGrad'], tolerance: 2e-2,
+    inputs: [halves([2, Tq as number, Hq as number, E as number]), halves([2, Tk as number, Hkv as number, E as number]), halves([2, Tk as number, Hkv as number, E as number])],
+    f: (a, b, c) => t.cast(t.attention(a, b, c, { causal: causal as boolean, window: window as number }), 'f32'),
+  })),
   { name: 'custom gradient', ops: ['custom'], inputs: [floats([9], 0.2, 2)], f: (x) => t.customVjp((a) => [t.log(a)], ([g], [a]) => [t.div(g!, a!)])(x)[0]! },
 ];
 

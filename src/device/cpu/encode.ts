@@ -137,7 +137,7 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
       const head = ints(B, Hq, Hkv, Tq, Tk, E, Ev, +causal, window);
       const views = [view(reads[0]!), view(reads[1]!), view(reads[2]!)].flat();
       if (call.kernel === 'attentionGrad')
-        return { extent: B * Hkv, grain: 1, words: [...head, type, double(scale), ...views, ...r(3), ...r(4), ...r(5), ...writes.flatMap(view)] };
+        return { extent: B * Hkv, grain: 1, words: [...head, type, double(scale), ...views, ...r(3), ...r(4), ...r(5), ...writes.slice(0, 3).flatMap(view)] };
       const QB = Math.min(Tq, 128);
       return { extent: B * Hq * ceil(Tq, QB), grain: 1, words: [...head, BigInt(QB), type, double(scale), ...views, ...w(0), ...w(1)] };
     }

@@ -28,6 +28,7 @@ export class Sources {
   }
 }
 
+const ceil = (a: number, b: number): number => Math.ceil(a / b);
 const blocks = (threads: number): readonly [number, number, number] => [Math.max(1, Math.ceil(threads / 256)), 1, 1];
 
 /** The launches of a call, in order; none for one without elements. */
@@ -35,12 +36,12 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
   const { reads, writes } = call;
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
   /** A kernel that calls `body` (a function of the .cuh files) with its parameters p0, p1, ... */
-  const kernel = (views: readonly (View | 'bad' | null)[], grid: readonly [number, number, number], body: (p: (i: number) => string) => string): Launch[] => {
+  const kernel = (views: readonly (View | 'bad' | null)[], grid: readonly [number, number, number], body: (p: (i: number) => string) => string, block = 256): Launch[] => {
     if (grid.some((g) => g === 0)) return [];
     const types = views.map((v) => (v === 'bad' ? 'u32 *' : v ? pointer(v) : 'float *'));
     const code = body((i) => (views[i] ? `p${i}` : '(float *)nullptr'));
-    const name = sources.add(`${types.join()}|${code}`, (n) => `extern "C" __global__ void __launch_bounds__(256) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`);
-    return [{ kind: 'kernel', name, grid, block: 256, views }];
+    const name = sources.add(`${types.join()}|${code}`, (n) => `extern "C" __global__ void __launch_bounds__(${block}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`);
+    return [{ kind: 'kernel', name, grid, block, views }];
   };
 
   switch (call.kernel) {
@@ -129,8 +130,28 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
       return kernel([reads[0]!, writes[0]!], blocks(sizeOf(writes[0]!.shape)), (p) => `${call.kernel}(${p(0)}, ${p(1)}, Window{${w}});`);
     }
     case 'attention':
-    case 'attentionGrad':
-      throw new Error(`[cuda] ${call.kernel} has no kernel here; it should have been lowered to its reference`);
+    case 'attentionGrad': {
+      const { scale, causal, window } = call.attrs;
+      const [B, Tq, Hq, E] = reads[0]!.shape as [number, number, number, number];
+      const [, Tk, Hkv] = reads[1]!.shape as [number, number, number];
+      if (B * Tq * Hq * Tk === 0) return [];
+      const T = storageType[reads[0]!.dtype];
+      const heads = (v: View): string => `Heads{${v.strides.slice(0, 3).map((s) => `${s}ull`).join(', ')}}`;
+      const shape = `Shape{${[B, Hq, Hkv, Tq, Tk, +causal, window].join(', ')}, ${float(scale)}}`;
+      const aligned = reads.slice(0, 3).every((v) => v.offset % 8 === 0 && v.strides.slice(0, 3).every((s) => s % 8 === 0));
+      const given = (p: (i: number) => string): string => [0, 1, 2].map((i) => `${p(i)}, ${heads(reads[i]!)}`).join(', ');
+      const rows = ceil(Tq, 64);
+      const tail = `${shape}, ${aligned}`;
+      if (call.kernel === 'attention')
+        return kernel([...reads, ...writes], [rows, Hq, B], (p) => `attention<${T}, ${E}>(${given(p)}, ${p(3)}, ${p(4)}, ${tail});`, 128);
+      const [q, k, v, o, lse, dO] = reads as [View, View, View, View, View, View];
+      const [dq, dk, dv, delta] = writes as [View, View, View, View];
+      return [
+        ...kernel([o, dO, delta], [ceil(B * Tq * Hq, 8), 1, 1], (p) => `attention_delta(${p(0)}, ${p(1)}, ${p(2)}, ${shape}, ${E});`),
+        ...kernel([q, k, v, dO, lse, delta, dk, dv], [ceil(Tk, 64), Hkv, B], (p) => `attention_grad_kv<${T}, ${E}>(${given(p)}, ${p(3)}, ${p(4)}, ${p(5)}, ${p(6)}, ${heads(dk)}, ${p(7)}, ${heads(dv)}, ${tail});`, 128),
+        ...kernel([q, k, v, dO, lse, delta, dq], [rows, Hq, B], (p) => `attention_grad_q<${T}, ${E}>(${given(p)}, ${p(3)}, ${p(4)}, ${p(5)}, ${p(6)}, ${heads(dq)}, ${tail});`, 128),
+      ];
+    }
   }
 }
 

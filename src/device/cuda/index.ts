@@ -4,6 +4,7 @@ import koffi from 'koffi';
 import type { Device, DeviceBuffer, Executable } from '../../tensor/device.ts';
 import type { Program, View } from '../../tensor/lower/program.ts';
 import { itemSize } from '../../tensor/dtype.ts';
+import type { TensorType } from '../../tensor/shape.ts';
 import { firstNonFinite } from '../check.ts';
 import { type Launch, launchesOf, Sources } from './calls.ts';
 import { CublasLt, readable } from './cublaslt.ts';
@@ -16,7 +17,7 @@ const MAX_GRAPHS = 8;
 
 /** The .cuh files, which every program's source begins with. */
 export function preludeSource(): string {
-  return ['prelude', 'rows', 'indexing'].map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8')).join('\n');
+  return ['prelude', 'rows', 'indexing', 'attention'].map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8')).join('\n');
 }
 
 /** The whole source of a program and its launches. */
@@ -24,6 +25,13 @@ export function programSource(program: Program): { source: string; launches: Lau
   const sources = new Sources();
   const launches = program.calls.map((c) => launchesOf(c, sources));
   return { source: `${preludeSource()}\n${sources.text()}`, launches };
+}
+
+/** Attention has kernels for half-precision heads of 16 to 128 features; the rest of it runs as its reference. */
+export function hasKernel(op: string, [q, k, v]: readonly TensorType[]): boolean {
+  if (op !== 'attention' && op !== 'attentionGrad') return true;
+  const E = q!.shape[3]!;
+  return (q!.dtype === 'bf16' || q!.dtype === 'f16') && E % 16 === 0 && E <= 128 && v!.shape[3] === E && k!.shape[1]! > 0;
 }
 
 interface CudaBuffer extends DeviceBuffer {
@@ -60,9 +68,8 @@ export class CudaDevice implements Device {
     this.#bad.view[0] = 0;
   }
 
-  /** Long sums in a row keep their own kernels; attention runs as its reference. */
-  fused(op: string): boolean {
-    return op !== 'attention' && op !== 'attentionGrad';
+  fused(op: string, inputs: readonly TensorType[]): boolean {
+    return hasKernel(op, inputs);
   }
   gemmReads(view: View): boolean {
     return readable(view);

@@ -159,7 +159,7 @@ export const references: { [K in Fused]: (attrs: OpAttrs[K], inputs: readonly Te
     const dS = mul(mul(p, sub(matmul(g, transpose(heads(cast(v!, 'f32'), Hq))), delta)), attrs.scale);
     const dQ = matmul(dS, heads(cast(k!, 'f32'), Hq));
     const dK = matmul(transpose(dS), heads(cast(q!, 'f32'), Hq));
-    return [cast(permute(dQ, [0, 2, 1, 3]), q!.dtype), cast(sumGroups(dK, H), k!.dtype), cast(sumGroups(dV, H), v!.dtype)];
+    return [cast(permute(dQ, [0, 2, 1, 3]), q!.dtype), cast(sumGroups(dK, H), k!.dtype), cast(sumGroups(dV, H), v!.dtype), reshape(delta, lse!.shape)];
   },
 };
 

@@ -57,7 +57,7 @@ test('a turn by a right angle and back is the image', () => {
 test('the gradient of a map follows its values', () => {
   const reference = device('reference') as ReferenceDevice;
   const x = image([1, 2, 5, 7], reference);
-  const values = [0.8, 0.1, 0.07, -0.15, 0.9, 0.05];
+  const values = [0.813, 0.107, 0.071, -0.149, 0.911, 0.053]; // no place on a pixel centre
   const map = (at: readonly number[]): Tensor => {
     const theta = tensor([...at], { shape: [1, 2, 3], device: reference });
     reference.values(theta).set(at); // in float64

@@ -93,6 +93,7 @@ export class Emitter {
   }
 
   call<K extends KernelName>(kernel: K, attrs: CallAttrs[K], reads: readonly View[], writes: readonly View[], label: string, flops = 0): void {
+    if (writes.every((w) => sizeOf(w.shape) === 0)) return; // nothing to compute
     this.calls.push({ kernel, attrs, reads, writes, label, flops } as Call<K> as AnyCall);
   }
 

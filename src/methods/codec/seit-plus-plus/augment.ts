@@ -3,14 +3,15 @@ import {
   add, bicubicCrop, bitAnd, cast, clamp, concat, div, exp, flip, floor, greaterEqual, less, mean, mul, random, slice, sqrt, std, sub, type Tensor, where,
 } from '../../../tensor/index.ts';
 
+/** Keeps constant channels finite. */
 const eps = 1e-6;
 
 /** Image i takes the channel means and deviations (unbiased) of `partner` i: adaptive instance normalisation (Huang and Belongie 2017, arXiv 1703.06868, eq. 8). */
 export function adain(x: Tensor, partner: Tensor): Tensor {
-  const moments = (y: Tensor): [Tensor, Tensor] => [mean(y, [2, 3], { keepDims: true }), add(std(y, [2, 3], { keepDims: true, correction: 1 }), eps)];
+  const moments = (y: Tensor): [Tensor, Tensor] => [mean(y, [2, 3], { keepDims: true }), std(y, [2, 3], { keepDims: true, correction: 1 })];
   const [mu, sigma] = moments(x);
   const [muOf, sigmaOf] = moments(partner);
-  return add(mul(div(sub(x, mu), sigma), sigmaOf), muOf);
+  return add(mul(div(sub(x, mu), add(sigma, eps)), sigmaOf), muOf);
 }
 
 /** Emb-Noise: one normal number per channel and one per element are added. x has unit scale. */

@@ -54,6 +54,7 @@ const Train = z.object({
   lr: z.number().positive().default(7.5e-4).describe('learning rate per 512 images of a batch'),
   minLr: z.number().min(0).default(1e-5),
   weightDecay: z.number().min(0).default(0.1),
+  beta2: z.number().min(0).max(0.9999).default(0.999).describe('memory of the second moment of AdamW'),
   smoothing: share.default(0.1),
 });
 

@@ -1,6 +1,7 @@
 /** One step of fine-tuning, with rates that fall towards the stem. */
 import { AdamW, type AdamWState, layerDecay, type ParameterGroup, type Schedule, softTargetLoss, warmupCosine } from '../../../nn/index.ts';
-import { compile, type Compiled, type Path, random, type Tensor, valueAndGrad } from '../../../tensor/index.ts';
+import { compile, type Path, random, type Tensor, valueAndGrad } from '../../../tensor/index.ts';
+import type { TrainStep } from '../../../train/index.ts';
 import type { TokenClassifier } from './fine-tune.ts';
 
 /** Peak learning rate: by the square root of the batch size, unlike that of pre-training. */
@@ -31,34 +32,36 @@ export function layerGroups({ layers, layerDecay: factor, weightDecay, newStem =
   };
 }
 
-/** Makes what the model sees from a batch as it is stored: augmentation, and targets f32 [B, classes]. Traced into the step. */
-export type Prepare<B> = (batch: B, key: random.Key) => { input: Tensor; targets: Tensor };
+export interface FineTuneState<M extends TokenClassifier = TokenClassifier> {
+  model: M;
+  optimizer: AdamWState<M>;
+}
+
+/** The state at the start. */
+export const fineTuneState = <M extends TokenClassifier>(model: M): FineTuneState<M> => ({ model, optimizer: new AdamW().init(model) });
 
 export interface FineTuneOptions<B> extends Partial<LayerGroups> {
   layers: number;
-  prepare: Prepare<B>;
+  /** What the stem reads of a batch as it is stored, and targets f32 [B, classes]: augmentation. Traced into the step. */
+  prepare: (batch: B, key: random.Key) => { input: Tensor; targets: Tensor };
+  /** Of the token vectors. */
   dropout?: number;
   dropPath?: number;
 }
 
-export interface FineTuning<B, M> {
-  optimizer: AdamW;
-  /** (model, state, batch, key, learning rate f32 []) -> the next model and state, and the loss before. */
-  step: Compiled<[M, AdamWState<M>, B, random.Key, Tensor], { model: M; state: AdamWState<M>; loss: Tensor }>;
-}
-
-export function fineTuning<B, M extends TokenClassifier = TokenClassifier>(options: FineTuneOptions<B>): FineTuning<B, M> {
-  const { prepare, dropout = 0.1, dropPath = 0.1, layerDecay: factor = 0.65, weightDecay = 0.1, ...rest } = options;
-  const optimizer = new AdamW({ group: layerGroups({ ...rest, layerDecay: factor, weightDecay }) });
+/** A step of AdamW on the soft cross-entropy. */
+export function fineTuneStep<B, M extends TokenClassifier = TokenClassifier>(options: FineTuneOptions<B>): TrainStep<FineTuneState<M>, B> {
+  const { prepare, dropout = 0.1, dropPath = 0.1, layerDecay: factor = 0.65, weightDecay = 0.1, layers, newStem = false } = options;
+  const adamw = new AdamW({ group: layerGroups({ layers, layerDecay: factor, weightDecay, newStem }) });
   const lossOf = (model: M, input: Tensor, targets: Tensor, key: random.Key): Tensor => softTargetLoss(model.forward(input, { key, dropout, dropPath }), targets);
-  const step: FineTuning<B, M>['step'] = compile(
-    (model, state, batch, key, lr) => {
+  return compile(
+    (state: FineTuneState<M>, batch: B, key: random.Key, lr: Tensor) => {
       const [prepareKey, noiseKey] = random.splitKey(key) as [random.Key, random.Key];
       const { input, targets } = prepare(batch, prepareKey);
-      const [loss, gradients] = valueAndGrad(lossOf)(model, input, targets, noiseKey);
-      return { ...optimizer.update(model, gradients, state, lr), loss };
+      const [loss, gradients] = valueAndGrad(lossOf)(state.model, input, targets, noiseKey);
+      const { model, state: optimizer } = adamw.update(state.model, gradients, state.optimizer, lr);
+      return { state: { model, optimizer }, loss };
     },
-    { donate: [0, 1], name: 'fine-tuning' },
+    { donate: [0], name: 'fine-tuning' },
   );
-  return { optimizer, step };
 }

@@ -8,6 +8,7 @@ import { fitBudget } from './budget.ts';
 import { Config } from './config.ts';
 import { learnTokenizer } from './learn.ts';
 import { predictClasses } from './predict.ts';
+import { reconstructImages } from './reconstruct.ts';
 import { writeStore } from './store.ts';
 import { storeBytes } from './store-layout.ts';
 import { trainClassifier } from './train.ts';
@@ -32,5 +33,6 @@ export default defineMethod({
     store: (images, files, run) => writeStore(images, files, config.codec, run),
     train: (files, run) => trainClassifier(files, config, run),
     predict: (images, files, run) => predictClasses(images, files.model, run),
+    reconstruct: (images, files, run) => reconstructImages(images, files.tokenizer, run),
   }),
 });

@@ -1,5 +1,5 @@
-/** How much of a batch is masked: a truncated normal ratio, drawn on the host, because it decides how much work follows. */
-import { DataRandom } from '../../../data/random.ts';
+/** How much of a batch is masked: one ratio per batch, of a truncated normal law. */
+import { add, cast, full, less, sum, type Tensor, tensor } from '../../../tensor/index.ts';
 
 /** N(mean, sd^2) restricted to [low, high]. */
 export interface TruncatedNormal {
@@ -24,25 +24,26 @@ export function normalCdf(x: number): number {
   return 0.5 + total * Math.exp(-0.5 * x * x) * Math.sqrt(0.5 / Math.PI);
 }
 
-/** The x with P(X <= x) = u: the inverse of the distribution function, by halving [low, high] down to adjacent numbers. */
-export function truncatedNormalQuantile(u: number, { mean, sd, low, high }: TruncatedNormal): number {
+/** P(X <= x). */
+export function truncatedNormalCdf(x: number, { mean, sd, low, high }: TruncatedNormal): number {
   if (!(sd > 0 && low < high)) throw new RangeError(`[seit-plus-plus] a truncated normal needs sd > 0 and low < high, not sd ${sd} on [${low}, ${high}]`);
-  const cdf = (x: number): number => normalCdf((x - mean) / sd);
-  const wanted = cdf(low) + u * (cdf(high) - cdf(low));
-  let [below, above] = [low, high];
-  for (;;) {
-    const middle = below + (above - below) / 2;
-    if (middle <= below || middle >= above) return u < 0.5 ? below : above;
-    if (cdf(middle) < wanted) below = middle;
-    else above = middle;
-  }
+  const [at, first, last] = [Math.min(Math.max(x, low), high), low, high].map((y) => normalCdf((y - mean) / sd)) as [number, number, number];
+  return (at - first) / (last - first);
 }
 
 /** Patches that every image of every batch drops: ceil(low * n). */
 export const droppedPatches = (patches: number, ratio: TruncatedNormal): number => Math.ceil(ratio.low * patches);
 
-/** Patches that batch `step` of the run `seed` masks, from `droppedPatches` to all. The same for the same seed and step: a resumed run goes on alike. */
-export function maskedPatches(seed: number, step: number, patches: number, ratio: TruncatedNormal): number {
-  const u = new DataRandom(seed, step).nextUint32() / 2 ** 32;
-  return Math.ceil(truncatedNormalQuantile(u, ratio) * patches);
+/**
+ * ceil(m * n) for the ratio m that the law has at probability u: how many of n patches are masked, from `droppedPatches` to all. The count is at
+ * most k where m <= k/n, so it is found by comparing u with the law's values at k/n: a tensor, so that no ratio needs a program of its own.
+ * @param u f32 [], uniform in [0, 1).
+ * @returns i32 [].
+ */
+export function maskedPatches(u: Tensor, patches: number, ratio: TruncatedNormal): Tensor {
+  const least = droppedPatches(patches, ratio);
+  const most = Math.ceil(ratio.high * patches);
+  if (most === least) return full([], least, 'i32');
+  const thresholds = Float32Array.from({ length: most - least }, (_, i) => truncatedNormalCdf((least + i) / patches, ratio));
+  return add(sum(cast(less(tensor(thresholds), u), 'i32')), least);
 }

@@ -1,32 +1,49 @@
 /** One step of pre-training by masked token modelling, and its published rates. */
-import { AdamW, type AdamWState, decayMatricesOnly } from '../../../nn/index.ts';
-import { compile, type Compiled, type random, type Tensor, valueAndGrad } from '../../../tensor/index.ts';
+import { AdamW, type AdamWState, decayMatricesOnly, type Schedule, warmupCosine } from '../../../nn/index.ts';
+import { compile, random, type Tensor, valueAndGrad } from '../../../tensor/index.ts';
+import type { TrainStep } from '../../../train/index.ts';
 import { type MaskedTokenModel, mtmLoss } from './mtm.ts';
+import { maskedPatches, publishedRatio, type TruncatedNormal } from './mtm-ratio.ts';
 
 /** Peak learning rate: linear in the batch size. Fine-tuning goes by its square root instead (see `fineTuneRate`). */
 export const pretrainRate = (batch: number, per256 = 1.5e-4): number => (per256 * batch) / 256;
 
+/** Forty epochs up, then a cosine down to 0. */
+export function pretrainSchedule(options: { batch: number; stepsPerEpoch: number; epochs?: number; warmup?: number; per256?: number }): Schedule {
+  const { batch, stepsPerEpoch, epochs = 400, warmup = 40, per256 } = options;
+  return warmupCosine({ peak: pretrainRate(batch, per256), steps: epochs * stepsPerEpoch, warmup: warmup * stepsPerEpoch });
+}
+
 export interface PretrainState {
   model: MaskedTokenModel;
-  state: AdamWState<MaskedTokenModel>;
+  optimizer: AdamWState<MaskedTokenModel>;
 }
 
-export interface Pretraining {
-  optimizer: AdamW;
-  /** (model, state, codes i32 [B, h, w], masked i32 [], key, learning rate f32 []) -> the next model and state, and the loss before. */
-  step: Compiled<[MaskedTokenModel, AdamWState<MaskedTokenModel>, Tensor, Tensor, random.Key, Tensor], PretrainState & { loss: Tensor }>;
+export interface PretrainOptions<B> {
+  /** The codes i32 [B, h, w] that the model sees of a batch as it is stored: augmentation. Traced into the step. */
+  prepare: (batch: B, key: random.Key) => Tensor;
+  ratio?: TruncatedNormal;
+  weightDecay?: number;
+  beta1?: number;
+  beta2?: number;
 }
 
-/** One compiled step for all mask ratios: the number of masked patches is a tensor. */
-export function pretraining(options: { weightDecay?: number; beta1?: number; beta2?: number } = {}): Pretraining {
-  const { weightDecay = 0.05, beta1 = 0.9, beta2 = 0.95 } = options;
-  const optimizer = new AdamW({ beta1, beta2, group: decayMatricesOnly(weightDecay) });
-  const step: Pretraining['step'] = compile(
-    (model, state, codes, masked, key, lr) => {
-      const [loss, gradients] = valueAndGrad(mtmLoss)(model, codes, masked, key);
-      return { ...optimizer.update(model, gradients, state, lr), loss };
+/** The state at the start. */
+export const pretrainState = (model: MaskedTokenModel): PretrainState => ({ model, optimizer: new AdamW().init(model) });
+
+/** A step of AdamW. The mask ratio of the batch is drawn in it. */
+export function pretrainStep<B>(options: PretrainOptions<B>): TrainStep<PretrainState, B> {
+  const { prepare, ratio = publishedRatio, weightDecay = 0.05, beta1 = 0.9, beta2 = 0.95 } = options;
+  const adamw = new AdamW({ beta1, beta2, group: decayMatricesOnly(weightDecay) });
+  return compile(
+    (state: PretrainState, batch: B, key: random.Key, lr: Tensor) => {
+      const [prepareKey, ratioKey, lossKey] = random.splitKey(key, 3) as [random.Key, random.Key, random.Key];
+      const codes = prepare(batch, prepareKey);
+      const masked = maskedPatches(random.uniform(ratioKey, []), state.model.patches, ratio);
+      const [loss, gradients] = valueAndGrad(mtmLoss)(state.model, codes, masked, lossKey);
+      const { model, state: optimizer } = adamw.update(state.model, gradients, state.optimizer, lr);
+      return { state: { model, optimizer }, loss };
     },
-    { donate: [0, 1], name: 'masked token modelling' },
+    { donate: [0], name: 'masked token modelling' },
   );
-  return { optimizer, step };
 }

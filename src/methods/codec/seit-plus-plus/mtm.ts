@@ -26,6 +26,7 @@ export class MaskedTokenModel {
   readonly mask: Tensor;
   readonly norm: LayerNorm;
   readonly decoder: MaskDecoder;
+  readonly patches: number;
   /** Patches that the encoder never sees. */
   readonly dropped: number;
   readonly dropout: number;
@@ -35,12 +36,13 @@ export class MaskedTokenModel {
     mask: Tensor,
     norm: LayerNorm,
     decoder: MaskDecoder,
-    options: { dropped: number; dropout: number },
+    options: { patches: number; dropped: number; dropout: number },
   ) {
     this.encoder = encoder;
     this.mask = mask;
     this.norm = norm;
     this.decoder = decoder;
+    this.patches = options.patches;
     this.dropped = options.dropped;
     this.dropout = options.dropout;
   }
@@ -48,13 +50,13 @@ export class MaskedTokenModel {
   static init(key: random.Key, c: MtmConfig): MaskedTokenModel {
     const [a, b, d] = random.splitKey(key, 3) as [random.Key, random.Key, random.Key];
     const [h, w] = patchesOf(c.encoder);
-    const dropped = droppedPatches(h * w, c.ratio);
+    const patches = h * w;
     return new MaskedTokenModel(
       TokenEncoder.init(a, c.encoder),
       truncatedNormal(b, [c.encoder.features]),
       LayerNorm.init(c.encoder.features),
       MaskDecoder.init(d, c.encoder, c.decoder),
-      { dropped, dropout: c.dropout },
+      { patches, dropped: droppedPatches(patches, c.ratio), dropout: c.dropout },
     );
   }
 
@@ -97,8 +99,7 @@ export function maskedLoss(logits: Tensor, codes: Tensor, mask: Tensor, patch: n
  */
 export function mtmLoss(model: MaskedTokenModel, codes: Tensor, masked: Tensor, key: random.Key, training = true): Tensor {
   const [orderKey, noiseKey] = random.splitKey(key) as [random.Key, random.Key];
-  const { patch } = model.decoder;
-  const [B, h, w] = codes.shape as [number, number, number];
-  const order = maskOrder(orderKey, B, (h / patch) * (w / patch));
-  return maskedLoss(model.forward(codes, order, masked, training ? noiseKey : undefined), codes, maskOf(order, masked), patch);
+  const order = maskOrder(orderKey, codes.shape[0]!, model.patches);
+  const logits = model.forward(codes, order, masked, training ? noiseKey : undefined);
+  return maskedLoss(logits, codes, maskOf(order, masked), model.decoder.patch);
 }

@@ -82,21 +82,22 @@ export class TokenGather {
 export class TokenAdapt {
   readonly f: TokenSpread;
   readonly g: TokenGather;
-  /** Tokens per column and row that come out. */
+  /** Tokens per column and row that go in, and that come out. */
+  readonly grid: readonly [number, number];
   readonly out: readonly [number, number];
-  constructor(f: TokenSpread, g: TokenGather, out: readonly [number, number]) {
+  constructor(f: TokenSpread, g: TokenGather, { grid, out }: Pick<TokenAdaptConfig, 'grid' | 'out'>) {
     this.f = f;
     this.g = g;
+    this.grid = grid;
     this.out = out;
   }
   static init(key: random.Key, c: TokenAdaptConfig): TokenAdapt {
     const [a, b] = random.splitKey(key) as [random.Key, random.Key];
-    return new TokenAdapt(TokenSpread.init(a, c), TokenGather.init(b, c), c.out);
+    return new TokenAdapt(TokenSpread.init(a, c), TokenGather.init(b, c), c);
   }
   /** Logits [B, h', w', K] of the codes of the transformed image. `between` may change the features on their way (mixing images at fine-tuning). */
   logits(vectors: Tensor, geometry: Geometry, between: (features: Tensor) => Tensor = (x) => x): Tensor {
-    const grid = vectors.shape.slice(2) as [number, number];
-    return this.g.forward(between(applyGeometry(this.f.forward(vectors), geometry, grid, this.out)));
+    return this.g.forward(between(applyGeometry(this.f.forward(vectors), geometry, this.grid, this.out)));
   }
 }
 
@@ -124,10 +125,10 @@ export function adaptBatch(
   geometry: GeometryConfig,
   between?: (features: Tensor) => Tensor,
 ): Tensor {
-  const [B, , h, w] = vectors.shape as [number, number, number, number];
+  const B = vectors.shape[0]!;
   if (B % 2) throw new Error(`[seit-plus-plus] a batch of ${B} has no two halves; take an even batch size`);
   const [a, b] = random.splitKey(key) as [random.Key, random.Key];
   const cropped = gridToCodes(randomResizedCrop(a, slice(vectors, [0, B / 2]), adapt.out[0], geometry.scale), codebook);
-  const adapted = applyTokenAdapt(adapt, slice(vectors, [B / 2, B]), drawGeometry(b, B / 2, [h, w], geometry), between);
+  const adapted = applyTokenAdapt(adapt, slice(vectors, [B / 2, B]), drawGeometry(b, B / 2, adapt.grid, geometry), between);
   return concat([cropped, adapted], 0);
 }

@@ -39,7 +39,7 @@ export function augment(key: random.Key, codes: Tensor, codebook: Tensor, synony
 /** One step from codes and labels. `codebook` [K, d_c] and `synonyms` [K, n] are part of the program. */
 export function trainStep(config: Config, classes: number, codebook: Tensor, synonyms: Tensor): TrainStep<TrainState, TokenBatch> {
   const { train, model: { dropPath } } = config;
-  const optimizer = new AdamW({ group: decayMatricesOnly(train.weightDecay) });
+  const optimizer = new AdamW({ beta2: train.beta2, group: decayMatricesOnly(train.weightDecay) });
   const loss = (model: Vit, x: Tensor, targets: Tensor, key: random.Key): Tensor =>
     softTargetLoss(model.forward(x, dropPath > 0 ? { key, dropPath } : undefined), targets);
   return compile(

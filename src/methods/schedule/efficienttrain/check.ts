@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import '../../../device/index.ts';
 import { type ImageSet, openCifarSheets, openFashion, packImages, subset } from '../../../data/index.ts';
 import { disposeTree } from '../../../tensor/index.ts';
-import method, { type EfficientTrainConfig } from './index.ts';
+import { Config, createSchedule, type EfficientTrainConfig } from './config.ts';
 import { type Experiment, experiments } from './presets.ts';
 import { accuracyOf, type TrainedVit, trainVit } from './train.ts';
 
@@ -46,31 +46,37 @@ const arms: Record<string, { config: Partial<EfficientTrainConfig>; steps: numbe
 };
 const names = values.arms?.split(',') ?? Object.keys(arms);
 
-const results: (Pick<TrainedVit, 'loss' | 'seconds' | 'parts'> & { name: string; accuracy: number; steps: number; stepSeconds: number; plannedPeakBytes: number })[] = [];
+const results: (Pick<TrainedVit, 'loss' | 'seconds' | 'parts'> & { name: string; accuracy: number; steps: number; stepSeconds: number; typicalSeconds: number; plannedPeakBytes: number })[] = [];
 for (const name of names) {
   const arm = arms[name];
   if (!arm) throw new Error(`[efficienttrain] there is no arm '${name}'; use ${Object.keys(arms).join(', ')}`);
-  const schedule = method.create(method.config.parse(arm.config));
+  const schedule = createSchedule(Config.parse(arm.config));
   const trained = await trainVit({ images, schedule, steps: arm.steps, batch, model, recipe, seed: Number(values.seed), measure: true });
-  const accuracy = await accuracyOf(trained.model, test, trained.statistics);
-  disposeTree(trained.model);
-  const stepSeconds = trained.parts.reduce((sum, part) => sum + part.stepSeconds!, 0);
+  const accuracy = await accuracyOf(trained.average ?? trained.model, test, trained.statistics);
+  disposeTree([trained.model, trained.average]);
+  const [stepSeconds, typicalSeconds] = (['sum', 'typical'] as const).map((kind) => trained.parts.reduce((sum, part) => sum + part.stepSeconds![kind], 0)) as [number, number];
   const plannedPeakBytes = Math.max(...trained.parts.map((part) => part.plannedPeakBytes));
-  const result = { name, accuracy, loss: trained.loss, steps: arm.steps, stepSeconds, seconds: trained.seconds, plannedPeakBytes, parts: trained.parts };
+  const result = { name, accuracy, loss: trained.loss, steps: arm.steps, stepSeconds, typicalSeconds, seconds: trained.seconds, plannedPeakBytes, parts: trained.parts };
   results.push(result);
   console.error(`${name}: accuracy ${(100 * accuracy).toFixed(2)} %, ${arm.steps} steps in ${stepSeconds.toFixed(1)} s, in all ${trained.seconds.toFixed(1)} s`);
 }
 
-const of = (name: string) => results.find((result) => result.name === name);
-const gap = (a: string, b: string): number | null => (of(a) && of(b) ? 100 * (of(a)!.accuracy - of(b)!.accuracy) : null);
+/** A measure of two arms, where both were run. */
+type Result = (typeof results)[number];
+function compare(a: string, b: string, measure: (a: Result, b: Result) => number): number | null {
+  const [x, y] = [a, b].map((name) => results.find((result) => result.name === name));
+  return x && y ? measure(x, y) : null;
+}
+const gain = (a: string, b: string): number | null => compare(a, b, (x, y) => 100 * (x.accuracy - y.accuracy));
 const report = {
   data: values.data, seed: Number(values.seed), images: images.size, testImages: test.size, steps, meanCost,
   arms: results,
-  stepTimeRatio: of('efficienttrain') && of('baseline') ? of('efficienttrain')!.stepSeconds / of('baseline')!.stepSeconds : null,
+  stepTimeRatio: compare('efficienttrain', 'baseline', (x, y) => x.stepSeconds / y.stepSeconds),
+  typicalTimeRatio: compare('efficienttrain', 'baseline', (x, y) => x.typicalSeconds / y.typicalSeconds),
   /** Points of accuracy. */
-  gain: gap('efficienttrain', 'baseline'),
-  gainOverNearest: gap('efficienttrain', 'nearest'),
-  gainOverRisingAugmentation: gap('efficienttrain', 'full-size'),
-  gainAtEqualCost: gap('equal-cost', 'baseline'),
+  gain: gain('efficienttrain', 'baseline'),
+  gainOverNearest: gain('efficienttrain', 'nearest'),
+  gainOverRisingAugmentation: gain('efficienttrain', 'full-size'),
+  gainAtEqualCost: gain('equal-cost', 'baseline'),
 };
 console.log(JSON.stringify(report));

@@ -8,35 +8,12 @@
  *
  * For training from scratch. Not for fine-tuning of a few epochs, nor where fine detail decides early.
  */
-import { z } from 'zod';
 import { BudgetError } from '../../../bytes/index.ts';
-import type { Tensor } from '../../../tensor/index.ts';
-import type { ScheduleTarget, Step } from '../../contracts/schedule.ts';
+import type { ScheduleTarget } from '../../contracts/schedule.ts';
 import { defineMethod } from '../../method.ts';
-import { lowFrequencyCrop } from './frequency.ts';
-import { candidateSides, publishedSides, publishedSize } from './presets.ts';
-import { lanczosResize, nearestResize } from './resample.ts';
-import { locate, stagesOf, stageStrength } from './stages.ts';
-
-const Config = z.strictObject({
-  version: z.enum(['v1', 'plusplus']).default('v1').describe('stages of equal epochs (v1) or of equal compute (plusplus)'),
-  model: z.enum(['deit', 'swin', 'resnet', 'convnext']).default('deit').describe('whose published sides plusplus takes'),
-  sides: z.array(z.number().gt(0).max(1)).min(1).optional().describe('side of the images by stage, as a share of the full side; published ones if absent'),
-  augmentation: z.enum(['stages', 'continuous', 'constant']).default('stages').describe('strength rises with the stages, with every step, or is full throughout'),
-  resize: z.enum(['fourier', 'lanczos', 'nearest']).optional().describe("how images are made smaller; the version's own if absent"),
-});
-export type EfficientTrainConfig = z.output<typeof Config>;
-
-const resizers: Record<'fourier' | 'lanczos' | 'nearest', (images: Tensor, side: number) => Tensor> = {
-  fourier: lowFrequencyCrop,
-  lanczos: lanczosResize,
-  nearest: nearestResize,
-};
-
-/** The sides of a configuration, as shares of the full side. */
-export function sidesOf({ version, model, sides }: EfficientTrainConfig): readonly number[] {
-  return sides ?? (version === 'v1' ? publishedSides.v1 : publishedSides.plusplus[model]).map((side) => side / publishedSize);
-}
+import { Config, createSchedule, type EfficientTrainConfig, sidesOf } from './config.ts';
+import { candidateSides } from './presets.ts';
+import { stagesOf } from './stages.ts';
 
 function totalBytes(config: EfficientTrainConfig, target: ScheduleTarget): number {
   const pixels = stagesOf(sidesOf(config), config.version, target).reduce((sum, { side, start, end }) => sum + (end - start) * side * side, 0);
@@ -82,30 +59,17 @@ export default defineMethod({
     throw new BudgetError({ who: 'efficienttrain', budget, needed, because, wayOut: 'raise the budget, take fewer steps or smaller images' });
   },
   bytes: totalBytes,
-  create(config) {
-    const shares = sidesOf(config);
-    const resize = resizers[config.resize ?? (config.version === 'v1' ? 'fourier' : 'lanczos')];
-    const strength = { stages: (number: number) => stageStrength(number, shares.length, config.version), continuous: (_: number, passed: number) => passed, constant: () => 1 };
-    return {
-      step(index, target): Step {
-        const { stage, number, passed } = locate(stagesOf(shares, config.version, target), index);
-        return {
-          shape: [target.batch, target.channels, stage.side, stage.side],
-          augmentation: strength[config.augmentation](number, passed),
-          cost: (stage.side / target.size) ** 2,
-          position: config.version === 'v1' ? index / target.steps : passed,
-        };
-      },
-      reshape: (images, { shape }) => resize(images, shape[2]),
-    };
-  },
+  create: createSchedule,
 });
 
+export { type EfficientTrainConfig, sidesOf } from './config.ts';
 export { lowFrequencyCrop } from './frequency.ts';
 export { maskedTargets } from './masked.ts';
 export { regrid, resizeRelativeBias, type TrainState } from './positions.ts';
 export { candidateSides, experiments, imagenetRecipe, plusplusRecipe, publishedSides, type Recipe, strongestMagnitude } from './presets.ts';
+export { proxyAccuracy, type ProxyOptions } from './proxy.ts';
 export { publishedReplay, type Replay, ReplayBuffer } from './replay.ts';
 export { lanczosResize, nearestResize } from './resample.ts';
 export { type Found, searchSides, type SearchOptions, type Trial } from './search.ts';
 export { learningRate, type Stage, stagesOf, stepsForCompute } from './stages.ts';
+export { accuracyOf, type TrainedVit, trainVit, type VitTraining } from './train.ts';

@@ -18,8 +18,6 @@ export interface TrainState {
 
 type Grid = readonly [number, number];
 
-const sameGrid = (a: Grid, b: Grid): boolean => a[0] === b[0] && a[1] === b[1];
-
 function regridVit(vit: Vit, grid: Grid, least?: number): Vit {
   const { stem, positions, blocks, norm, head } = vit;
   if (!positions) return new Vit(stem, undefined, blocks, norm, head, grid);
@@ -27,28 +25,22 @@ function regridVit(vit: Vit, grid: Grid, least?: number): Vit {
   return new Vit(stem, least === undefined ? moved : maximum(moved, least), blocks, norm, head, grid);
 }
 
-const moved = new Map<string, (state: TrainState) => TrainState>();
+const move = compile(
+  ({ model, optimizer, average }: TrainState, grid: Grid): TrainState => ({
+    model: regridVit(model, grid),
+    optimizer: { step: optimizer.step, m: regridVit(optimizer.m, grid), v: regridVit(optimizer.v, grid, 0) },
+    ...(average ? { average: regridVit(average, grid) } : {}),
+  }),
+  { donate: [0], name: 'regrid' },
+);
 
 /**
  * The state for images of another grid of patches; the given one is used up. Second moments stay at least 0, where bicubic interpolation
  * overshoots: their roots are divided by.
  */
 export function regrid(state: TrainState, grid: Grid): TrainState {
-  if (sameGrid(state.model.grid, grid)) return state;
-  const key = grid.join();
-  let move = moved.get(key);
-  if (!move) {
-    move = compile(
-      ({ model, optimizer, average }: TrainState): TrainState => ({
-        model: regridVit(model, grid),
-        optimizer: { step: optimizer.step, m: regridVit(optimizer.m, grid), v: regridVit(optimizer.v, grid, 0) },
-        ...(average ? { average: regridVit(average, grid) } : {}),
-      }),
-      { donate: [0], name: 'regrid' },
-    );
-    moved.set(key, move);
-  }
-  return move(state);
+  const [rows, columns] = state.model.grid;
+  return rows === grid[0] && columns === grid[1] ? state : move(state, grid);
 }
 
 /** A relative-bias table [(2w-1)^2, heads] of a windowed model, for windows of another side. */

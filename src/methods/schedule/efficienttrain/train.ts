@@ -38,8 +38,16 @@ export interface TrainedVit {
   statistics: Statistics;
   /** Average over about the last 50 steps. */
   loss: number;
-  parts: { side: number; steps: number; plannedPeakBytes: number; stepSeconds: number | undefined }[];
+  parts: TrainedPart[];
   seconds: number;
+}
+
+export interface TrainedPart {
+  side: number;
+  steps: number;
+  plannedPeakBytes: number;
+  /** Where steps were measured: their sum, and their number times their median, which other work on the machine hardly moves. */
+  stepSeconds?: { sum: number; typical: number };
 }
 
 /** What the device gets of a batch. */
@@ -119,15 +127,20 @@ function stepOf({ schedule, recipe, images }: VitTraining, statistics: Statistic
   );
 }
 
-/** The step with a clock around it: it runs on this thread, so that nothing but the step is in its time. */
-function timed<A extends unknown[], R>(step: Compiled<A, R>, add: (seconds: number) => void): Compiled<A, R> {
+/** The step with a clock around it, in seconds: it runs on this thread, so that nothing but the step is in its time. */
+function timed<A extends unknown[], R>(step: Compiled<A, R>, times: number[]): Compiled<A, R> {
   const run = async (...args: A): Promise<R> => {
     const began = performance.now();
     const result = step(...args);
-    add((performance.now() - began) / 1000);
+    times.push((performance.now() - began) / 1000);
     return result;
   };
   return Object.assign((...args: A): R => step(...args), { async: run, plan: step.plan, findNonFinite: step.findNonFinite });
+}
+
+function summary(times: readonly number[]): { sum: number; typical: number } {
+  const ordered = times.toSorted((a, b) => a - b);
+  return { sum: times.reduce((a, b) => a + b, 0), typical: times.length * (ordered[times.length >> 1] ?? 0) };
 }
 
 /**
@@ -159,18 +172,18 @@ export async function trainVit(options: VitTraining): Promise<TrainedVit> {
 
   let state = startOf(options, parts[0]!.side);
   let [seen, loss] = [0, Number.NaN];
-  const done: TrainedVit['parts'] = [];
+  const done: TrainedPart[] = [];
   for (const [number, part] of parts.entries()) {
     const grid = part.side / options.model.patch;
     state = regrid(state, [grid, grid]);
-    let stepSeconds = 0;
+    const times: number[] = [];
     const key = keys.foldIn(root, number);
     const from = seen;
     const result = await train({
       state,
       key,
       steps: part.end - part.start,
-      step: (measure ? timed(step, (seconds) => (stepSeconds += seconds)) : step) as TrainStep<TrainState, DeviceBatch>,
+      step: (measure ? timed(step, times) : step) as TrainStep<TrainState, DeviceBatch>,
       batches: (position) => batchesOf(part, from, position, { set: images, batch, recipe, seed, strength }),
       prepare: (item: Batch) => prepare(item, part.side),
       schedule: (index) => learningRate(schedule.step(part.start + index, target).position, recipe),
@@ -181,7 +194,8 @@ export async function trainVit(options: VitTraining): Promise<TrainedVit> {
     key.dispose();
     ({ state, loss } = result);
     seen += ((part.end - part.start) * batch) / part.replay.times;
-    done.push({ side: part.side, steps: part.end - part.start, plannedPeakBytes: result.plannedPeakBytes, stepSeconds: measure ? stepSeconds : undefined });
+    const { plannedPeakBytes } = result;
+    done.push({ side: part.side, steps: part.end - part.start, plannedPeakBytes, ...(measure ? { stepSeconds: summary(times) } : {}) });
   }
   root.dispose();
   disposeTree(state.optimizer);

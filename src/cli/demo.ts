@@ -1,0 +1,108 @@
+import { writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { numberParser } from '@stricli/core';
+import { parseBytes, printBytes } from '../bytes/index.ts';
+import { armTitles, type ArmResult } from './demo/job.ts';
+import { demoReport } from './demo/report.ts';
+import { runArms } from './demo/run.ts';
+import { table } from './output.ts';
+import { defineVerb } from './verb.ts';
+
+/** One arm at the main budget. */
+interface Arm {
+  name: ArmResult['arm'];
+  stores: string;
+  fileBytes: number;
+  images: number;
+  bytesPerImage: number;
+  accuracy: number;
+  prepareSeconds: number;
+  trainSeconds: number;
+  plannedPeakBytes: number;
+  measuredPeakBytes: number;
+}
+
+interface DemoResult {
+  arms: Arm[];
+  /** The HTML file. */
+  report: string;
+  budgetBytes: number;
+  seconds: number;
+  /** The arms at every budget. */
+  curve: { name: ArmResult['arm']; budgetBytes: number; fileBytes: number; accuracy: number }[];
+}
+
+const toArm = ({ arm, fileBytes, images, accuracy, prepareSeconds, trainSeconds, plannedPeakBytes, measuredPeakBytes }: ArmResult): Arm => ({
+  name: arm,
+  stores: armTitles[arm],
+  fileBytes,
+  images,
+  bytesPerImage: fileBytes / images,
+  accuracy,
+  prepareSeconds,
+  trainSeconds,
+  plannedPeakBytes,
+  measuredPeakBytes,
+});
+
+type Flags = {
+  seconds: number;
+  seed: number;
+  budget: string;
+  out: string;
+  method: string;
+  images: number;
+  fresh: boolean;
+};
+
+/** The further budgets of the curve, as shares of the main one. */
+const furtherBudgets = [0.5, 2.5];
+
+/** `thimble demo` */
+export default defineVerb<Flags, [], DemoResult>({
+  brief: 'Store 20,000 pictures as tokens, train from them, compare with pixels in the same bytes',
+  help: "Uses the package's Fashion-MNIST subset. Every arm keeps what it can in the same number of bytes, trains the same transformer for the same\ntime from its file alone, and is judged on the same 5,000 test images. Writes a report that opens from disk.\nCtrl-C saves; the same command goes on.",
+  parameters: {
+    flags: {
+      seconds: { kind: 'parsed', parse: numberParser, default: '240', brief: 'Time for everything', placeholder: 'n' },
+      seed: { kind: 'parsed', parse: numberParser, default: '0', brief: 'Seed of all random choices', placeholder: 'n' },
+      budget: { kind: 'parsed', parse: String, default: '400kB', brief: "Bytes of every arm's file", placeholder: 'size' },
+      out: { kind: 'parsed', parse: String, default: 'thimble-demo', brief: 'Folder for files and report', placeholder: 'folder' },
+      method: { kind: 'parsed', parse: String, default: 'seit-plus-plus', brief: 'The codec of the token arm', placeholder: 'id' },
+      images: { kind: 'parsed', parse: numberParser, default: '20000', brief: 'Training images; fewer for a quick look', placeholder: 'n' },
+      fresh: { kind: 'boolean', default: false, withNegated: false, brief: 'Start anew, whatever an earlier run left' },
+    },
+  },
+  async run(io, { seconds, seed, budget, out, method, images, fresh }) {
+    const bytes = parseBytes(budget);
+    const folder = resolve(out);
+    const budgets = [bytes, ...furtherBudgets.map((share) => Math.floor(share * bytes))];
+    const { results, seconds: spent } = await runArms({ seconds, seed, out: folder, method, budgets, fresh, images: { train: images, test: 5000 } }, io);
+    const report = join(folder, 'report.html');
+    const command = `thimble demo --seconds ${seconds} --seed ${seed} --budget ${budget}${method === 'seit-plus-plus' ? '' : ` --method ${method}`}`;
+    writeFileSync(report, await demoReport({ results, budget: bytes, seconds: spent, seed, method, command }));
+    const main = results.filter((one) => one.budget === bytes);
+    return {
+      arms: main.map(toArm),
+      report,
+      budgetBytes: bytes,
+      seconds: spent,
+      curve: results.map(({ arm, budget: budgetBytes, fileBytes, accuracy }) => ({ name: arm, budgetBytes, fileBytes, accuracy })),
+    };
+  },
+  text({ arms, report, seconds }) {
+    const rows = arms.map((arm) => [
+      arm.stores,
+      arm.fileBytes,
+      arm.images,
+      Number(arm.bytesPerImage.toFixed(1)),
+      Number((arm.prepareSeconds).toFixed(1)),
+      Number(arm.trainSeconds.toFixed(1)),
+      printBytes(arm.plannedPeakBytes),
+      printBytes(arm.measuredPeakBytes),
+      `${(100 * arm.accuracy).toFixed(1)} %`,
+    ]);
+    const header = ['stored', 'file bytes', 'images', 'bytes/image', 'prepare s', 'train s', 'planned peak', 'measured peak', 'accuracy'];
+    return `\n${table(header, rows)}\n\n${seconds.toFixed(0)} s; plots and pictures: ${report}`;
+  },
+});

@@ -1,0 +1,33 @@
+/** Pictures for the report: the first images of each class, as an arm keeps them. */
+import type { PackedImages } from '../../data/index.ts';
+import { encodePng } from '../../io/index.ts';
+import type { ArmResult } from './job.ts';
+
+/** Which images are shown: the first of every class. */
+export function shownImages(labels: ArrayLike<number>): number[] {
+  const seen = new Set<number>();
+  return Array.from({ length: labels.length }, (_, i) => i).filter((i) => !seen.has(labels[i]!) && seen.add(labels[i]!));
+}
+
+/** The shown ones among `images`, grey and square, for a result. */
+export function samplePictures(images: PackedImages, labels: ArrayLike<number>): ArmResult['pictures'] {
+  const [side, width, channels] = images.shape;
+  if (side !== width || channels !== 1) return null;
+  const shown = shownImages(labels).map((i) => images.at(i));
+  return { side, pixels: Buffer.concat(shown).toString('base64') };
+}
+
+/** A row of square grey pictures as one PNG, each enlarged to `to` pixels without smoothing. */
+export async function rowPng({ side, pixels }: NonNullable<ArmResult['pictures']>, to: number, gap = 2): Promise<Uint8Array> {
+  const bytes = Buffer.from(pixels, 'base64');
+  const count = Math.floor(bytes.length / side ** 2);
+  const width = count * to + (count - 1) * gap;
+  const out = new Uint8Array(width * to).fill(255);
+  for (let n = 0; n < count; n++)
+    for (let y = 0; y < to; y++)
+      for (let x = 0; x < to; x++) {
+        const [row, column] = [Math.floor((y * side) / to), Math.floor((x * side) / to)];
+        out[y * width + n * (to + gap) + x] = bytes[n * side ** 2 + row * side + column]!;
+      }
+  return encodePng({ width, height: to, channels: 1, pixels: out });
+}

@@ -1,0 +1,116 @@
+/** The two arms that store pixels: some images whole, or all images small. */
+import { join } from 'node:path';
+import { BudgetError, fileBytes, PeakMeter } from '../../bytes/index.ts';
+import { PackedImages, packImages, subset } from '../../data/index.ts';
+import { resizeImage } from '../../io/index.ts';
+import { balanced, type ClassifierSize, fitCodec, openSplit } from './data.ts';
+import type { ArmResult, Job } from './job.ts';
+import { pixelScale } from './pixel-batches.ts';
+import { pixelAccuracy, type PixelRecipe, pixelStepSeconds, trainPixels } from './pixel-classifier.ts';
+import { imagesWithin, pixelFileBytes, readPixelFile, writePixelFile } from './pixel-file.ts';
+import { samplePictures } from './pictures.ts';
+import { kept, type Tell } from './kept.ts';
+import { Recorder } from './recorder.ts';
+
+/** All images at another height and width, by the mean of the pixels that each new one covers. */
+export function downsample(images: PackedImages, height: number, width: number): PackedImages {
+  const [fromHeight, fromWidth, channels] = images.shape;
+  if (fromHeight === height && fromWidth === width) return images;
+  const pixels = new Uint8Array(images.size * height * width * channels);
+  for (let i = 0; i < images.size; i++) {
+    const image = { height: fromHeight, width: fromWidth, channels, pixels: images.at(i) };
+    pixels.set(resizeImage(image, { height, width, filter: 'area' }).pixels, i * height * width * channels);
+  }
+  const { labels, classes, source } = images;
+  return new PackedImages({ pixels, labels, shape: [height, width, channels], classes, source });
+}
+
+/** The largest side at which all images fit into `budget`. @throws BudgetError where one pixel each does not. */
+export function largestSide(images: PackedImages, budget: number): number {
+  const [height, width, channels] = images.shape;
+  const bytes = (side: number): number => pixelFileBytes({ images: images.size, height: side, width: side, channels, classes: images.classes.length });
+  for (let side = Math.min(height, width); side >= 1; side--) if (bytes(side) <= budget) return side;
+  throw new BudgetError({ who: 'demo', budget, needed: bytes(1), because: `${images.size} images of one pixel`, wayOut: 'raise the budget' });
+}
+
+/** What is kept of `images` in `budget` bytes. @throws BudgetError where nothing useful is. */
+function choose(images: PackedImages, { arm, budget, seed }: Job): { chosen: () => Promise<PackedImages>; side: number; form: string } {
+  const [height, width, channels] = images.shape;
+  const classes = images.classes.length;
+  if (arm === 'downsampled') {
+    const side = largestSide(images, budget);
+    return { chosen: async () => downsample(images, side, side), side, form: `${side} x ${side} pixels` };
+  }
+  const count = Math.min(images.size, imagesWithin(budget, { height, width, channels, classes }));
+  if (count < classes) {
+    const needed = pixelFileBytes({ images: classes, height, width, channels, classes });
+    throw new BudgetError({ who: 'demo', budget, needed, because: `one whole image of each of ${classes} classes`, wayOut: 'raise the budget' });
+  }
+  return { chosen: () => packImages(subset(images, balanced(images, count, seed))), side: height, form: `${height} x ${width} pixels` };
+}
+
+/** How pixels are trained from: the token arm's transformer, patches so that it sees about as many tokens, and the augmentation that helped. */
+function recipeFor(size: ClassifierSize, side: number, { arm }: Job): PixelRecipe {
+  const patch = side >= 16 ? 4 : side >= 12 ? 2 : 1;
+  return {
+    ...size,
+    patch,
+    batch: arm === 'subset' ? 64 : 128,
+    lr: arm === 'subset' ? 2e-3 : 3e-3,
+    weightDecay: 0.05,
+    smoothing: 0.1,
+    jitter: arm === 'subset' ? { shift: 2, flip: true } : { shift: 0, flip: false },
+  };
+}
+
+export async function pixelsArm(job: Job, tell: Tell): Promise<ArmResult> {
+  const { arm, budget, folder, seed, signal } = { ...job, signal: tell.signal };
+  const test = await openSplit('test', job);
+  const all = await openSplit('train', job);
+  const { size } = await fitCodec(job, all);
+  const path = join(folder, `${arm}.pixels`);
+  const began = performance.now();
+  const { chosen, side, form } = choose(all, job);
+  writePixelFile(path, await chosen());
+  const prepareSeconds = (performance.now() - began) / 1000;
+
+  const images = readPixelFile(path, all.classes);
+  const recipe = recipeFor(size, side, job);
+  const { steps } = await kept(join(folder, `${arm}.plan.json`), async () => ({
+    steps: Math.max(20, Math.round(job.seconds.classifier / (await pixelStepSeconds(images, recipe)))),
+  }));
+  const recorder = new Recorder();
+  const model = join(folder, `${arm}.safetensors`);
+  using meter = new PeakMeter();
+  const start = performance.now();
+  const { plannedPeakBytes, parameters } = await trainPixels(images, recipe, {
+    steps,
+    seed,
+    path: model,
+    signal,
+    onStep(step, loss) {
+      recorder.add(step, loss);
+      tell.progress('train', step, steps, `loss ${loss.toFixed(3)}`);
+    },
+  });
+  const trainSeconds = (performance.now() - start) / 1000;
+  const { peakBytes } = meter.stop();
+  const seen = downsample(test, images.shape[0], images.shape[1]);
+  const accuracy = await pixelAccuracy(seen, model, recipe, pixelScale(images));
+  return {
+    arm,
+    budget,
+    images: images.size,
+    fileBytes: fileBytes(path).apparent,
+    accuracy,
+    prepareSeconds,
+    trainSeconds,
+    trainSteps: steps,
+    plannedPeakBytes,
+    measuredPeakBytes: peakBytes,
+    parameters,
+    form,
+    curve: recorder.curve,
+    pictures: job.pictures ? samplePictures(seen, test.labels) : null,
+  };
+}

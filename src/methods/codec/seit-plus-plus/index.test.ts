@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { DataRandom, PackedImages, subset } from '../../../data/index.ts';
+import { TokenStore } from '../../../data/tokens/index.ts';
+import { codecConformance } from '../../conformance/codec.ts';
+import type { CodecFiles } from '../../contracts/codec.ts';
+import type { Run } from '../../contracts/run.ts';
+import { Config, type ConfigInput, presets } from './config.ts';
+import method from './index.ts';
+import { readTokenizer } from './tokenizer-file.ts';
+
+codecConformance({ method, url: new URL('./index.js', import.meta.url) });
+
+const classes = ['disc', 'square', 'cross'];
+
+/** Bright shapes of random size and place on dark noise, 20 x 20 grey. */
+function shapes(images: number, seed: number): PackedImages {
+  const random = new DataRandom(seed);
+  const uniform = (): number => random.nextUint32() / 2 ** 32;
+  const labels = Array.from({ length: images }, (_, i) => i % 3);
+  const pixels = new Uint8Array(images * 400);
+  labels.forEach((label, i) => {
+    const [radius, cx, cy, light] = [4 + 3 * uniform(), 8 + 4 * uniform(), 8 + 4 * uniform(), 150 + 80 * uniform()];
+    for (let at = 0; at < 400; at++) {
+      const [dx, dy] = [Math.abs((at % 20) - cx), Math.abs(Math.floor(at / 20) - cy)];
+      const inside = [dx * dx + dy * dy < radius * radius, Math.max(dx, dy) < 0.85 * radius, Math.min(dx, dy) < 1.5 && Math.max(dx, dy) < radius][label];
+      pixels[i * 400 + at] = (inside ? light : 30) + 20 * uniform();
+    }
+  });
+  return new PackedImages({ pixels, labels, shape: [20, 20, 1], classes });
+}
+
+const input: ConfigInput = {
+  ...presets.fashion,
+  tokenizer: { ...presets.fashion.tokenizer, grid: 5, codes: 64, width: 32, epochs: 6, batch: 30, reseed: 0.5, lr: 3e-3 },
+  crop: 5,
+  model: { ...presets.fashion.model, features: 48, layers: 2 },
+  augment: { synonym: 0.25, swap: 0, noise: 0.1, color: 0.1, scale: 1, cutmix: 0 },
+  train: { epochs: 14, warmup: 0.5, batch: 30, lr: 0.03, weightDecay: 0.05 },
+};
+const config = Config.parse(input);
+const run: Run = { seed: 3 };
+
+async function withFiles(body: (files: CodecFiles) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'thimble-seit-'));
+  try {
+    await body({ tokenizer: join(folder, 'tokenizer'), store: join(folder, 'store'), model: join(folder, 'model') });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+test('a classifier trained from tokens alone knows new images, and its bytes are those that were declared', async (t) => {
+  const codec = method.create(config);
+  const [train, fresh] = [shapes(600, 1), shapes(300, 2)];
+  await withFiles(async (files) => {
+    await codec.learn(train, files, run);
+    await codec.store(train, files, run);
+    assert.equal(statSync(files.store).size, method.bytes(config, train));
+    rmSync(files.tokenizer);
+    await codec.train(files, run);
+    rmSync(files.store);
+    const predicted = await codec.predict(fresh, files, run);
+    const accuracy = predicted.filter((label, i) => label === fresh.labels[i]).length / fresh.size;
+    t.diagnostic(`accuracy ${accuracy} of three equal classes`);
+    assert.ok(accuracy > 0.8, `accuracy ${accuracy}`);
+    assert.ok(!existsSync(`${files.tokenizer}.checkpoint`) && !existsSync(`${files.model}.checkpoint`));
+  });
+});
+
+test('the store holds codes by descending frequency, and its images can be seen again', async () => {
+  const codec = method.create(config);
+  const images = shapes(300, 1);
+  await withFiles(async (files) => {
+    await codec.learn(images, files, run);
+    await codec.store(images, files, run);
+    const { tokenizer } = await readTokenizer(files.tokenizer);
+    using store = new TokenStore(files.store);
+    store.verify();
+    assert.deepEqual(Array.from(store.labels()), Array.from(images.labels));
+    const counts = new Float64Array(store.K);
+    for (const { tokens } of store) for (const token of tokens) counts[token]!++;
+    for (let code = 1; code < store.K; code++) assert.ok(counts[code]! <= counts[code - 1]!, `code ${code} is more frequent than ${code - 1}`);
+    assert.equal(tokenizer.codebook.shape[0], store.K);
+  });
+});
+
+/** Runs `body` again and again, stopped after some progress each time, until it ends. Returns how often it was stopped. */
+async function stopping(body: (how: Run) => Promise<void>, every: number): Promise<number> {
+  for (let stops = 0; ; stops++) {
+    const abort = new AbortController();
+    let calls = 0;
+    const how: Run = { ...run, signal: abort.signal, onProgress: () => void (++calls === every && abort.abort(new Error('stopped'))) };
+    try {
+      await body(how);
+      return stops;
+    } catch (error) {
+      assert.equal((error as Error).message, 'stopped');
+    }
+  }
+}
+
+test('stopped and continued, every stage makes the bytes of a straight run', async () => {
+  const codec = method.create(Config.parse({ ...input, tokenizer: { ...input.tokenizer, epochs: 1 }, train: { ...input.train, epochs: 1 } }));
+  const images = shapes(240, 1);
+  const bytesOf = async (stage: (body: (how: Run) => Promise<void>) => Promise<unknown>): Promise<Buffer[]> => {
+    const made: Buffer[] = [];
+    await withFiles(async (files) => {
+      await stage((how) => codec.learn(images, files, how));
+      await stage((how) => codec.store(images, files, how));
+      await stage((how) => codec.train(files, how));
+      made.push(readFileSync(files.tokenizer), readFileSync(files.store), readFileSync(files.model));
+    });
+    return made;
+  };
+  let stops = 0;
+  const straight = await bytesOf((body) => body(run));
+  const stopped = await bytesOf(async (body) => {
+    stops += await stopping(body, 3);
+  });
+  assert.ok(stops >= 4, `${stops} stops`);
+  assert.deepEqual(stopped, straight);
+});
+
+test('an image set of one class with one image, and a batch larger than the set, are stored and trained', async () => {
+  const codec = method.create(Config.parse({ ...input, tokenizer: { ...input.tokenizer, batch: 64 }, train: { ...input.train, batch: 64 } }));
+  const few = subset(shapes(9, 1), [0, 1, 3, 4, 2]);
+  await withFiles(async (files) => {
+    const how = { ...run, effort: 0.1 };
+    await codec.learn(few, files, how);
+    await codec.store(few, files, how);
+    await codec.train(files, how);
+    assert.equal((await codec.predict(few, files, how)).length, 5);
+  });
+});

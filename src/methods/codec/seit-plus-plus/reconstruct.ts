@@ -1,0 +1,34 @@
+/** Pictures of what tokens still show. */
+import { type ImageSet, readBatch } from '../../../data/index.ts';
+import { bicubicResize, broadcastTo, cast, clamp, compile, floor, mul, add, permute, type Tensor, tensor } from '../../../tensor/index.ts';
+import type { Run } from '../../contracts/run.ts';
+import { imageSide } from './config.ts';
+import { toInput } from './pixels.ts';
+import type { Tokenizer } from './tokenizer.ts';
+import { readTokenizer } from './tokenizer-file.ts';
+
+const BATCH = 256;
+
+/** Pixels [images.size, height, width, channels] after encoder, codebook and decoder. */
+export async function reconstructImages(images: ImageSet, path: string, run: Run): Promise<Uint8Array> {
+  const { tokenizer, config, channels: stored } = await readTokenizer(path);
+  const [height, width, channels] = images.shape;
+  const program = compile(
+    (model: Tokenizer, pixels: Tensor) => {
+      const codes = model.tokenize(toInput(pixels, imageSide(config), stored));
+      const drawn = bicubicResize(model.decode(model.vectors(codes)), [height, width]);
+      const coloured = broadcastTo(drawn, [drawn.shape[0]!, Math.max(stored, channels), height, width]);
+      return cast(floor(add(mul(clamp(permute(coloured, [0, 2, 3, 1]), 0, 1), 255), 0.5)), 'i32');
+    },
+    { name: 'reconstruct' },
+  );
+  const out = new Uint8Array(images.size * height * width * channels);
+  for (let at = 0; at < images.size; at += BATCH) {
+    run.signal?.throwIfAborted();
+    const indices = Int32Array.from({ length: Math.min(BATCH, images.size - at) }, (_, i) => at + i);
+    using pixels = tensor((await readBatch(images, indices, run.signal)).pixels, { shape: [indices.length, ...images.shape] });
+    using drawn = await program.async(tokenizer, pixels);
+    out.set(drawn.data() as Int32Array, at * height * width * channels);
+  }
+  return out;
+}

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import '../device/index.ts';
+import * as t from './index.ts';
+
+type Tensor = t.Tensor;
+
+const heavy = t.compile((x: Tensor) => {
+  let y = x;
+  for (let i = 0; i < 16; i++) y = t.mul(t.matmul(y, x), 0.01);
+  return t.sum(y);
+}, { name: 'heavy' });
+const large = (): Tensor => t.random.uniform(t.random.key(1), [640, 640]);
+
+test('the event loop lives while an asynchronous call runs, and the result is that of a call', async () => {
+  const x = large();
+  const expected = heavy(x).item();
+  let ticks = 0;
+  const timer = setInterval(() => ticks++, 1);
+  const result = await heavy.async(x);
+  clearInterval(timer);
+  assert.ok(ticks >= 3, `${ticks} ticks`);
+  assert.equal(result.item(), expected);
+});
+
+test('arguments may be disposed during an asynchronous call, another program may run, the same may not', async () => {
+  const x = large();
+  const expected = heavy(x).item();
+  const other = t.compile((y: Tensor) => t.sum(t.softmax(y)));
+  const running = heavy.async(x);
+  assert.throws(() => heavy(x), /\[compile\] heavy is still running; await its async call before the next/);
+  assert.ok(Math.abs(other(t.tensor([[1, 2], [3, 4]])).item() - 2) < 1e-6);
+  const wide = t.compile((y: Tensor) => t.sum(t.softmax(t.softmax(y)))); // grows the arena while it is in use
+  assert.ok(Math.abs(wide(t.tensor(new Float32Array(3_000_000), { shape: [3000, 1000] })).item() - 3000) < 0.1);
+  x.dispose();
+  assert.equal((await running).item(), expected);
+});
+
+test('an asynchronous call takes donated tensors at once, and fails as a call does', async () => {
+  const step = t.compile((x: Tensor, i: Tensor) => t.take(x, i), { donate: [0], name: 'step' });
+  const x = t.tensor([1, 2, 3]);
+  const running = step.async(x, t.tensor(Int32Array.of(2, 0, 1)));
+  assert.throws(() => x.data(), /donated to step/);
+  assert.deepEqual((await running).toArray(), [3, 1, 2]);
+  await assert.rejects(step.async(t.tensor([1, 2, 3]), t.tensor(Int32Array.of(2, -1, 3))), /2 indices of take or scatter were outside/);
+});
+
+const chain = (x: Tensor): Tensor => t.sum(t.softmax(t.log(t.matmul(x, x))));
+for (const device of ['cpu', 'reference'])
+  test(`${device}: the first op that is not finite is found`, () => {
+    const on = (v: number): Tensor => t.tensor([[1, 2], [3, v]], { device: t.device(device) });
+    const f = t.compile(chain);
+    assert.equal(f.findNonFinite(on(4)), undefined);
+    assert.match(f.findNonFinite(on(-4))!, device === 'cpu' ? /^log$/ : /^reduceMax$/); // the call that it is part of
+    assert.equal(f.findNonFinite(on(Number.NaN)), 'matmul');
+    // an infinity that the program asks for, as in a mask, is no accident; a NaN from it is
+    const masked = t.compile((x: Tensor) => t.mul(t.where(t.less(x, 3), x, Number.NEGATIVE_INFINITY), 1));
+    assert.equal(masked.findNonFinite(on(4)), undefined);
+    const wrong = t.compile((x: Tensor) => { const m = t.softmax(t.where(t.less(x, 3), x, Number.NEGATIVE_INFINITY)); return t.sum(t.log(t.sub(m, m))); });
+    assert.notEqual(wrong.findNonFinite(on(4)), undefined);
+  });
+
+test('looking for what is not finite leaves donated arguments alone', () => {
+  const step = t.compile((x: Tensor) => t.log(x), { donate: [0] });
+  const x = t.tensor([-1]);
+  assert.equal(step.findNonFinite(x), 'log');
+  assert.deepEqual(x.toArray(), [-1]);
+});
+
+test('two runs of a program give the same bits', () => {
+  const f = t.compile((k: Tensor) => t.grad((x: Tensor) => t.mean(t.gelu(t.matmul(x, t.transpose(x)))))(t.random.normal(k, [300, 77])));
+  assert.deepEqual(f(t.random.key(5)).rawData(), f(t.random.key(5)).rawData());
+});
