@@ -1,15 +1,32 @@
 // A transformer that learns to write, character by character: Shakespeare where the file is at hand, else the texts of this package.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
-import { DataRandom, type DataPosition } from 'thimble/data';
-import { AdamW, type AdamWState, Block, classificationLoss, clipByGlobalNorm, Embedding, initialize, LayerNorm, Linear, warmupCosine } from 'thimble/nn';
+import { type DataPosition, DataRandom } from 'thimble/data';
+import {
+  AdamW,
+  type AdamWState,
+  Block,
+  classificationLoss,
+  clipByGlobalNorm,
+  Embedding,
+  initialize,
+  LayerNorm,
+  Linear,
+  warmupCosine,
+} from 'thimble/nn';
 import { add, compile, random, type Tensor, tensor, valueAndGrad } from 'thimble/tensor';
-import { train, type TrainStep } from 'thimble/train';
+import { type TrainStep, train } from 'thimble/train';
 
 // Text -> ids. The folders are those of this repository; give a file of your own as an argument.
 const root = new URL('../../', import.meta.url);
 const file = [process.argv[2], new URL('../shared/data/tinyshakespeare/input.txt', root)].find((path) => path && existsSync(path));
-const text = file ? readFileSync(file, 'utf8') : ['README.md', 'LICENSE'].map((name) => new URL(name, root)).filter((url) => existsSync(url)).map((url) => readFileSync(url, 'utf8')).join('\n');
+const text = file
+  ? readFileSync(file, 'utf8')
+  : ['README.md', 'LICENSE']
+      .map((name) => new URL(name, root))
+      .filter((url) => existsSync(url))
+      .map((url) => readFileSync(url, 'utf8'))
+      .join('\n');
 const letters = [...new Set(text)].sort();
 const idOf = new Map(letters.map((letter, id) => [letter, id]));
 const ids = Int32Array.from(text, (letter) => idOf.get(letter)!);
@@ -34,7 +51,13 @@ class Writer {
   static init(key: random.Key): Writer {
     const [a, b, c, d] = random.splitKey(key, 4) as [Tensor, Tensor, Tensor, Tensor];
     const blocks = Array.from({ length: layers }, (_, i) => Block.init(random.foldIn(c, i), { width, heads, causal: true }));
-    return new Writer(Embedding.init(a, letters.length, width), Embedding.init(b, context, width), blocks, LayerNorm.init(width), Linear.init(d, width, letters.length, { std: 0.02 }));
+    return new Writer(
+      Embedding.init(a, letters.length, width),
+      Embedding.init(b, context, width),
+      blocks,
+      LayerNorm.init(width),
+      Linear.init(d, width, letters.length, { std: 0.02 }),
+    );
   }
   /** ids [B, context] -> logits [B, context, letters] of the letter that follows each. */
   forward(ids: Tensor): Tensor {
@@ -66,10 +89,16 @@ function* windows(from: DataPosition = { seed: 1, epoch: 0, index: 0 }): Generat
   }
 }
 function batchAt(starts: readonly number[]): Batch {
-  const rows = (shift: number): Tensor => tensor(Int32Array.from({ length: starts.length * context }, (_, i) => ids[starts[Math.floor(i / context)]! + (i % context) + shift]!), { shape: [starts.length, context] });
+  const rows = (shift: number): Tensor =>
+    tensor(
+      Int32Array.from({ length: starts.length * context }, (_, i) => ids[starts[Math.floor(i / context)]! + (i % context) + shift]!),
+      { shape: [starts.length, context] },
+    );
   return { input: rows(0), next: rows(1) };
 }
-const testBatch = batchAt(Array.from({ length: batchSize }, (_, i) => split + Math.floor((i * (ids.length - split - context - 1)) / batchSize)));
+const testBatch = batchAt(
+  Array.from({ length: batchSize }, (_, i) => split + Math.floor((i * (ids.length - split - context - 1)) / batchSize)),
+);
 const testLoss = compile(lossOf);
 
 const state = (): State => {
@@ -78,12 +107,15 @@ const state = (): State => {
 };
 const untrained = testLoss(state().model, testBatch).item();
 const result = await train({
-  state, step, steps,
+  state,
+  step,
+  steps,
   batches: windows,
   prepare: ({ starts }) => batchAt(starts),
   schedule: warmupCosine({ peak: 5e-3, warmup: 40, steps }),
   key: random.key(0),
-  onProgress: ({ step, loss, etaSeconds }) => step % 50 === 0 && console.log(`step ${step}: loss ${loss.toFixed(3)}, ${etaSeconds.toFixed(0)} s left`),
+  onProgress: ({ step, loss, etaSeconds }) =>
+    step % 50 === 0 && console.log(`step ${step}: loss ${loss.toFixed(3)}, ${etaSeconds.toFixed(0)} s left`),
 });
 const { model } = result.state;
 const trained = testLoss(model, testBatch).item();
@@ -101,9 +133,14 @@ function write(start: number, length: number): string {
     const chosen = weights.findIndex((w) => (left -= w) < 0);
     written.push(chosen < 0 ? letters.length - 1 : chosen);
   }
-  return written.slice(context).map((id) => letters[id]).join('');
+  return written
+    .slice(context)
+    .map((id) => letters[id])
+    .join('');
 }
 console.log(write(split, 300));
-console.log(`test loss ${untrained.toFixed(2)} -> ${trained.toFixed(2)} nats per letter in ${result.seconds.toFixed(0)} s, planned peak ${(result.plannedPeakBytes / 2 ** 20).toFixed(1)} MiB`);
+console.log(
+  `test loss ${untrained.toFixed(2)} -> ${trained.toFixed(2)} nats per letter in ${result.seconds.toFixed(0)} s, planned peak ${(result.plannedPeakBytes / 2 ** 20).toFixed(1)} MiB`,
+);
 assert.ok(Math.abs(untrained - Math.log(letters.length)) < 0.1, 'an untrained model knows nothing');
 assert.ok(trained < untrained - 1.2, `loss ${untrained} -> ${trained}`);

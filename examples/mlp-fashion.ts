@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { batches, type ImageBatch, inOrder, openFashion } from 'thimble/data';
 import { AdamW, type AdamWState, classificationLoss, initialize, Linear, warmupCosine } from 'thimble/nn';
 import { cast, compile, mul, random, relu, reshape, type Tensor, tensor, valueAndGrad } from 'thimble/tensor';
-import { train, type TrainStep } from 'thimble/train';
+import { type TrainStep, train } from 'thimble/train';
 
 // A model is a plain tree of tensors, and a function of it: images u8 [B, 28, 28, 1] -> logits [B, 10].
 type Mlp = { hidden: Linear; out: Linear };
@@ -28,7 +28,10 @@ const step: TrainStep<State, Batch> = compile(
   },
   { donate: [0] },
 );
-const prepare = ({ pixels, labels }: ImageBatch): Batch => ({ images: tensor(pixels, { shape: [labels.length, 28, 28, 1] }), labels: tensor(labels) });
+const prepare = ({ pixels, labels }: ImageBatch): Batch => ({
+  images: tensor(pixels, { shape: [labels.length, 28, 28, 1] }),
+  labels: tensor(labels),
+});
 
 const [trainSet, testSet] = [await openFashion('train'), await openFashion('test')];
 const steps = 600;
@@ -49,5 +52,7 @@ for await (const batch of inOrder(testSet, 500)) {
   scores.forEach((row, i) => (right += row.indexOf(Math.max(...row)) === batch.labels[i] ? 1 : 0));
 }
 const accuracy = right / testSet.size;
-console.log(`accuracy ${(100 * accuracy).toFixed(1)} %, trained in ${seconds.toFixed(1)} s, planned peak ${(plannedPeakBytes / 2 ** 20).toFixed(1)} MiB`);
+console.log(
+  `accuracy ${(100 * accuracy).toFixed(1)} %, trained in ${seconds.toFixed(1)} s, planned peak ${(plannedPeakBytes / 2 ** 20).toFixed(1)} MiB`,
+);
 assert.ok(accuracy > 0.8, `accuracy ${accuracy}`);

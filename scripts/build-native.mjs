@@ -5,7 +5,7 @@
 //   node scripts/build-native.mjs [--quiet]     compiles if needed, prints one line, exits 0 with and without a compiler
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync } from 'node:fs';
 import { availableParallelism, homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { arch, argv, env, platform } from 'node:process';
@@ -17,6 +17,8 @@ const sources = join(root, 'native');
 // Contraction gives fused multiply-adds; sqrt sets no errno; nobody asks whether an operation trapped. No -ffast-math: NaN,
 // infinities and the order of sums mean what they say.
 const flags = '-std=c11 -O3 -fPIC -pthread -fvisibility=hidden -ffp-contract=fast -fno-math-errno -fno-trapping-math'.split(' ');
+// The pool's threads live as long as the process: the library must not be unmapped under them when Node unloads it at its end.
+if (platform === 'linux') flags.push('-Wl,-z,nodelete');
 
 // From the best level down: the CPU features that it needs, by the names of /proc/cpuinfo, each the compiler's -m flag.
 const levels = {
@@ -174,4 +176,4 @@ export function ensureNative({ quiet = false } = {}) {
   return { path: library, isa, built: true };
 }
 
-if (argv[1] && realpathSync(argv[1]) === fileURLToPath(import.meta.url)) ensureNative({ quiet: argv.includes('--quiet') });
+if (existsSync(argv[1] ?? '') && realpathSync(argv[1]) === fileURLToPath(import.meta.url)) ensureNative({ quiet: argv.includes('--quiet') });

@@ -10,7 +10,8 @@ import { FileLock } from './lock.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'thimble-lock-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
-const lockOf = (path: string, owner: object): void => writeFileSync(`${path}.lock`, JSON.stringify({ host: hostname(), began: '', nonce: 'x', ...owner }));
+const lockOf = (path: string, owner: object): void =>
+  writeFileSync(`${path}.lock`, JSON.stringify({ host: hostname(), began: '', nonce: 'x', ...owner }));
 
 test('one writer at a time, and the next after its release', () => {
   const path = join(folder, 'a');
@@ -44,7 +45,9 @@ test('a killed process that its parent has not asked after is dead', { skip: !ex
   const code = 'const { FileLock } = await import(process.argv[2]); new FileLock(process.argv[1]); setInterval(() => {}, 1000)';
   const module = import.meta.url.replace('lock.test', 'lock');
   // the shell becomes a sleep, which never waits for the child
-  const parent = spawn('sh', ['-c', '"$0" --input-type=module -e "$1" "$2" "$3" & exec sleep 60', process.execPath, code, path, module], { stdio: 'ignore' });
+  const parent = spawn('sh', ['-c', '"$0" --input-type=module -e "$1" "$2" "$3" & exec sleep 60', process.execPath, code, path, module], {
+    stdio: 'ignore',
+  });
   try {
     while (!existsSync(`${path}.lock`) || !readFileSync(`${path}.lock`, 'utf8').endsWith('}')) await sleep(10);
     assert.throws(() => new FileLock(path), /is being written/);

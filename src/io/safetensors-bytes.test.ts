@@ -25,5 +25,6 @@ test('bytes in memory are the bytes of the file', async () => {
 test('what was encoded is decoded; every truncation is refused', () => {
   const bytes = encodeSafetensors(tensors);
   assert.deepEqual(new Map([...decodeSafetensors(bytes, 'it')].sort()), tensors);
-  for (let length = 0; length < bytes.byteLength; length++) assert.throws(() => decodeSafetensors(bytes.subarray(0, length), 'it'), /\[safetensors\] it/);
+  for (let length = 0; length < bytes.byteLength; length++)
+    assert.throws(() => decodeSafetensors(bytes.subarray(0, length), 'it'), /\[safetensors\] it/);
 });

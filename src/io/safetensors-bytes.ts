@@ -1,9 +1,10 @@
 /** Safetensors in memory: weights that travel inside another file, whose checksums guard them. */
+
+import { createHash } from 'node:crypto';
+import { type DType, itemSize } from '../tensor/dtype.ts';
 import { FormatError } from './errors.ts';
 import type { TensorRecord } from './safetensors.ts';
 import { encodeHeader, parseHeader } from './safetensors-header.ts';
-import { itemSize, type DType } from '../tensor/dtype.ts';
-import { createHash } from 'node:crypto';
 
 type Shapes = ReadonlyMap<string, { dtype: DType; shape: readonly number[] }>;
 
@@ -28,13 +29,16 @@ export function encodeSafetensors(tensors: ReadonlyMap<string, TensorRecord>): U
 
 /** @param name of the bytes in messages. @throws FormatError where they do not follow the format. */
 export function decodeSafetensors(bytes: Uint8Array, name: string): Map<string, TensorRecord> {
-  const length = bytes.byteLength < 8 ? Number.POSITIVE_INFINITY : Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  const length =
+    bytes.byteLength < 8 ? Number.POSITIVE_INFINITY : Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
   const start = 8 + length;
-  if (start > bytes.byteLength) throw new FormatError(`[safetensors] ${name}: header of ${length} bytes in ${bytes.byteLength}; truncated or not safetensors`);
+  if (start > bytes.byteLength)
+    throw new FormatError(`[safetensors] ${name}: header of ${length} bytes in ${bytes.byteLength}; truncated or not safetensors`);
   const { tensors } = parseHeader(bytes.subarray(8, start), bytes.byteLength - start, name);
   return new Map(
     [...tensors].map(([key, { dtype, storedType, shape, byteOffset, byteLength }]) => {
-      if (!dtype) throw new FormatError(`[safetensors] ${name}: ${key} is ${storedType}, which is not read; convert it to F32, F16 or BF16`);
+      if (!dtype)
+        throw new FormatError(`[safetensors] ${name}: ${key} is ${storedType}, which is not read; convert it to F32, F16 or BF16`);
       return [key, { dtype, shape: [...shape], data: bytes.slice(start + byteOffset, start + byteOffset + byteLength) }];
     }),
   );

@@ -94,15 +94,14 @@ export function backward(trace: Trace, loss: Tensor, wrt: readonly Tensor[]): Te
 function pullback(trace: Trace, node: Node, gs: (Tensor | undefined)[], inputs: Tensor[]): readonly (Tensor | undefined)[] {
   const rule = gradients[node.op] as GradientRule<unknown>;
   if (rule === null) return [];
-  if (rule === 'reference') {
-    if (!isFused(node.op)) throw new Error(`[grad] ${node.op} has no reference to differentiate`);
-    const marks = inputs.map((t) => apply('identity', {}, [t]));
-    const outs = (references[node.op] as (a: unknown, i: Tensor[]) => Tensor[])(node.attrs, marks);
-    const dots = gs.flatMap((g, i) => (g ? [apply('sum', { axes: g.shape.map((_, a) => a) }, [apply('mul', {}, [g, outs[i]!])])] : []));
-    const loss = dots.map((d) => apply('reshape', { shape: [] }, [d])).reduce((a, b) => add(a, b));
-    return backward(trace, loss, marks);
-  }
-  return rule(gs[0] as Tensor, { attrs: node.attrs, inputs, outputs: node.outputs.map((v) => trace.wrap(v)), gs });
+  const own = rule === 'reference' ? rule : rule(gs[0] as Tensor, { attrs: node.attrs, inputs, outputs: node.outputs.map((v) => trace.wrap(v)), gs });
+  if (own !== 'reference') return own;
+  if (!isFused(node.op)) throw new Error(`[grad] ${node.op} has no reference to differentiate`);
+  const marks = inputs.map((t) => apply('identity', {}, [t]));
+  const outs = (references[node.op] as (a: unknown, i: Tensor[]) => Tensor[])(node.attrs, marks);
+  const dots = gs.flatMap((g, i) => (g ? [apply('sum', { axes: g.shape.map((_, a) => a) }, [apply('mul', {}, [g, outs[i]!])])] : []));
+  const loss = dots.map((d) => apply('reshape', { shape: [] }, [d])).reduce((a, b) => add(a, b));
+  return backward(trace, loss, marks);
 }
 
 /**
@@ -111,7 +110,7 @@ function pullback(trace: Trace, node: Node, gs: (Tensor | undefined)[], inputs: 
  */
 function accumulate(trace: Trace, list: readonly Tensor[]): Tensor {
   const pads = list.map((t) => trace.valueOf(t).node);
-  if (pads.every((n): n is Node<'pad'> => is(n, 'pad'))) {
+  if (pads.every((n): n is Node<'pad'> => is(n, 'pad') && n.attrs.value === 0)) {
     const shape = list[0]!.shape;
     const axis = shape.findIndex((d, i) => pads[0]!.inputs[0]!.type.shape[i] !== d);
     const along = [...pads].sort((a, b) => a.attrs.before[axis]! - b.attrs.before[axis]!);

@@ -1,6 +1,6 @@
 /**
  * The gradient table: for each op, the cotangents of its inputs from those of its outputs, written with other ops. `null` says that no
- * gradient passes; `'reference'` that the op's reference is differentiated (second derivatives of fused ops).
+ * gradient passes; `'reference'` that the op's reference is differentiated (second derivatives of fused ops, and their further outputs).
  */
 import { isFloat } from './dtype.ts';
 import { add, broadcastTo, cast, cos, div, equal, exp, full, iota, less, log, mul, neg, pow, sin, square, sub, where, zerosLike } from './functions/pointwise.ts';
@@ -19,7 +19,7 @@ interface At<A> {
   gs: readonly (Tensor | undefined)[];
 }
 type Cotangents = readonly (Tensor | undefined)[];
-export type GradientRule<A> = ((g: Tensor, at: At<A>) => Cotangents) | null | 'reference';
+export type GradientRule<A> = ((g: Tensor, at: At<A>) => Cotangents | 'reference') | null | 'reference';
 export type CustomVjp = (gs: readonly (Tensor | undefined)[], inputs: readonly Tensor[], outputs: readonly Tensor[]) => Cotangents;
 
 const selected = (a: Tensor, b: Tensor, g: Tensor): Cotangents => {
@@ -111,8 +111,8 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
     return [...values.map(() => undefined), ...own];
   },
 
-  norm(_, { attrs: { rms, affine }, inputs: [x, ...params], outputs: [, mean, rstd], gs: [g] }) {
-    if (!g) throw new Error('[norm] its saved statistics are not differentiable; use mean() and variance()');
+  norm(_, { attrs: { rms, affine }, inputs: [x, ...params], outputs: [, mean, rstd], gs: [g, ...saved] }) {
+    if (!g || saved.some((s) => s)) return 'reference';
     const D = x!.shape.at(-1)!;
     const rows = Math.max(1, Math.ceil(x!.size / D / 16)); // at most 16 partial sums, whatever the machine
     const [dx, dg, db] = applyAll('normGrad', { rms, affine, rows }, [g, x!, ...(affine ? [params[0]!] : []), mean!, rstd!]);
@@ -126,7 +126,7 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
     return [d, undefined];
   },
   attention(_, { attrs, inputs, outputs: [o, lse], gs: [g, gLse] }) {
-    if (gLse) throw new Error('[attention] the log-sum-exp output is not differentiable');
+    if (gLse) return 'reference';
     return applyAll('attentionGrad', attrs, [...inputs, o!, lse!, g ?? full(o!.shape, 0, o!.dtype)]).slice(0, 3);
   },
   normGrad: 'reference', softmaxGrad: 'reference', crossEntropyGrad: 'reference', attentionGrad: 'reference',

@@ -50,19 +50,29 @@ test('any tree of any dtypes survives, also with the template on the null device
     .record({ dtype: fc.constantFrom(...dtypes), shape: fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 3 }), seed: fc.nat() })
     .map(({ dtype, shape, seed }) => {
       const type = typeOf(shape, dtype);
-      return fromBytes(Uint8Array.from({ length: type.bytes }, (_, i) => (dtype === 'bool' ? (seed >> i) & 1 : (seed * (i + 1)) & 255)), type);
+      return fromBytes(
+        Uint8Array.from({ length: type.bytes }, (_, i) => (dtype === 'bool' ? (seed >> i) & 1 : (seed * (i + 1)) & 255)),
+        type,
+      );
     });
   const { tree } = fc.letrec<{ tree: unknown; node: unknown }>((tie) => ({
     tree: fc.oneof({ depthSize: 'small', withCrossShrink: true }, leaf, tie('node'), fc.integer()),
-    node: fc.oneof(fc.array(tie('tree'), { maxLength: 3 }), fc.dictionary(fc.stringMatching(/^[a-z_]{1,4}$/), tie('tree'), { maxKeys: 3, noNullPrototype: true })),
+    node: fc.oneof(
+      fc.array(tie('tree'), { maxLength: 3 }),
+      fc.dictionary(fc.stringMatching(/^[a-z_]{1,4}$/), tie('tree'), { maxKeys: 3, noNullPrototype: true }),
+    ),
   }));
   await fc.assert(
     fc.asyncProperty(tree, async (state) => {
       await saveCheckpoint(at('any'), { state: { state }, step: 0 });
       const blank = (x: unknown): unknown =>
-        x !== null && typeof x === 'object' && 'type' in x ? withDevice('null', () => empty((x as Tensor).type))
-          : Array.isArray(x) ? x.map(blank)
-          : typeof x === 'object' ? Object.fromEntries(Object.entries(x as object).map(([k, v]) => [k, blank(v)])) : x;
+        x !== null && typeof x === 'object' && 'type' in x
+          ? withDevice('null', () => empty((x as Tensor).type))
+          : Array.isArray(x)
+            ? x.map(blank)
+            : typeof x === 'object'
+              ? Object.fromEntries(Object.entries(x as object).map(([k, v]) => [k, blank(v)]))
+              : x;
       const loaded = await loadCheckpoint(at('any'), { state: blank(state) });
       assert.equal(bitsOf(loaded.state), bitsOf(state));
     }),
@@ -73,18 +83,35 @@ test('any tree of any dtypes survives, also with the template on the null device
 test('missing, misshaped and superfluous tensors are named', async () => {
   const saved = { a: tensor([1, 2]), b: { c: tensor(3) }, old: tensor(0) };
   await saveCheckpoint(at('tree'), { state: saved, step: 1 });
-  await assert.rejects(loadCheckpoint(at('tree'), { ...saved, fresh: tensor(1) }), /another tree.*'state\.fresh' f32\[\] is missing.*configuration/);
+  await assert.rejects(
+    loadCheckpoint(at('tree'), { ...saved, fresh: tensor(1) }),
+    /another tree.*'state\.fresh' f32\[\] is missing.*configuration/,
+  );
   await assert.rejects(loadCheckpoint(at('tree'), { ...saved, a: tensor([1, 2, 3]) }), /'state\.a' is f32 \[2\], needed is f32 \[3\]/);
-  await assert.rejects(loadCheckpoint(at('tree'), { ...saved, b: { c: tensor(3, { dtype: 'bf16' }) } }), /'state\.b\.c' is f32 \[\], needed is bf16 \[\]/);
+  await assert.rejects(
+    loadCheckpoint(at('tree'), { ...saved, b: { c: tensor(3, { dtype: 'bf16' }) } }),
+    /'state\.b\.c' is f32 \[\], needed is bf16 \[\]/,
+  );
   await assert.rejects(loadCheckpoint(at('tree'), { a: saved.a, b: saved.b }), /'state\.old' has no place in it/);
-  await assert.rejects(saveCheckpoint(at('x'), { state: { 'a.b': tensor(1), a: { b: tensor(2) } }, step: 1 }), /two tensors are called 'state\.a\.b'/);
+  await assert.rejects(
+    saveCheckpoint(at('x'), { state: { 'a.b': tensor(1), a: { b: tensor(2) } }, step: 1 }),
+    /two tensors are called 'state\.a\.b'/,
+  );
 });
 
 test('config is plain JSON, and what is not is named', async () => {
-  for (const [config, name] of [[{ lr: Number.NaN }, 'config.lr is NaN'], [{ a: [1, new Map()] }, 'config.a[1] is a Map'], [{ f: () => 1 }, 'config.f is'], [{ t: new Float32Array(1) }, 'config.t is a Float32Array']] as const) {
+  for (const [config, name] of [
+    [{ lr: Number.NaN }, 'config.lr is NaN'],
+    [{ a: [1, new Map()] }, 'config.a[1] is a Map'],
+    [{ f: () => 1 }, 'config.f is'],
+    [{ t: new Float32Array(1) }, 'config.t is a Float32Array'],
+  ] as const) {
     await assert.rejects(saveCheckpoint(at('x'), { state: {}, step: 1, config }), (e: Error) => e.message.includes(name));
   }
-  assert.deepEqual((await readdir(folder)).filter((name) => name.startsWith('x') || name.startsWith('.')), []);
+  assert.deepEqual(
+    (await readdir(folder)).filter((name) => name.startsWith('x') || name.startsWith('.')),
+    [],
+  );
 });
 
 test('damaged files, files of others and files of tomorrow are refused with a clear error', async () => {
@@ -111,10 +138,19 @@ test('damaged files, files of others and files of tomorrow are refused with a cl
   await rewrite('{', /is not JSON/);
   await rewrite('7', /does not say where its run stands/);
   await rewrite(JSON.stringify({ ...info, version: 2 }), /format 2, this version reads 1; update/);
-  for (const lie of [{ step: -1 }, { step: 1e300 }, { position: { seed: 1, epoch: 0, index: -4 } }, { history: {} }, { history: { losses: { count: 1e15, average: 0, width: 1, sums: [] }, evaluations: [] } }]) {
+  for (const lie of [
+    { step: -1 },
+    { step: 1e300 },
+    { position: { seed: 1, epoch: 0, index: -4 } },
+    { history: {} },
+    { history: { losses: { count: 1e15, average: 0, width: 1, sums: [] }, evaluations: [] } },
+  ]) {
     await rewrite(JSON.stringify({ ...info, ...lie }), /does not say where its run stands/);
   }
-  await assert.rejects(loadCheckpoint(at('none'), state), (e: Error & { code?: string }) => e.code === 'ENOENT' && /there is no file .*none/.test(e.message));
+  await assert.rejects(
+    loadCheckpoint(at('none'), state),
+    (e: Error & { code?: string }) => e.code === 'ENOENT' && /there is no file .*none/.test(e.message),
+  );
 });
 
 test('a model file holds weights and config; a checkpoint opens as one', async () => {

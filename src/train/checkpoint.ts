@@ -30,7 +30,11 @@ export interface Checkpoint<S> extends CheckpointInfo {
 export type NewCheckpoint<S> = Pick<Checkpoint<S>, 'state' | 'step'> & Partial<CheckpointInfo>;
 
 /** Replaces the checkpoint at `path`, whole or not at all. @returns the file's bytes */
-export async function saveCheckpoint(path: string, checkpoint: NewCheckpoint<unknown>, options: { signal?: AbortSignal } = {}): Promise<number> {
+export async function saveCheckpoint(
+  path: string,
+  checkpoint: NewCheckpoint<unknown>,
+  options: { signal?: AbortSignal } = {},
+): Promise<number> {
   const { state, step, position, config, history = emptyHistory() } = checkpoint;
   if (!isCount(step)) throw new RangeError(`[checkpoint] step ${step} is not a whole number from 0`);
   assertJson(config, 'checkpoint');
@@ -63,7 +67,8 @@ function parseInfo(file: SafetensorsFile): CheckpointInfo {
   const json = readMetadata(file, key);
   if (json === undefined) return fail('is a safetensors file but no checkpoint; choose another path, or load it as a model');
   if (!isObject(json)) return fail('does not say where its run stands; delete it to start anew');
-  if (json['version'] !== version) return fail(`has checkpoint format ${String(json['version'])}, this version reads ${version}; update thimble`);
+  if (json['version'] !== version)
+    return fail(`has checkpoint format ${String(json['version'])}, this version reads ${version}; update thimble`);
   const { step, position, config } = json;
   const history = parseHistory(json['history']);
   if (!isCount(step) || !isPosition(position) || !history) return fail('does not say where its run stands; delete it to start anew');

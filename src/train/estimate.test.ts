@@ -30,7 +30,9 @@ test('the planned peak is that of the run, also from the null device, and what w
 
 test('FLOPs count the work: twice the batch, about twice the FLOPs', async () => {
   const { step } = toyRun(1);
-  const flops = async (n: number): Promise<number> => (await estimateTraining({ step, state: toyState(), batch: toyBatch({ indices: new Uint32Array(n) }), steps: 1, flopsPerSecond: 1 })).flopsPerStep;
+  const flops = async (n: number): Promise<number> =>
+    (await estimateTraining({ step, state: toyState(), batch: toyBatch({ indices: new Uint32Array(n) }), steps: 1, flopsPerSecond: 1 }))
+      .flopsPerStep;
   const [few, many] = [await flops(2048), await flops(4096)];
   assert.ok(many / few > 1.8 && many / few < 2.1, `${many / few}`);
 });

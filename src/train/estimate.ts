@@ -1,6 +1,21 @@
 /** What a training will cost, before it starts. */
 import { Block } from '../nn/index.ts';
-import { compile, type Device, disposeTree, mapTree, mean, mul, random, square, sub, type Tensor, tensor, treeBytes, valueAndGrad, withDevice } from '../tensor/index.ts';
+import {
+  compile,
+  type Device,
+  disposeTree,
+  mapTree,
+  mean,
+  mul,
+  random,
+  square,
+  sub,
+  type Tensor,
+  tensor,
+  treeBytes,
+  valueAndGrad,
+  withDevice,
+} from '../tensor/index.ts';
 import { copyTree, deviceOf } from './snapshot.ts';
 import type { TrainStep } from './stepper.ts';
 
@@ -28,14 +43,29 @@ export interface TrainingEstimate {
 }
 
 /** Peak bytes and seconds of `steps` steps. Leaves state and batch as they are. */
-export async function estimateTraining<S, B>({ step, state, batch, steps, flopsPerSecond, timedSteps = 0 }: EstimateOptions<S, B>): Promise<TrainingEstimate> {
+export async function estimateTraining<S, B>({
+  step,
+  state,
+  batch,
+  steps,
+  flopsPerSecond,
+  timedSteps = 0,
+}: EstimateOptions<S, B>): Promise<TrainingEstimate> {
   const device = deviceOf(state);
   const [key, lr] = withDevice(device, () => [random.key(0), tensor(0)] as const);
   try {
     const plan = step.plan(state, batch, key, lr);
-    const secondsPerStep = timedSteps > 0 ? await timeSteps(step, state, batch, key, lr, timedSteps) : plan.flops / (flopsPerSecond ?? calibrate());
+    const secondsPerStep =
+      timedSteps > 0 ? await timeSteps(step, state, batch, key, lr, timedSteps) : plan.flops / (flopsPerSecond ?? calibrate());
     const batchBytes = treeBytes(batch);
-    return { peakBytes: plan.peakBytes + batchBytes, stateBytes: treeBytes(state), batchBytes, flopsPerStep: plan.flops, secondsPerStep, seconds: steps * secondsPerStep };
+    return {
+      peakBytes: plan.peakBytes + batchBytes,
+      stateBytes: treeBytes(state),
+      batchBytes,
+      flopsPerStep: plan.flops,
+      secondsPerStep,
+      seconds: steps * secondsPerStep,
+    };
   } finally {
     disposeTree([key, lr]);
   }

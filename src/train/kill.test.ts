@@ -24,9 +24,15 @@ const [, , role, path] = process.argv;
 
 if (role === 'child') {
   // as slow as a real run: 1 ms a step, a checkpoint every 3 ms
-  const run = { ...toyRun(steps), prepare: async (item: Parameters<typeof toyBatch>[0]) => (await sleep(1), toyBatch(item)) };
-  let told = false;
-  await train({ ...run, checkpoint: { path: path!, config, everySeconds: 0.003 }, onProgress: () => told || (told = writeSync(1, 'on its way\n') > 0) });
+  await train({
+    ...toyRun(steps),
+    prepare: async (item) => {
+      await sleep(1);
+      return toyBatch(item);
+    },
+    checkpoint: { path: path!, config, everySeconds: 0.003 },
+    onProgress: () => writeSync(1, '.'),
+  });
 } else {
   test(`kill -9 at ${chains * kills} moments`, async () => {
     const folder = await mkdtemp(join(tmpdir(), 'thimble-kill-'));
@@ -48,7 +54,10 @@ async function chain(file: string, dice: DataRandom, straight: ToyState): Promis
     assert.equal(await trainInChild(file, dice.below(40_000) / 1000), 'SIGKILL');
     seen.push((await checkpointInfo(file)).step);
   }
-  assert.ok(seen.every((step, i) => step >= (seen[i - 1] ?? 0)), `never back: ${seen}`);
+  assert.ok(
+    seen.every((step, i) => step >= (seen[i - 1] ?? 0)),
+    `never back: ${seen}`,
+  );
   assert.ok(new Set(seen).size > kills / 3 && seen.at(-1)! < steps, `kills at many places of the run: ${seen}`);
   assert.equal(await trainInChild(file), 0);
   const { state, step } = await loadCheckpoint(file, { key: random.key(0), state: straight });
@@ -64,6 +73,7 @@ async function trainInChild(file: string, killAfter?: number): Promise<number | 
   });
   const ended = new Promise<number | string | null>((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
   await Promise.race([new Promise((resolve) => child.stdout.once('data', resolve)), ended]);
+  child.stdout.resume();
   if (killAfter !== undefined) {
     await sleep(killAfter);
     child.kill('SIGKILL');

@@ -46,7 +46,13 @@ test('interrupted at random steps, in every way, a run ends with the bits of a s
         const result = await train({
           ...run,
           batches: (from) => (inBatches ? watched(toyItems(from), stop) : toyItems(from)),
-          evaluate: { ...evaluate, run: (state) => (round > 3 && stop(), evaluate.run(state)) },
+          evaluate: {
+            ...evaluate,
+            run(state) {
+              if (round > 3) stop();
+              return evaluate.run(state);
+            },
+          },
           checkpoint: { path, config, everySeconds: 0.002 },
           signal: abort.signal,
           onProgress: () => round > 1 && round < 4 && stop(),
@@ -78,7 +84,10 @@ test('a checkpoint of another run is refused, and says what differs', async () =
   const before = await readFile(path);
   const again = (options: Partial<TrainOptions<ToyState, ToyBatch, ToyItem>>, other: unknown = config) =>
     train({ ...toyRun(6), ...options, checkpoint: { path, config: other } });
-  await assert.rejects(again({}, { steps: 60, model: { width: 32 } }), /another run \(model\.width: 16, now 32\); choose another path, or delete/);
+  await assert.rejects(
+    again({}, { steps: 60, model: { width: 32 } }),
+    /another run \(model\.width: 16, now 32\); choose another path, or delete/,
+  );
   await assert.rejects(again({}, { ...config, seed: 1 }), /seed: absent, now 1/);
   await assert.rejects(again({ key: random.key(8) }), /random key is another one/);
   await assert.rejects(again({ state: { ...toyState(), w: tensor(1) } as ToyState }), /another tree.*'state\.state\.w' f32\[\] is missing/);
@@ -95,11 +104,20 @@ test('what is no checkpoint is not overwritten, and a bad path is known before t
   await assert.rejects(train({ ...toyRun(2), checkpoint: { path, config } }), /header|safetensors/);
   assert.equal(await readFile(path, 'utf8'), 'my precious notes');
   let prepared = 0;
-  const counting = { ...toyRun(2), prepare: (item: ToyItem) => (prepared++, toyBatch(item)) };
-  await assert.rejects(train({ ...counting, checkpoint: { path: join(folder, 'absent', 'x'), config } }), /cannot write the checkpoint .*choose a folder/);
+  const counted = (item: ToyItem): ToyItem => {
+    prepared++;
+    return item;
+  };
+  const counting = { ...toyRun(2), prepare: (item: ToyItem) => toyBatch(counted(item)) };
+  await assert.rejects(
+    train({ ...counting, checkpoint: { path: join(folder, 'absent', 'x'), config } }),
+    /cannot write the checkpoint .*choose a folder/,
+  );
   if (process.getuid?.() !== 0) {
     await chmod(folder, 0o500);
-    await assert.rejects(train({ ...counting, checkpoint: { path: newPath(), config } }), /cannot write/).finally(() => chmod(folder, 0o700));
+    await assert
+      .rejects(train({ ...counting, checkpoint: { path: newPath(), config } }), /cannot write/)
+      .finally(() => chmod(folder, 0o700));
   }
   assert.equal(prepared, 0);
 });
@@ -109,15 +127,27 @@ test('two processes cannot train into one file; the lock goes with its run', asy
   const first = train({ ...toyRun(20), checkpoint: { path, config } });
   await assert.rejects(train({ ...toyRun(20), checkpoint: { path, config } }), /is being written by process/);
   await first;
-  assert.deepEqual((await readdir(folder)).filter((name) => name.endsWith('.lock')), []);
+  assert.deepEqual(
+    (await readdir(folder)).filter((name) => name.endsWith('.lock')),
+    [],
+  );
 });
 
 test('progress tells step, rates, smoothed loss and the peak, which the device does not exceed', async () => {
   const told: TrainProgress[] = [];
   const before = defaultDevice().allocatedBytes;
   let most = 0;
-  await train({ ...toyRun(50), onProgress: (p) => (told.push(p), (most = Math.max(most, defaultDevice().allocatedBytes - before))) });
-  assert.deepEqual(told.map((p) => p.step), Array.from({ length: 50 }, (_, i) => i + 1));
+  await train({
+    ...toyRun(50),
+    onProgress(p) {
+      told.push(p);
+      most = Math.max(most, defaultDevice().allocatedBytes - before);
+    },
+  });
+  assert.deepEqual(
+    told.map((p) => p.step),
+    Array.from({ length: 50 }, (_, i) => i + 1),
+  );
   const last = told.at(-1)!;
   assert.ok(last.samplesPerSecond > 0 && last.etaSeconds === 0 && told[10]!.etaSeconds > 0);
   assert.equal(last.lr, toyRun(50).schedule instanceof Function ? (toyRun(50).schedule as (i: number) => number)(49) : 0);
@@ -155,18 +185,22 @@ test('the next batch is prepared while a step runs, and none beyond the last ste
       return result;
     },
   }) as typeof step;
-  await train({ ...toyRun(4), step: watchedStep, prepare: (item) => (events.push('prepare'), toyBatch(item)) });
+  await train({
+    ...toyRun(4),
+    step: watchedStep,
+    prepare(item) {
+      events.push('prepare');
+      return toyBatch(item);
+    },
+  });
   assert.equal(events.join(' '), 'prepare run prepare ran run prepare ran run prepare ran run ran');
 });
 
-test('timers and Ctrl-C live during training', async () => {
-  const began = performance.now();
-  const timer = new Promise<number>((resolve) => setTimeout(() => resolve(performance.now() - began), 10));
-  let ended = false;
-  const run = train(toyRun(3000)).then(() => (ended = true));
-  assert.ok((await timer) < 200);
-  assert.equal(ended, false);
-  await run;
+test('timers live during training, so that Ctrl-C is heard', async () => {
+  const abort = new AbortController();
+  const reason = new Error('Ctrl-C');
+  setTimeout(() => abort.abort(reason), 10);
+  await assert.rejects(train({ ...toyRun(200_000), signal: abort.signal }), (e) => e === reason);
 });
 
 test('batches that fail or end stop the run where it can go on', async () => {
@@ -190,18 +224,34 @@ test('evaluations come in time, the best model is kept, and a resume does not fo
   const path = newPath();
   const best = newPath();
   const scores = [1, 3, 2, 2.5];
-  const evaluate = { everySteps: 5, run: (_: unknown, step: number) => ({ score: scores[step / 5 - 1]! }), keepBest: { by: 'score', path: best, model: ({ model }: { model: unknown }) => model } };
+  const evaluate = {
+    everySteps: 5,
+    run: (_: unknown, step: number) => ({ score: scores[step / 5 - 1]! }),
+    keepBest: { by: 'score', path: best, model: ({ model }: { model: unknown }) => model },
+  };
   const abort = new AbortController();
-  const first = train({ ...toyRun(20), evaluate, checkpoint: { path, config }, signal: abort.signal, onProgress: ({ step }) => step === 12 && abort.abort(new Error('stop')) });
+  const first = train({
+    ...toyRun(20),
+    evaluate,
+    checkpoint: { path, config },
+    signal: abort.signal,
+    onProgress: ({ step }) => step === 12 && abort.abort(new Error('stop')),
+  });
   await assert.rejects(first, /stop/);
   const written = (await stat(best)).mtimeMs;
   const { evaluations } = await train({ ...toyRun(20), evaluate, checkpoint: { path, config } });
-  assert.deepEqual(evaluations, [5, 10, 15, 20].map((step, i) => ({ step, metrics: { score: scores[i]! } })));
+  assert.deepEqual(
+    evaluations,
+    [5, 10, 15, 20].map((step, i) => ({ step, metrics: { score: scores[i]! } })),
+  );
   assert.equal((await stat(best)).mtimeMs, written);
   assert.deepEqual((await modelInfo(best)).config, { step: 10, metrics: { score: 3 }, run: config });
   const at10 = await train({ ...toyRun(20), steps: 10 });
   assert.equal(bitsOf(await loadModel(best, toyState().model)), bitsOf(at10.state.model));
-  await assert.rejects(train({ ...toyRun(2), evaluate: { ...evaluate, keepBest: { ...evaluate.keepBest, by: 'acc' } } }), /no 'acc' to keep the best by; it has score/);
+  await assert.rejects(
+    train({ ...toyRun(2), evaluate: { ...evaluate, keepBest: { ...evaluate.keepBest, by: 'acc' } } }),
+    /no 'acc' to keep the best by; it has score/,
+  );
 });
 
 /** Makes every write to a file whose name holds `part` fail as on a full disk while `full()`. */
@@ -239,33 +289,55 @@ test('a disk that fills up: training warns and goes on, saves again when there i
   const result = await train({
     ...toyRun(30),
     checkpoint,
-    batches: (from) => watched(toyItems(from), () => { full = saved.length > 8 && saved.length < 20; }),
+    batches: (from) =>
+      watched(toyItems(from), () => {
+        full = saved.length > 8 && saved.length < 20;
+      }),
     onProgress: ({ step }) => void saved.push(step),
   });
   await new Promise((resolve) => setImmediate(resolve));
   process.off('warning', listen);
-  assert.ok(warnings.length > 5 && warnings.every((w) => /checkpoint stays at step \d+, training goes on: .*cannot write .*needed/.test(w)), warnings.join('\n'));
+  assert.ok(
+    warnings.length > 5 && warnings.every((w) => /checkpoint stays at step \d+, training goes on: .*cannot write .*needed/.test(w)),
+    warnings.join('\n'),
+  );
   assert.equal(bitsOf(result.state), bitsOf((await train(toyRun(30))).state));
   assert.equal((await checkpointInfo(path)).step, 30);
 
   const before = await readFile(path);
   const stop = new AbortController();
   full = true;
-  const more = train({ ...toyRun(40), checkpoint: { ...checkpoint, everySeconds: 60 }, signal: stop.signal, onProgress: ({ step }) => step === 33 && stop.abort(new Error('Ctrl-C')) });
+  const more = train({
+    ...toyRun(40),
+    checkpoint: { ...checkpoint, everySeconds: 60 },
+    signal: stop.signal,
+    onProgress: ({ step }) => step === 33 && stop.abort(new Error('Ctrl-C')),
+  });
   await assert.rejects(more, /stopped at step 33 \(Error: Ctrl-C\), which could not be saved; the checkpoint stays at step 30: .*needed/);
   assert.deepEqual(await readFile(path), before, 'the old checkpoint is whole');
-  assert.deepEqual((await readdir(folder)).filter((name) => name.endsWith('.tmp')), []);
+  assert.deepEqual(
+    (await readdir(folder)).filter((name) => name.endsWith('.tmp')),
+    [],
+  );
   await assert.rejects(train({ ...toyRun(40), checkpoint: { path: `${path}-new`, config } }), /cannot write .*needed/);
 });
 
 test('a state given as a tree and a step that does not donate leak nothing', async () => {
-  const step: TrainStep<{ w: Tensor; fixed: Tensor }, Tensor> = compile((state, _, key) => ({ state: { w: random.normal(key, [64]), fixed: state.fixed }, loss: sum(state.w) }));
+  const step: TrainStep<{ w: Tensor; fixed: Tensor }, Tensor> = compile((state, _, key) => ({
+    state: { w: random.normal(key, [64]), fixed: state.fixed },
+    loss: sum(state.w),
+  }));
   const device = defaultDevice();
   const key = random.key(1);
   const run = async (steps: number): Promise<number> => {
     const { state } = await train({
-      state: { w: tensor(new Float32Array(64)), fixed: tensor([1, 2]) }, step, steps, key, schedule: 0,
-      batches: toyItems, prepare: () => tensor([1]),
+      state: { w: tensor(new Float32Array(64)), fixed: tensor([1, 2]) },
+      step,
+      steps,
+      key,
+      schedule: 0,
+      batches: toyItems,
+      prepare: () => tensor([1]),
     });
     const held = device.allocatedBytes;
     disposeTree(state);

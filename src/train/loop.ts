@@ -2,13 +2,13 @@
 import { FileLock } from '../io/lock.ts';
 import { disposeTree, type random } from '../tensor/index.ts';
 import { type Checkpoint, loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
-import { emptyHistory, type Evaluation, type History } from './history.ts';
+import { type Evaluation, emptyHistory, type History } from './history.ts';
 import { assertJson, differences } from './json.ts';
 import { findFailure, NonFiniteError } from './nonfinite.ts';
 import type { TrainOptions, TrainResult } from './options.ts';
 import { RateMeter } from './rate.ts';
 import { nonFiniteTensors, Snapshot } from './snapshot.ts';
-import { type Place, type Placed, Stepper, type StepperOptions, type StepReport } from './stepper.ts';
+import { type Place, type Placed, Stepper, type StepperOptions } from './stepper.ts';
 import { saveModel } from './weights.ts';
 
 /**
@@ -20,7 +20,8 @@ import { saveModel } from './weights.ts';
  */
 export async function train<S, B, H extends Placed>(options: TrainOptions<S, B, H>): Promise<TrainResult<S>> {
   const { checkpoint, steps } = options;
-  if (!(Number.isSafeInteger(steps) && steps >= 0 && steps < 2 ** 31)) throw new RangeError(`[train] ${steps} steps; give a whole number from 0`);
+  if (!(Number.isSafeInteger(steps) && steps >= 0 && steps < 2 ** 31))
+    throw new RangeError(`[train] ${steps} steps; give a whole number from 0`);
   assertJson(checkpoint?.config, 'train');
   options.signal?.throwIfAborted();
   const lock = checkpoint && lockFile(checkpoint.path);
@@ -36,7 +37,10 @@ function lockFile(path: string): FileLock {
     return new FileLock(path);
   } catch (error) {
     if ((error as { code?: unknown }).code === undefined) throw error;
-    throw new Error(`[train] cannot write the checkpoint ${path}: ${(error as Error).message}; choose a folder that exists and is yours to write`, { cause: error });
+    throw new Error(
+      `[train] cannot write the checkpoint ${path}: ${(error as Error).message}; choose a folder that exists and is yours to write`,
+      { cause: error },
+    );
   }
 }
 
@@ -57,7 +61,6 @@ class Run<S, B, H extends Placed> {
   #template!: S;
   #copy: Snapshot<S> | undefined;
   #plannedPeakBytes = 0;
-  #latest: StepReport | undefined;
 
   constructor(options: TrainOptions<S, B, H>) {
     const { schedule } = options;
@@ -84,8 +87,13 @@ class Run<S, B, H extends Placed> {
     const { state, step } = stepper.place;
     const { losses, evaluations } = this.#history;
     return {
-      state, step, loss: losses.smoothed, curve: losses.points, evaluations,
-      plannedPeakBytes: this.#plannedPeakBytes, seconds: (performance.now() - began) / 1000,
+      state,
+      step,
+      loss: losses.smoothed,
+      curve: losses.points,
+      evaluations,
+      plannedPeakBytes: this.#plannedPeakBytes,
+      seconds: (performance.now() - began) / 1000,
     };
   }
 
@@ -111,7 +119,10 @@ class Run<S, B, H extends Placed> {
     this.#usual = new Set(nonFiniteTensors(place.state));
     if (found) {
       disposeTree(fresh);
-      if (found.step > steps) throw new RangeError(`[train] ${checkpoint.path} stands at step ${found.step}, asked are ${steps}; ask for more, or choose another path`);
+      if (found.step > steps)
+        throw new RangeError(
+          `[train] ${checkpoint.path} stands at step ${found.step}, asked are ${steps}; ask for more, or choose another path`,
+        );
       this.#history = found.history;
       this.#saved = { step: found.step, evaluations: found.history.evaluations.length };
     } else await this.#save(place);
@@ -155,13 +166,19 @@ class Run<S, B, H extends Placed> {
       const began = performance.now();
       const report = await stepper.next();
       const now = performance.now();
-      this.#latest = report;
       if (!Number.isFinite(report.loss)) await this.#stop(`the loss became ${report.loss} at step ${step + 1} of ${steps}`, stepper.place);
       this.#rate.add((now - began) / 1000, report.samples);
       this.#history.losses.add(report.loss);
       onProgress?.({
-        step: step + 1, steps, loss: this.#history.losses.smoothed, lr: report.lr, metrics: report.metrics, samplesPerSecond: this.#rate.samplesPerSecond,
-        etaSeconds: (steps - step - 1) * this.#rate.secondsPerStep, plannedPeakBytes: this.#plannedPeakBytes, evaluation: this.#history.evaluations.at(-1),
+        step: step + 1,
+        steps,
+        loss: this.#history.losses.smoothed,
+        lr: report.lr,
+        metrics: report.metrics,
+        samplesPerSecond: this.#rate.samplesPerSecond,
+        etaSeconds: (steps - step - 1) * this.#rate.secondsPerStep,
+        plannedPeakBytes: this.#plannedPeakBytes,
+        evaluation: this.#history.evaluations.at(-1),
       });
       if (now - breath > breatheMs) {
         await new Promise((resolve) => setImmediate(resolve));
@@ -179,9 +196,13 @@ class Run<S, B, H extends Placed> {
     const { keepBest } = evaluate;
     if (keepBest) {
       const score = (e: Pick<Evaluation, 'metrics'>): number => (e.metrics[keepBest.by] ?? Number.NaN) * (keepBest.lowest ? -1 : 1);
-      if (!(keepBest.by in metrics)) throw new Error(`[train] the evaluation has no '${keepBest.by}' to keep the best by; it has ${Object.keys(metrics).join(', ') || 'nothing'}`);
+      if (!(keepBest.by in metrics))
+        throw new Error(
+          `[train] the evaluation has no '${keepBest.by}' to keep the best by; it has ${Object.keys(metrics).join(', ') || 'nothing'}`,
+        );
       // Before the evaluation is on record: a run that is killed in between makes and writes it again.
-      if (evaluations.every((e) => !(score(e) >= score({ metrics })))) await saveModel(keepBest.path, keepBest.model(state), { config: { step, metrics: finiteOnly(metrics), run: checkpoint?.config } });
+      if (evaluations.every((e) => !(score(e) >= score({ metrics }))))
+        await saveModel(keepBest.path, keepBest.model(state), { config: { step, metrics: finiteOnly(metrics), run: checkpoint?.config } });
     }
     evaluations.push({ step, metrics });
   }
@@ -210,19 +231,30 @@ class Run<S, B, H extends Placed> {
     } catch (error) {
       if (stoppedBy === undefined) throw error;
       const old = this.#saved === undefined ? 'there is no checkpoint' : `the checkpoint stays at step ${this.#saved.step}`;
-      throw new Error(`[train] stopped at step ${step} (${String(stoppedBy)}), which could not be saved; ${old}: ${(error as Error).message}`, { cause: error });
+      throw new Error(
+        `[train] stopped at step ${step} (${String(stoppedBy)}), which could not be saved; ${old}: ${(error as Error).message}`,
+        { cause: error },
+      );
     }
     this.#saved = { step, evaluations };
   }
 
   /** Ends the run for a number that is not finite. The state is given up for a second run to the place where it began. */
   async #stop(what: string, { state, step }: Place<S>): Promise<never> {
-    const { checkpoint, signal } = this.#o;
+    const { checkpoint } = this.#o;
     disposeTree(state);
-    const from = checkpoint ? await this.#load(checkpoint.path) : { state: this.#copy?.restore() ?? (await this.#fresh()), step: 0, position: undefined };
-    const good = checkpoint && { path: checkpoint.path, step: from.step };
-    const failure = await findFailure((at: Place<S>) => this.#stepper(at), from, step, this.#usual, signal);
-    throw new NonFiniteError(what, { step, op: undefined, ...failure, checkpoint: good }, this.#latest?.lr ?? Number.NaN);
+    const failure = await this.#findFailure(step).catch((cause: unknown) => ({ cause }));
+    const good = checkpoint && this.#saved && { path: checkpoint.path, step: this.#saved.step };
+    const details = { step, op: undefined, ...failure, checkpoint: good };
+    throw new NonFiniteError(what, details, this.#stepperOptions.schedule(details.step - 1));
+  }
+
+  async #findFailure(until: number): ReturnType<typeof findFailure> {
+    const { checkpoint, signal } = this.#o;
+    const from = checkpoint
+      ? await this.#load(checkpoint.path)
+      : { state: this.#copy?.restore() ?? (await this.#fresh()), step: 0, position: undefined };
+    return findFailure((at: Place<S>) => this.#stepper(at), from, until, this.#usual, signal);
   }
 }
 

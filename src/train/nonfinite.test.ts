@@ -28,7 +28,11 @@ const itemsWith = (badStep: number, bad: number) =>
   };
 
 type Loss = (w: Tensor, x: Tensor) => Tensor;
-function run(lossOf: Loss, batches: TrainOptions<State, Tensor, Item>['batches'], idleOf: (idle: Tensor, x: Tensor) => Tensor = (idle) => idle): TrainOptions<State, Tensor, Item> {
+function run(
+  lossOf: Loss,
+  batches: TrainOptions<State, Tensor, Item>['batches'],
+  idleOf: (idle: Tensor, x: Tensor) => Tensor = (idle) => idle,
+): TrainOptions<State, Tensor, Item> {
   const step = compile(
     ({ w, idle }: State, x: Tensor, _key: random.Key, lr: Tensor) => {
       const [loss, g] = valueAndGrad(lossOf)(w, x);
@@ -36,7 +40,13 @@ function run(lossOf: Loss, batches: TrainOptions<State, Tensor, Item>['batches']
     },
     { donate: [0] },
   );
-  const state = (): State => ({ w: tensor([[0.5, 0.25], [0.125, 1]]), idle: tensor([1, 2, 3]) });
+  const state = (): State => ({
+    w: tensor([
+      [0.5, 0.25],
+      [0.125, 1],
+    ]),
+    idle: tensor([1, 2, 3]),
+  });
   return { state, step, batches, prepare: ({ value }) => tensor([[value, value]]), steps: 40, schedule: 0.001, key: random.key(0) };
 }
 
@@ -57,7 +67,10 @@ test('an overflow is traced to its step and its op, with a checkpoint and withou
   const bare = await failure(run(product, itemsWith(17, 3e38)));
   assert.deepEqual([bare.step, bare.checkpoint], [17, undefined]);
   assert.match(bare.op!, /matmul/);
-  assert.match(bare.message, /the loss became Infinity at step 17 of 40; .* came from '.*matmul.*' in step 17\. Lower the learning rate \(it was 0\.001\) or clip/);
+  assert.match(
+    bare.message,
+    /the loss became Infinity at step 17 of 40; .* came from '.*matmul.*' in step 17\. Lower the learning rate \(it was 0\.001\) or clip/,
+  );
 
   const path = join(folder, 'overflow');
   const kept = await failure({ ...run(product, itemsWith(17, 3e38)), checkpoint: { path, config: 1, everySeconds: 0 } });
@@ -75,7 +88,10 @@ test('it is found however old the checkpoint is, and the checkpoint stays as it 
   const path = join(folder, 'old');
   const stopped = new AbortController();
   const options = { ...run(product, itemsWith(33, 3e38)), checkpoint: { path, config: 1, everySeconds: 3600 } };
-  await assert.rejects(train({ ...options, signal: stopped.signal, onProgress: ({ step }) => step === 5 && stopped.abort(new Error('stop')) }), /stop/);
+  await assert.rejects(
+    train({ ...options, signal: stopped.signal, onProgress: ({ step }) => step === 5 && stopped.abort(new Error('stop')) }),
+    /stop/,
+  );
   const before = await readFile(path);
   const error = await failure(options);
   assert.deepEqual([error.step, error.checkpoint], [33, { path, step: 5 }]);
@@ -107,13 +123,25 @@ test('a weight that overflows in one step and spoils the loss in the next is bla
 
 test('infinities that are there from the start are no failure; a failure that does not come again is said to', async () => {
   const masked = { ...run(product, itemsWith(-1, 0)), checkpoint: { path: join(folder, 'masked'), config: 1 } };
-  const infinite = (): State => ({ w: tensor([[1, 0], [0, 1]]), idle: tensor([0, Number.NEGATIVE_INFINITY]) });
+  const infinite = (): State => ({
+    w: tensor([
+      [1, 0],
+      [0, 1],
+    ]),
+    idle: tensor([0, Number.NEGATIVE_INFINITY]),
+  });
   assert.equal((await train({ ...masked, state: infinite })).step, 40);
   let drawn = 0;
   const chance = run(product, (from) => itemsWith(drawn++ ? -1 : 4, 3e38)(from));
   const error = await failure(chance);
   assert.deepEqual([error.step, error.op], [4, undefined]);
   assert.match(error.message, /did not show where it began/);
+  const unreadable = run(product, (from) => {
+    if (drawn++ > 2) throw new Error('photos.tokens is gone');
+    return itemsWith(4, 3e38)(from);
+  });
+  const known = await failure(unreadable);
+  assert.match(known.message, /the loss became Infinity at step 4 of 40; running those steps again failed \(photos\.tokens is gone\)/);
 });
 
 test('nothing leaks where a run fails', async () => {

@@ -10,6 +10,8 @@ export interface NonFiniteDetails {
   op: string | undefined;
   /** The checkpoint to go on from, if there is one. */
   checkpoint: { path: string; step: number } | undefined;
+  /** Why running again did not come to that step. */
+  cause?: unknown;
 }
 
 /** Training stopped because a loss or the state became NaN or infinite. */
@@ -20,10 +22,14 @@ export class NonFiniteError extends Error implements NonFiniteDetails {
   readonly checkpoint: { path: string; step: number } | undefined;
 
   /** @param what what was seen, and when: 'the loss became NaN at step 7 of 100' */
-  constructor(what: string, { step, op, checkpoint }: NonFiniteDetails, lr: number) {
-    const from = op ? `the first number that is not finite came from '${op}' in step ${step}` : 'running those steps again did not show where it began (do the batches depend on time or chance?)';
+  constructor(what: string, { step, op, checkpoint, cause }: NonFiniteDetails, lr: number) {
+    const from = op
+      ? `the first number that is not finite came from '${op}' in step ${step}`
+      : cause === undefined
+        ? 'running those steps again did not show where it began (do the batches depend on time or chance?)'
+        : `running those steps again failed (${cause instanceof Error ? cause.message : String(cause)})`;
     const good = checkpoint ? `; the last good checkpoint, of step ${checkpoint.step}, is ${checkpoint.path}` : '';
-    super(`[train] ${what}; ${from}${good}. Lower the learning rate (it was ${lr}) or clip the gradients (clipByGlobalNorm)`);
+    super(`[train] ${what}; ${from}${good}. Lower the learning rate (it was ${lr}) or clip the gradients (clipByGlobalNorm)`, { cause });
     this.step = step;
     this.op = op;
     this.checkpoint = checkpoint;

@@ -1,5 +1,5 @@
 /** Copies of trees of tensors: in host memory, to go back to, or on their device. */
-import { type Device, defaultDevice, type DType, empty, fromBytes, leaves, mapTree, type Tensor } from '../tensor/index.ts';
+import { type Device, type DType, defaultDevice, empty, fromBytes, leaves, mapTree, type Tensor } from '../tensor/index.ts';
 import { named } from './tree-file.ts';
 
 /** The numbers of a tree in host memory; takes as many bytes as the tree. */
@@ -47,7 +47,8 @@ function holdsNonFinite(t: Tensor): boolean {
   const mask = exponents[t.dtype];
   if (mask === undefined) return false;
   const raw = t.rawData();
-  const words = t.dtype === 'f32' ? new Uint32Array(raw.buffer, raw.byteOffset, t.size) : new Uint16Array(raw.buffer, raw.byteOffset, t.size);
+  const words =
+    t.dtype === 'f32' ? new Uint32Array(raw.buffer, raw.byteOffset, t.size) : new Uint16Array(raw.buffer, raw.byteOffset, t.size);
   for (let i = 0; i < words.length; i++) if ((words[i]! & mask) === mask) return true;
   return false;
 }

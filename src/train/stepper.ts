@@ -149,7 +149,9 @@ export class Stepper<S, B, H extends Placed> implements AsyncDisposable {
   async #draw(): Promise<Ready<B>> {
     const next = await this.#items.next();
     if (next.done) {
-      throw new Error(`[train] the batches ended after step ${this.#place.step + (this.intact ? 0 : 1)} of ${this.#o.steps}; let them go on (no \`epochs\`), or lower the steps`);
+      throw new Error(
+        `[train] the batches ended after step ${this.#place.step + (this.intact ? 0 : 1)} of ${this.#o.steps}; let them go on (no \`epochs\`), or lower the steps`,
+      );
     }
     const batch = await withDevice(this.#device, () => this.#o.prepare(next.value));
     return { batch, position: next.value.position };

@@ -62,11 +62,23 @@ export function toyRun(steps: number): TrainOptions<ToyState, ToyBatch, ToyItem>
     (state: ToyState, { x, y }: ToyBatch, key: random.Key, lr: Tensor) => {
       const [loss, gradients] = valueAndGrad((model: Model) => classificationLoss(forward(model, x, key), y))(state.model);
       const next = optimizer.update(state.model, gradients, state.optimizer, lr);
-      return { state: { model: next.model, optimizer: next.state, average: emaUpdate(state.average, next.model, 0.99) }, loss, metrics: { lr } };
+      return {
+        state: { model: next.model, optimizer: next.state, average: emaUpdate(state.average, next.model, 0.99) },
+        loss,
+        metrics: { lr },
+      };
     },
     { donate: [0], name: 'toy step' },
   );
-  return { state: toyState, step, batches: toyItems, prepare: toyBatch, steps, schedule: warmupCosine({ peak: 1e-2, warmup: Math.min(10, steps), steps }), key: random.key(7) };
+  return {
+    state: toyState,
+    step,
+    batches: toyItems,
+    prepare: toyBatch,
+    steps,
+    schedule: warmupCosine({ peak: 1e-2, warmup: Math.min(10, steps), steps }),
+    key: random.key(7),
+  };
 }
 
 /** All numbers of a tree, as one string that is equal only for equal bits. */

@@ -28,7 +28,8 @@ export function named(tree: unknown, prefix = ''): Map<string, Tensor> {
 /** Opens a file that a tree was written to; a missing file says so. */
 export async function openTree(path: string, what: string): Promise<SafetensorsFile> {
   return openSafetensors(path).catch((error: unknown) => {
-    if ((error as { code?: unknown }).code === 'ENOENT') throw Object.assign(new Error(`[${what}] there is no file ${path}`, { cause: error }), { code: 'ENOENT' });
+    if ((error as { code?: unknown }).code === 'ENOENT')
+      throw Object.assign(new Error(`[${what}] there is no file ${path}`, { cause: error }), { code: 'ENOENT' });
     throw error;
   });
 }
@@ -73,7 +74,9 @@ function checkFit(file: SafetensorsFile, wanted: ReadonlyMap<string, Tensor>, pr
   for (const name of file.tensors.keys()) if (inside(name) && !wanted.has(name)) faults.push(`'${name}' has no place in it`);
   if (faults.length === 0) return;
   const more = faults.length > 5 ? `; and ${faults.length - 5} more` : '';
-  throw new FormatError(`[load] ${file.path} holds another tree than the one asked for: ${faults.slice(0, 5).join('; ')}${more}; build it with the configuration that was saved`);
+  throw new FormatError(
+    `[load] ${file.path} holds another tree than the one asked for: ${faults.slice(0, 5).join('; ')}${more}; build it with the configuration that was saved`,
+  );
 }
 
 /** A JSON value of the metadata; undefined when the key is absent. */

@@ -21,12 +21,15 @@ export function balanced({ labels, classes }: PackedImages, count: number, seed:
   return Uint32Array.from(order.slice(0, count)).sort();
 }
 
-/** Transformer width, depth and heads. */
+const positive = z.int().positive();
+
+/** Transformer width, depth and heads, and the convolution that makes its tokens from a grid. */
 const ClassifierSize = z.object({
-  features: z.int().positive(),
-  layers: z.int().positive(),
-  heads: z.int().positive(),
+  features: positive,
+  layers: positive,
+  heads: positive,
   positions: z.enum(['learned', 'sincos']),
+  stem: z.object({ size: positive, stride: positive, padding: z.int().min(0) }),
 });
 export type ClassifierSize = z.output<typeof ClassifierSize>;
 
@@ -39,6 +42,6 @@ export async function fitCodec(
   const config: unknown = chosen.fit(budget, images);
   // Codecs that train a transformer say its size in their configuration; others are compared with the small one.
   const said = z.object({ model: ClassifierSize }).safeParse(config);
-  const size: ClassifierSize = said.success ? said.data.model : { features: 64, layers: 4, heads: 4, positions: 'sincos' };
+  const size: ClassifierSize = said.success ? said.data.model : { features: 128, layers: 3, heads: 4, positions: 'sincos', stem: { size: 4, stride: 2, padding: 1 } };
   return { codec: chosen.create(config), config, size };
 }

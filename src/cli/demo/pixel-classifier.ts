@@ -7,8 +7,7 @@ import { estimateTraining, loadModel, saveModel, train, type TrainStep } from '.
 import { type Jitter, pixelBatch, type PixelScale, pixelScale } from './pixel-batches.ts';
 
 export interface PixelRecipe extends Pick<VitConfig, 'features' | 'layers' | 'heads' | 'positions'> {
-  /** Side of a patch in pixels. */
-  patch: number;
+  stem: VitConfig['patch'];
   batch: number;
   /** Peak learning rate; from a warm-up over a twentieth of the steps, then half a cosine to 0. */
   lr: number;
@@ -31,14 +30,14 @@ interface PixelTensors {
 
 function newState(images: PackedImages, recipe: PixelRecipe, seed: number): TrainState {
   const [height, width, channels] = images.shape;
-  const { patch, ...size } = recipe;
-  const config: VitConfig = { ...size, channels, height, width, patch: { size: patch, stride: patch, padding: 0 }, classes: images.classes.length };
+  const { features, layers, heads, positions, stem } = recipe;
+  const config: VitConfig = { features, layers, heads, positions, patch: stem, channels, height, width, classes: images.classes.length };
   const model = initialize((key) => Vit.init(key, config), seed);
   return { model, optimizer: new AdamW().init(model) };
 }
 
 function stepOf({ weightDecay, smoothing }: PixelRecipe): TrainStep<TrainState, PixelTensors> {
-  const optimizer = new AdamW({ group: decayMatricesOnly(weightDecay) });
+  const optimizer = new AdamW({ beta2: 0.98, group: decayMatricesOnly(weightDecay) });
   const lossOf = (model: Vit, { x, labels }: PixelTensors): Tensor => classificationLoss(model.forward(x), labels, smoothing);
   return compile(
     (state: TrainState, batch: PixelTensors, _key: random.Key, lr: Tensor) => {

@@ -49,18 +49,15 @@ function choose(images: PackedImages, { arm, budget, seed }: Job): { chosen: () 
   return { chosen: () => packImages(subset(images, balanced(images, count, seed))), side: height, form: `${height} x ${width} pixels` };
 }
 
-/** How pixels are trained from: the token arm's transformer, patches so that it sees about as many tokens, and the augmentation that helped. */
+/**
+ * How pixels are trained from: with the token arm's transformer and optimiser. Small images are read through the token arm's stem, a pixel for a token;
+ * large ones through patches, so that the transformer sees 16. Mirrored and moved images help where there are few of them.
+ */
 function recipeFor(size: ClassifierSize, side: number, { arm }: Job): PixelRecipe {
-  const patch = side >= 16 ? 4 : side >= 12 ? 2 : 1;
-  return {
-    ...size,
-    patch,
-    batch: arm === 'subset' ? 64 : 128,
-    lr: arm === 'subset' ? 2e-3 : 3e-3,
-    weightDecay: 0.05,
-    smoothing: 0.1,
-    jitter: arm === 'subset' ? { shift: 2, flip: true } : { shift: 0, flip: false },
-  };
+  const patch = Math.max(1, Math.round(side / 4));
+  const stem = side > 8 ? { size: patch, stride: patch, padding: 0 } : side < size.stem.size ? { size: 1, stride: 1, padding: 0 } : size.stem;
+  const jitter = arm === 'subset' ? { shift: 2, flip: true } : { shift: 0, flip: false };
+  return { ...size, stem, batch: 64, lr: 1e-3, weightDecay: 0.05, smoothing: 0.1, jitter };
 }
 
 export async function pixelsArm(job: Job, tell: Tell): Promise<ArmResult> {

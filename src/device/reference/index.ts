@@ -33,7 +33,7 @@ class ReferenceBuffer implements DeviceBuffer {
 }
 
 export class ReferenceDevice implements Device {
-  readonly name = 'reference';
+  readonly name: string = 'reference';
   readonly holdsData = true;
   #allocated = 0;
 

@@ -32,4 +32,9 @@ export interface Codec {
   train(files: Pick<CodecFiles, 'store' | 'model'>, run: Run): Promise<void>;
   /** The class of every image by `files.model`: [images.size] of 0..classes-1. Images of any size and colour. */
   predict(images: ImageSet, files: Pick<CodecFiles, 'model'>, run: Run): Promise<Uint16Array>;
+  /**
+   * What the stored form of `images` still shows, by `files.tokenizer`: pixels [images.size, height, width, channels] of the images' own
+   * shape. Absent where a codec cannot draw.
+   */
+  reconstruct?(images: ImageSet, files: Pick<CodecFiles, 'tokenizer'>, run: Run): Promise<Uint8Array>;
 }

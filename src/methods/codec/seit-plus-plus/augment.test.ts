@@ -16,7 +16,8 @@ const close = (a: Tensor, b: Tensor, tolerance: number, what: string): void => {
 const normal = (seed: number, ...shape: number[]): Tensor => random.normal(random.key(seed), shape);
 const list = (t: Tensor): number[] => Array.from(t.data());
 
-for (const c of goldenCases('methods').filter(({ name }) => name.startsWith('adain'))) testGolden(c, ({ x, style }) => ({ y: adain(x!, style!) }));
+for (const c of goldenCases('methods').filter(({ name }) => name.startsWith('adain')))
+  testGolden(c, ({ x, style }) => ({ y: adain(x!, style!) }));
 
 test('an image given its own colours stays; one given others has their means and deviations', () => {
   const x = normal(1, 4, 3, 5, 6);
@@ -71,7 +72,10 @@ test('synonyms are other codes, nearest first; replaced tokens come from their l
   const unit = (codebook.toArray() as number[][]).map((row) => row.map((v) => v / Math.hypot(...row)));
   rows.forEach((row, code) => {
     const cosine = (other: number): number => unit[code]!.reduce((s, v, i) => s + v * unit[other]![i]!, 0);
-    const expected = unit.map((_, other) => other).filter((other) => other !== code).sort((a, b) => cosine(b) - cosine(a));
+    const expected = unit
+      .map((_, other) => other)
+      .filter((other) => other !== code)
+      .sort((a, b) => cosine(b) - cosine(a));
     assert.deepEqual(row, expected.slice(0, 5));
   });
   const codes = random.randint(random.key(1), [300, 4, 4], 0, 12);
@@ -83,15 +87,21 @@ test('synonyms are other codes, nearest first; replaced tokens come from their l
   assert.deepEqual(list(replaceSynonyms(random.key(2), codes, synonyms, 0)), list(codes));
 });
 
-test('swapping squares keeps an image\'s tokens, moves whole squares, and is its own inverse', () => {
-  const codes = tensor(Int32Array.from({ length: 200 * 144 }, (_, i) => i % 144), { shape: [200, 12, 12] });
+test("swapping squares keeps an image's tokens, moves whole squares, and is its own inverse", () => {
+  const codes = tensor(
+    Int32Array.from({ length: 200 * 144 }, (_, i) => i % 144),
+    { shape: [200, 12, 12] },
+  );
   const swap = compile((key: random.Key, x: Tensor) => swapSquares(key, x, 1));
   const once = swap(random.key(4), codes);
   const images = once.toArray() as number[][][];
   let moved = 0;
   for (const image of images) {
     const flat = image.flat();
-    assert.deepEqual([...flat].sort((a, b) => a - b), Array.from({ length: 144 }, (_, i) => i));
+    assert.deepEqual(
+      [...flat].sort((a, b) => a - b),
+      Array.from({ length: 144 }, (_, i) => i),
+    );
     const places = flat.flatMap((code, at) => (code === at ? [] : [at]));
     if (places.length > 0) moved++;
     assert.ok([0, 2, 8].includes(places.length), `${places.length} tokens moved; squares have side 1 or 2`);
@@ -104,12 +114,23 @@ test('swapping squares keeps an image\'s tokens, moves whole squares, and is its
 
 test('crop boxes lie inside the grid and have the areas asked for', () => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }), fc.double({ min: 0.05, max: 1, noNaN: true }), fc.nat(), (H, W, scale, seed) => {
-      for (const [top, left, height, width] of cropBoxes(random.key(seed), 16, [H, W], scale).toArray() as [number, number, number, number][]) {
-        assert.ok([top, left, height, width].every(Number.isInteger));
-        assert.ok(top >= 0 && left >= 0 && height >= 1 && width >= 1 && top + height <= H && left + width <= W);
-      }
-    }),
+    fc.property(
+      fc.integer({ min: 1, max: 40 }),
+      fc.integer({ min: 1, max: 40 }),
+      fc.double({ min: 0.05, max: 1, noNaN: true }),
+      fc.nat(),
+      (H, W, scale, seed) => {
+        for (const [top, left, height, width] of cropBoxes(random.key(seed), 16, [H, W], scale).toArray() as [
+          number,
+          number,
+          number,
+          number,
+        ][]) {
+          assert.ok([top, left, height, width].every(Number.isInteger));
+          assert.ok(top >= 0 && left >= 0 && height >= 1 && width >= 1 && top + height <= H && left + width <= W);
+        }
+      },
+    ),
     { numRuns: 40 },
   );
   const areas = (cropBoxes(random.key(1), 4000, [32, 32], 0.2).toArray() as number[][]).map(([, , h, w]) => (h! * w!) / 1024);
@@ -123,21 +144,44 @@ test('a crop of the whole grid is the grid; between codes it is quantised to cod
   const again = gridToCodes(randomResizedCrop(random.key(2), grid, 7, 0.2), codebook);
   assert.deepEqual([...again.shape], [6, 7, 7]);
   assert.ok(list(again).every((code) => code >= 0 && code < 8));
-  assert.deepEqual((centreCrop(tensor([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]]), 2).toArray()), [[5, 6], [9, 10]]);
+  assert.deepEqual(
+    centreCrop(
+      tensor([
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8, 9, 10, 11],
+        [12, 13, 14, 15],
+      ]),
+      2,
+    ).toArray(),
+    [
+      [5, 6],
+      [9, 10],
+    ],
+  );
 });
 
 test('CutMix mixes targets by the area that it takes', () => {
-  const x = tensor(Float32Array.from({ length: 4 * 49 }, (_, i) => Math.floor(i / 49)), { shape: [4, 1, 7, 7] });
+  const x = tensor(
+    Float32Array.from({ length: 4 * 49 }, (_, i) => Math.floor(i / 49)),
+    { shape: [4, 1, 7, 7] },
+  );
   const targets = smoothTargets(tensor(Int32Array.of(0, 1, 2, 3)), 4, 0.1);
   close(sum(targets, 1), tensor([1, 1, 1, 1]), 1e-6, 'targets');
   const mix = compile((key: random.Key, p: Tensor, t: Tensor) => cutMix(key, p, t, 1));
   const shares: number[] = [];
   for (let seed = 0; seed < 60; seed++) {
     const mixed = mix(random.key(seed), x, targets);
-    const share = list(mixed.x).slice(0, 49).filter((v) => v === 3).length / 49;
+    const share =
+      list(mixed.x)
+        .slice(0, 49)
+        .filter((v) => v === 3).length / 49;
     shares.push(share);
     const [first] = mixed.targets.toArray() as number[][];
-    assert.ok(Math.abs(first![0]! - (0.925 * (1 - share) + 0.025 * share)) < 1e-5 && Math.abs(first![3]! - (0.925 * share + 0.025 * (1 - share))) < 1e-5);
+    assert.ok(
+      Math.abs(first![0]! - (0.925 * (1 - share) + 0.025 * share)) < 1e-5 &&
+        Math.abs(first![3]! - (0.925 * share + 0.025 * (1 - share))) < 1e-5,
+    );
   }
   assert.ok(new Set(shares).size > 10);
   const { x: same, targets: kept } = cutMix(random.key(1), x, targets, 0);

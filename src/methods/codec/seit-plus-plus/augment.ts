@@ -1,6 +1,26 @@
 /** Augmentation of grids of code vectors [B, C, H, W]: Emb-Noise, ColorAdapt, random crops (SeiT++, sections 3 and 4). */
 import {
-  add, bicubicCrop, bitAnd, cast, clamp, concat, div, exp, flip, floor, greaterEqual, less, mean, mul, random, slice, sqrt, std, sub, type Tensor, where,
+  add,
+  bicubicCrop,
+  bitAnd,
+  cast,
+  clamp,
+  concat,
+  div,
+  exp,
+  flip,
+  floor,
+  greaterEqual,
+  less,
+  mean,
+  mul,
+  random,
+  slice,
+  sqrt,
+  std,
+  sub,
+  type Tensor,
+  where,
 } from '../../../tensor/index.ts';
 
 /** Keeps constant channels finite. */

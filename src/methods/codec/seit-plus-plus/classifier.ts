@@ -1,8 +1,8 @@
 /** The classifier: a ViT that reads grids of code vectors through a convolution (SeiT's Stem-Adapter), and its file. */
 import { z } from 'zod';
 import { initialize, Vit } from '../../../nn/index.ts';
-import { loadModel, modelInfo, saveModel } from '../../../train/index.ts';
 import type { random, Tensor } from '../../../tensor/index.ts';
+import { loadModel, modelInfo, saveModel } from '../../../train/index.ts';
 import { centreCrop } from './augment.ts';
 import { Config, imageSide } from './config.ts';
 import { toInput } from './pixels.ts';
@@ -14,7 +14,17 @@ import { codesToGrid } from './tokens.ts';
 /** The ViT over code vectors [B, d_c, crop, crop]. */
 export function initVit(key: random.Key, { model, crop, tokenizer }: Pick<Config, 'model' | 'crop' | 'tokenizer'>, classes: number): Vit {
   const { features, layers, heads, stem, positions } = model;
-  return Vit.init(key, { channels: tokenizer.codeDim, height: crop, width: crop, patch: stem, features, layers, heads, classes, positions });
+  return Vit.init(key, {
+    channels: tokenizer.codeDim,
+    height: crop,
+    width: crop,
+    patch: stem,
+    features,
+    layers,
+    heads,
+    classes,
+    positions,
+  });
 }
 
 /** What a model file holds beside its weights. */

@@ -1,7 +1,28 @@
 /** Token-EDA: augmentation of code indices, before they become vectors (SeiT, Park et al. 2023, arXiv 2303.11114). */
 import {
-  add, bitAnd, cast, embedding, equal, floor, greaterEqual, iota, less, matmul, maximum, mul, narrow, normalize, random, reshape, sub, abs, takeAlong, type Tensor, topK,
-  transpose, where,
+  abs,
+  add,
+  bitAnd,
+  cast,
+  embedding,
+  equal,
+  floor,
+  greaterEqual,
+  iota,
+  less,
+  matmul,
+  maximum,
+  mul,
+  narrow,
+  normalize,
+  random,
+  reshape,
+  sub,
+  type Tensor,
+  takeAlong,
+  topK,
+  transpose,
+  where,
 } from '../../../tensor/index.ts';
 
 /** The n nearest other codes of each code of a codebook [K, d_c], by cosine, nearest first: i32 [K, n]. */

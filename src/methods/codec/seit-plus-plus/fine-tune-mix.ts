@@ -1,5 +1,24 @@
 /** Batches of fine-tuning: augmented, mixed with each other, as codes. */
-import { add, argmax, cast, concat, div, flip, less, lerp, lessEqual, pow, random, reshape, slice, squeeze, take, type Tensor, unsqueeze, where } from '../../../tensor/index.ts';
+import {
+  add,
+  argmax,
+  cast,
+  concat,
+  div,
+  flip,
+  lerp,
+  less,
+  lessEqual,
+  pow,
+  random,
+  reshape,
+  slice,
+  squeeze,
+  type Tensor,
+  take,
+  unsqueeze,
+  where,
+} from '../../../tensor/index.ts';
 import { noiseOrColor, type Strengths } from './augment.ts';
 import { cutMix } from './targets.ts';
 import { adaptBatch, type TokenAdapt } from './token-adapt.ts';

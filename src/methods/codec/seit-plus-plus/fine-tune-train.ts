@@ -8,7 +8,14 @@ import type { TokenClassifier } from './fine-tune.ts';
 export const fineTuneRate = (batch: number, rate = 1e-3): number => (rate * Math.sqrt(batch)) / 8;
 
 /** Five epochs up, then a cosine down to 1e-6. */
-export function fineTuneSchedule(options: { batch: number; stepsPerEpoch: number; epochs?: number; warmup?: number; minRate?: number; rate?: number }): Schedule {
+export function fineTuneSchedule(options: {
+  batch: number;
+  stepsPerEpoch: number;
+  epochs?: number;
+  warmup?: number;
+  minRate?: number;
+  rate?: number;
+}): Schedule {
   const { batch, stepsPerEpoch, epochs = 100, warmup = 5, minRate = 1e-6, rate } = options;
   return warmupCosine({ peak: fineTuneRate(batch, rate), final: minRate, steps: epochs * stepsPerEpoch, warmup: warmup * stepsPerEpoch });
 }
@@ -24,7 +31,12 @@ export interface LayerGroups {
 }
 
 /** Stem and class token are layer 0, block i is layer i + 1, norm and head the last. Vectors are not decayed. */
-export function layerGroups({ layers, layerDecay: factor, weightDecay, newStem = false }: LayerGroups): (path: Path, parameter: Tensor) => ParameterGroup {
+export function layerGroups({
+  layers,
+  layerDecay: factor,
+  weightDecay,
+  newStem = false,
+}: LayerGroups): (path: Path, parameter: Tensor) => ParameterGroup {
   return ([part, field, index], parameter) => {
     const layer = part !== 'encoder' ? layers + 1 : field === 'blocks' ? Number(index) + 1 : 0;
     const fresh = newStem && field === 'stem';
@@ -53,7 +65,8 @@ export interface FineTuneOptions<B> extends Partial<LayerGroups> {
 export function fineTuneStep<B, M extends TokenClassifier = TokenClassifier>(options: FineTuneOptions<B>): TrainStep<FineTuneState<M>, B> {
   const { prepare, dropout = 0.1, dropPath = 0.1, layerDecay: factor = 0.65, weightDecay = 0.1, layers, newStem = false } = options;
   const adamw = new AdamW({ group: layerGroups({ layers, layerDecay: factor, weightDecay, newStem }) });
-  const lossOf = (model: M, input: Tensor, targets: Tensor, key: random.Key): Tensor => softTargetLoss(model.forward(input, { key, dropout, dropPath }), targets);
+  const lossOf = (model: M, input: Tensor, targets: Tensor, key: random.Key): Tensor =>
+    softTargetLoss(model.forward(input, { key, dropout, dropPath }), targets);
   return compile(
     (state: FineTuneState<M>, batch: B, key: random.Key, lr: Tensor) => {
       const [prepareKey, noiseKey] = random.splitKey(key) as [random.Key, random.Key];

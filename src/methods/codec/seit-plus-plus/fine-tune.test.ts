@@ -13,8 +13,10 @@ import { noGeometry, publishedGeometry } from './token-adapt-params.ts';
 import { codesToGrid } from './tokens.ts';
 
 const encoder: EncoderConfig = { codes: 7, vector: 4, grid: [4, 4], patch: 2, features: 16, layers: 2, heads: 2 };
-const make = (seed = 1): TokenClassifier<CodeStem> => initialize((key) => TokenClassifier.init(random.foldIn(key, 1), TokenEncoder.init(key, encoder), 3), seed);
-const near = (a: number, b: number, tolerance: number, what = ''): void => assert.ok(Math.abs(a - b) <= tolerance, `${what} ${a} is not ${b} within ${tolerance}`);
+const make = (seed = 1): TokenClassifier<CodeStem> =>
+  initialize((key) => TokenClassifier.init(random.foldIn(key, 1), TokenEncoder.init(key, encoder), 3), seed);
+const near = (a: number, b: number, tolerance: number, what = ''): void =>
+  assert.ok(Math.abs(a - b) <= tolerance, `${what} ${a} is not ${b} within ${tolerance}`);
 const sum = (xs: readonly number[]): number => xs.reduce((a, b) => a + b, 0);
 
 test('learning rates fall by the layer towards the stem, and vectors do not decay', () => {
@@ -31,7 +33,8 @@ test('learning rates fall by the layer towards the stem, and vectors do not deca
   assert.equal(seen.get('norm.gain')!.lrScale, 1);
   assert.equal(seen.get('head.weight')!.lrScale, 1);
   assert.equal(seen.get('head.weight')!.weightDecay, 0.1);
-  for (const name of ['head.bias', 'encoder.cls', 'encoder.blocks.1.norm1.gain', 'encoder.stem.conv.bias']) assert.equal(seen.get(name)!.weightDecay, 0, name);
+  for (const name of ['head.bias', 'encoder.cls', 'encoder.blocks.1.norm1.gain', 'encoder.stem.conv.bias'])
+    assert.equal(seen.get(name)!.weightDecay, 0, name);
   visit(true);
   assert.equal(seen.get('encoder.stem.conv.weight')!.lrScale, 1);
   near(seen.get('encoder.blocks.0.mlp.up.weight')!.lrScale!, 0.65 ** 2, 1e-12);
@@ -58,7 +61,17 @@ test('Beta(a, a) has its mean and variance', () => {
 });
 
 test('Mixup blends images and targets alike, with the reversed batch', () => {
-  const mixed = mixup(random.key(3), tensor([[0, 10], [1, 20], [5, 5], [8, 8]]), oneHot(tensor(Int32Array.of(0, 1, 2, 3)), 4), 0.8);
+  const mixed = mixup(
+    random.key(3),
+    tensor([
+      [0, 10],
+      [1, 20],
+      [5, 5],
+      [8, 8],
+    ]),
+    oneHot(tensor(Int32Array.of(0, 1, 2, 3)), 4),
+    0.8,
+  );
   const [x, targets] = [mixed.x.toArray(), mixed.targets.toArray()] as [number[][], number[][]];
   const lambda = targets[0]![0]!;
   assert.ok(lambda > 0 && lambda < 1);
@@ -69,12 +82,18 @@ test('Mixup blends images and targets alike, with the reversed batch', () => {
 
 test('a new head says nothing; the mean is of patches, at their positions', () => {
   const model = make();
-  const codes = tensor(Int32Array.from({ length: 32 }, (_, i) => (i * 3) % 7), { shape: [2, 4, 4] });
+  const codes = tensor(
+    Int32Array.from({ length: 32 }, (_, i) => (i * 3) % 7),
+    { shape: [2, 4, 4] },
+  );
   const logits = model.forward(codes).data();
   assert.equal(logits.length, 6);
   assert.ok([...logits].every((z) => Math.abs(z) < 1e-3 && z !== 0));
   // exchanging the left and the right half changes positions alone
-  const moved = tensor(Int32Array.from({ length: 32 }, (_, i) => ((i - (i % 4) + ((i + 2) % 4)) * 3) % 7), { shape: [2, 4, 4] });
+  const moved = tensor(
+    Int32Array.from({ length: 32 }, (_, i) => ((i - (i % 4) + ((i + 2) % 4)) * 3) % 7),
+    { shape: [2, 4, 4] },
+  );
   assert.notDeepEqual(model.forward(moved).data(), logits);
   const noisy = [1, 2].map((seed) => model.forward(codes, { key: random.key(seed), dropout: 0.5, dropPath: 0.5 }).data());
   assert.notDeepEqual(noisy[0], noisy[1]);
@@ -90,7 +109,9 @@ test('swapStem keeps all but the stem, which learns pixels', () => {
   assert.equal(swapped.head, model.head);
   const batch = { pixels: compile(() => random.uniform(random.key(1), [4, 3, 32, 16]))(), labels: tensor(Int32Array.of(0, 1, 2, 0)) };
   const step = fineTuneStep<typeof batch, typeof swapped>({
-    layers: 2, newStem: true, weightDecay: 0,
+    layers: 2,
+    newStem: true,
+    weightDecay: 0,
     prepare: ({ pixels, labels }) => ({ input: pixels, targets: oneHot(labels, 3) }),
   });
   const before = conv.weight.data();
@@ -101,11 +122,15 @@ test('swapStem keeps all but the stem, which learns pixels', () => {
 
 test('batches: halves in order, labels mixed by the share of tokens that came from the partner', () => {
   const adapt = initialize(
-    (key) => TokenAdapt.init(key, { codes: 7, vector: 4, grid: [4, 4], out: [4, 4], width: 16, heads: 2, headWidth: 8, hidden: 32 }), 1,
+    (key) => TokenAdapt.init(key, { codes: 7, vector: 4, grid: [4, 4], out: [4, 4], width: 16, heads: 2, headWidth: 8, hidden: 32 }),
+    1,
   );
   const codebook = normalize(compile(() => random.normal(random.key(11), [7, 4]))());
   // image b carries code b everywhere
-  const codes = tensor(Int32Array.from({ length: 6 * 16 }, (_, i) => Math.floor(i / 16)), { shape: [6, 4, 4] });
+  const codes = tensor(
+    Int32Array.from({ length: 6 * 16 }, (_, i) => Math.floor(i / 16)),
+    { shape: [6, 4, 4] },
+  );
   const targets = oneHot(tensor(Int32Array.of(0, 1, 2, 3, 4, 5)), 6);
   const make = (seed: number, c: FineTuneAugment): { codes: number[][][]; targets: number[][] } => {
     const made = fineTuneBatch(random.key(seed), adapt, codesToGrid(codes, codebook), targets, codebook, c);
@@ -120,7 +145,10 @@ test('batches: halves in order, labels mixed by the share of tokens that came fr
       if (partner > 0 && partner < 1) cut++;
     }
     for (const row of made.targets) near(sum(row), 1, 1e-5);
-    assert.ok(made.targets.slice(3).every((row) => sum(row.slice(0, 3)) === 0), 'the halves do not mix');
+    assert.ok(
+      made.targets.slice(3).every((row) => sum(row.slice(0, 3)) === 0),
+      'the halves do not mix',
+    );
   }
   assert.ok(cut > 4, 'some batches are cut');
   const published = make(1, { ...publishedFineTuneAugment, geometry: publishedGeometry });
@@ -130,7 +158,12 @@ test('batches: halves in order, labels mixed by the share of tokens that came fr
 
 test('fine-tuning learns a rule, alike from the same seed', () => {
   type Batch = { codes: Tensor; labels: Tensor };
-  const step = fineTuneStep<Batch, TokenClassifier<CodeStem>>({ layers: 2, weightDecay: 0, dropPath: 0.1, prepare: ({ codes, labels }) => ({ input: codes, targets: oneHot(labels, 3) }) });
+  const step = fineTuneStep<Batch, TokenClassifier<CodeStem>>({
+    layers: 2,
+    weightDecay: 0,
+    dropPath: 0.1,
+    prepare: ({ codes, labels }) => ({ input: codes, targets: oneHot(labels, 3) }),
+  });
   const run = (): number[] => {
     let state = fineTuneState(make(3));
     const losses = Array.from({ length: 80 }, (_, i) => {

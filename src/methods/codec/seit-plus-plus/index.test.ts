@@ -26,7 +26,11 @@ function shapes(images: number, seed: number): PackedImages {
     const [radius, cx, cy, light] = [4 + 3 * uniform(), 8 + 4 * uniform(), 8 + 4 * uniform(), 150 + 80 * uniform()];
     for (let at = 0; at < 400; at++) {
       const [dx, dy] = [Math.abs((at % 20) - cx), Math.abs(Math.floor(at / 20) - cy)];
-      const inside = [dx * dx + dy * dy < radius * radius, Math.max(dx, dy) < 0.85 * radius, Math.min(dx, dy) < 1.5 && Math.max(dx, dy) < radius][label];
+      const inside = [
+        dx * dx + dy * dy < radius * radius,
+        Math.max(dx, dy) < 0.85 * radius,
+        Math.min(dx, dy) < 1.5 && Math.max(dx, dy) < radius,
+      ][label];
       pixels[i * 400 + at] = (inside ? light : 30) + 20 * uniform();
     }
   });
@@ -83,7 +87,8 @@ test('the store holds codes by descending frequency, and its images can be seen 
     assert.deepEqual(Array.from(store.labels()), Array.from(images.labels));
     const counts = new Float64Array(store.K);
     for (const { tokens } of store) for (const token of tokens) counts[token]!++;
-    for (let code = 1; code < store.K; code++) assert.ok(counts[code]! <= counts[code - 1]!, `code ${code} is more frequent than ${code - 1}`);
+    for (let code = 1; code < store.K; code++)
+      assert.ok(counts[code]! <= counts[code - 1]!, `code ${code} is more frequent than ${code - 1}`);
     assert.equal(tokenizer.codebook.shape[0], store.K);
   });
 });
@@ -104,7 +109,9 @@ async function stopping(body: (how: Run) => Promise<void>, every: number): Promi
 }
 
 test('stopped and continued, every stage makes the bytes of a straight run', async () => {
-  const codec = method.create(Config.parse({ ...input, tokenizer: { ...input.tokenizer, epochs: 1 }, train: { ...input.train, epochs: 1 } }));
+  const codec = method.create(
+    Config.parse({ ...input, tokenizer: { ...input.tokenizer, epochs: 1 }, train: { ...input.train, epochs: 1 } }),
+  );
   const images = shapes(240, 1);
   const bytesOf = async (stage: (body: (how: Run) => Promise<void>) => Promise<unknown>): Promise<Buffer[]> => {
     const made: Buffer[] = [];
@@ -126,7 +133,9 @@ test('stopped and continued, every stage makes the bytes of a straight run', asy
 });
 
 test('an image set of one class with one image, and a batch larger than the set, are stored and trained', async () => {
-  const codec = method.create(Config.parse({ ...input, tokenizer: { ...input.tokenizer, batch: 64 }, train: { ...input.train, batch: 64 } }));
+  const codec = method.create(
+    Config.parse({ ...input, tokenizer: { ...input.tokenizer, batch: 64 }, train: { ...input.train, batch: 64 } }),
+  );
   const few = subset(shapes(9, 1), [0, 1, 3, 4, 2]);
   await withFiles(async (files) => {
     const how = { ...run, effort: 0.1 };

@@ -2,9 +2,26 @@
 import { batches, type ImageSet } from '../../../data/index.ts';
 import { AdamW, type AdamWState, initialize, meanSquaredError } from '../../../nn/index.ts';
 import {
-  add, bitAnd, cast, compile, equal, full, mod, mul, random, reshape, scatterAdd, stopGradient, sub, take, tensor, type Tensor, valueAndGrad, where,
+  add,
+  bitAnd,
+  cast,
+  compile,
+  equal,
+  full,
+  mod,
+  mul,
+  random,
+  reshape,
+  scatterAdd,
+  stopGradient,
+  sub,
+  type Tensor,
+  take,
+  tensor,
+  valueAndGrad,
+  where,
 } from '../../../tensor/index.ts';
-import { type TrainStep } from '../../../train/index.ts';
+import type { TrainStep } from '../../../train/index.ts';
 import type { Run } from '../../contracts/run.ts';
 import { imageSide, type TokenizerConfig } from './config.ts';
 import { countSteps, runPhase } from './phase.ts';
@@ -21,7 +38,11 @@ export interface LearnState {
 }
 
 /** ||x - xhat||^2 + ||sg(z) - c||^2 + beta ||z - sg(c)||^2, each a mean over its elements; z [B, d_c, h, w] has unit length. */
-export function tokenizerLoss(model: Tokenizer, x: Tensor, beta: number): readonly [loss: Tensor, aux: { reconstruction: Tensor; codes: Tensor; z: Tensor }] {
+export function tokenizerLoss(
+  model: Tokenizer,
+  x: Tensor,
+  beta: number,
+): readonly [loss: Tensor, aux: { reconstruction: Tensor; codes: Tensor; z: Tensor }] {
   const { z, quantised, codes, reconstruction } = model.quantise(x);
   const pixels = meanSquaredError(reconstruction, x);
   const codebook = meanSquaredError(stopGradient(z), quantised);

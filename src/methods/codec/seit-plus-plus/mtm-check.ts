@@ -2,7 +2,8 @@
 import { type ImageSet, splitIndices } from '../../../data/index.ts';
 import { initialize } from '../../../nn/index.ts';
 import { argmax, compile, disposeTree, random, squeeze, type Tensor, tensor, unsqueeze } from '../../../tensor/index.ts';
-import { type CheckRun, codesOf, shortTokenizer, trainShort } from './checks.ts';
+import type { Run } from '../../contracts/run.ts';
+import { codesOf, shortTokenizer, trainShort } from './check-run.ts';
 import type { TokenizerConfig } from './config.ts';
 import { TokenClassifier } from './fine-tune.ts';
 import { fineTuneState, fineTuneStep } from './fine-tune-train.ts';
@@ -18,8 +19,8 @@ export interface MtmCheck {
   /** Share of the images whose labels are used. */
   labelled: number;
   pretrain: { steps: number; batch: number; lr: number };
-  /** Probability of CutMix. */
-  finetune: { steps: number; batch: number; lr: number; cutmix: number };
+  /** `layerDecay` is that after pre-training; `cutmix` a probability. */
+  finetune: { steps: number; batch: number; lr: number; layerDecay: number; cutmix: number };
 }
 
 /** Accuracies on `test`, 0 to 1. */
@@ -32,7 +33,7 @@ export interface MtmFigures {
   maskedLoss: number;
 }
 
-export async function checkMtm(images: ImageSet, test: ImageSet, check: MtmCheck, run: CheckRun): Promise<MtmFigures> {
+export async function checkMtm(images: ImageSet, test: ImageSet, check: MtmCheck, run: Run): Promise<MtmFigures> {
   const { tokenizer: config, mtm, pretrain, finetune } = check;
   const classes = images.classes.length;
   const tokenizer = await shortTokenizer(images, config, run);
@@ -55,7 +56,13 @@ export async function checkMtm(images: ImageSet, test: ImageSet, check: MtmCheck
       prepare: (indices) => rows(all, indices),
       ...pretrain,
     },
-    { ...run, onStep: (what, step, steps, loss) => { maskedLoss = loss; run.onStep?.(what, step, steps, loss); } },
+    {
+      ...run,
+      onStep(what, step, figures) {
+        maskedLoss = figures['loss']!;
+        run.onStep?.(what, step, figures);
+      },
+    },
   );
 
   const known = splitIndices(images, check.labelled, run.seed).validation;
@@ -64,7 +71,7 @@ export async function checkMtm(images: ImageSet, test: ImageSet, check: MtmCheck
     labels: Tensor;
   }
   const accuracyFrom = async (what: string, encoder: TokenEncoder<CodeStem>, layerDecay: number): Promise<number> => {
-    const { cutmix, ...recipe } = finetune;
+    const { steps, batch, lr, cutmix } = finetune;
     const { model } = await trainShort(
       {
         what,
@@ -82,7 +89,9 @@ export async function checkMtm(images: ImageSet, test: ImageSet, check: MtmCheck
           const picked = Array.from(indices, (i) => known[i]!);
           return { codes: rows(all, picked), labels: tensor(Int32Array.from(picked, (i) => images.labels[i]!)) };
         },
-        ...recipe,
+        steps,
+        batch,
+        lr,
       },
       run,
     );
@@ -98,7 +107,7 @@ export async function checkMtm(images: ImageSet, test: ImageSet, check: MtmCheck
     return right / test.size;
   };
   return {
-    pretrained: await accuracyFrom('fine-tuning', pretrained.model.encoder, 0.65),
+    pretrained: await accuracyFrom('fine-tuning', pretrained.model.encoder, finetune.layerDecay),
     scratch: await accuracyFrom('from scratch', newModel().encoder, 1),
     maskedLoss,
   };

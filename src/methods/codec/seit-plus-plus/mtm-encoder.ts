@@ -22,7 +22,9 @@ export const publishedEncoder: EncoderConfig = { codes: 391, vector: 32, grid: [
 
 export function patchesOf({ grid: [h, w], patch }: Pick<EncoderConfig, 'grid' | 'patch'>): [number, number] {
   if (h % patch || w % patch)
-    throw new Error(`[seit-plus-plus] a ${h} x ${w} token grid does not divide into patches of ${patch}; crop the grid or choose another patch`);
+    throw new Error(
+      `[seit-plus-plus] a ${h} x ${w} token grid does not divide into patches of ${patch}; crop the grid or choose another patch`,
+    );
   return [h / patch, w / patch];
 }
 

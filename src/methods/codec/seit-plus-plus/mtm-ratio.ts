@@ -26,8 +26,13 @@ export function normalCdf(x: number): number {
 
 /** P(X <= x). */
 export function truncatedNormalCdf(x: number, { mean, sd, low, high }: TruncatedNormal): number {
-  if (!(sd > 0 && low < high)) throw new RangeError(`[seit-plus-plus] a truncated normal needs sd > 0 and low < high, not sd ${sd} on [${low}, ${high}]`);
-  const [at, first, last] = [Math.min(Math.max(x, low), high), low, high].map((y) => normalCdf((y - mean) / sd)) as [number, number, number];
+  if (!(sd > 0 && low < high))
+    throw new RangeError(`[seit-plus-plus] a truncated normal needs sd > 0 and low < high, not sd ${sd} on [${low}, ${high}]`);
+  const [at, first, last] = [Math.min(Math.max(x, low), high), low, high].map((y) => normalCdf((y - mean) / sd)) as [
+    number,
+    number,
+    number,
+  ];
   return (at - first) / (last - first);
 }
 

@@ -9,7 +9,13 @@ import { maskedPatches, publishedRatio, type TruncatedNormal } from './mtm-ratio
 export const pretrainRate = (batch: number, per256 = 1.5e-4): number => (per256 * batch) / 256;
 
 /** Forty epochs up, then a cosine down to 0. */
-export function pretrainSchedule(options: { batch: number; stepsPerEpoch: number; epochs?: number; warmup?: number; per256?: number }): Schedule {
+export function pretrainSchedule(options: {
+  batch: number;
+  stepsPerEpoch: number;
+  epochs?: number;
+  warmup?: number;
+  per256?: number;
+}): Schedule {
   const { batch, stepsPerEpoch, epochs = 400, warmup = 40, per256 } = options;
   return warmupCosine({ peak: pretrainRate(batch, per256), steps: epochs * stepsPerEpoch, warmup: warmup * stepsPerEpoch });
 }

@@ -3,8 +3,21 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import '../../../device/index.ts';
 import { initialize } from '../../../nn/index.ts';
-import { compile, disposeTree, grad, iota, random, reshape, type Tensor, tensor } from '../../../tensor/index.ts';
-import { type MtmConfig, MaskedTokenModel, maskedLoss, mtmLoss, publishedMtm } from './mtm.ts';
+import {
+  compile,
+  countParameters,
+  disposeTree,
+  empty,
+  grad,
+  iota,
+  random,
+  reshape,
+  type Tensor,
+  tensor,
+  typeOf,
+  withDevice,
+} from '../../../tensor/index.ts';
+import { MaskedTokenModel, type MtmConfig, maskedLoss, mtmLoss, publishedMtm } from './mtm.ts';
 import { publishedDecoder, tokensOfPatches } from './mtm-decoder.ts';
 import { CodeStem, patchesOf } from './mtm-encoder.ts';
 import { keptPatches, maskOf, maskOrder } from './mtm-mask.ts';
@@ -18,7 +31,9 @@ interface Case {
   outputs: Record<'cdf' | 'quantile' | 'x', { data: number[] }>;
 }
 const golden = async (name: string): Promise<Case[]> => {
-  const { cases } = JSON.parse(await readFile(new URL('../../../../tests/golden/methods.json', import.meta.url), 'utf8')) as { cases: Case[] };
+  const { cases } = JSON.parse(await readFile(new URL('../../../../tests/golden/methods.json', import.meta.url), 'utf8')) as {
+    cases: Case[];
+  };
   const found = cases.filter((c) => c.name.startsWith(name));
   assert.ok(found.length > 0, `no golden case '${name}'`);
   return found;
@@ -36,7 +51,8 @@ const small: MtmConfig = {
 const make = (config = small, seed = 1): MaskedTokenModel => initialize((key) => MaskedTokenModel.init(key, config), seed);
 const codesOf = (images: number, [h, w] = small.encoder.grid, K = small.encoder.codes): number[] =>
   Array.from({ length: images * h * w }, (_, i) => (i * 7 + (i >> 2)) % K);
-const grid = (codes: number[], [h, w] = small.encoder.grid): Tensor => tensor(Int32Array.from(codes), { shape: [codes.length / (h * w), h, w] });
+const grid = (codes: number[], [h, w] = small.encoder.grid): Tensor =>
+  tensor(Int32Array.from(codes), { shape: [codes.length / (h * w), h, w] });
 const count = (n: number): Tensor => tensor(n, { dtype: 'i32' });
 
 test('normal and truncated normal laws match SciPy', async () => {
@@ -72,9 +88,15 @@ test('every image has its own order, and exactly `masked` masked patches, the dr
   const mask = maskOf(order, count(13)).toArray() as number[][];
   const kept = keptPatches(order, 8).toArray() as number[][];
   places.forEach((row, b) => {
-    assert.deepEqual([...row].sort((x, y) => x - y), Array.from({ length: 20 }, (_, i) => i));
+    assert.deepEqual(
+      [...row].sort((x, y) => x - y),
+      Array.from({ length: 20 }, (_, i) => i),
+    );
     row.forEach((patch, rank) => assert.equal(ranks[b]![patch], rank));
-    assert.equal(mask[b]!.reduce((x, y) => x + y), 13);
+    assert.equal(
+      mask[b]!.reduce((x, y) => x + y),
+      13,
+    );
     assert.equal(kept[b]!.length, 12);
     for (const patch of row.slice(0, 8)) assert.ok(mask[b]![patch] === 1 && !kept[b]!.includes(patch));
     assert.equal(kept[b]!.filter((patch) => mask[b]![patch]).length, 5);
@@ -99,14 +121,23 @@ test('the head splits patches in the order in which the stem reads them and the 
   const before = stem.forward(grid(codes)).toArray() as number[][][][];
   const onlyPatch = (patch: number): Tensor => tensor([Array.from({ length: 6 }, (_, i) => +(i === patch))]);
   const logits = tensor(new Float32Array(24 * 11), { shape: [1, 6, 4, 11] });
-  for (const [y, x] of [[0, 1], [1, 2], [3, 3], [4, 0], [5, 2]] as const) {
+  for (const [y, x] of [
+    [0, 1],
+    [1, 2],
+    [3, 3],
+    [4, 0],
+    [5, 2],
+  ] as const) {
     const changed = [...codes];
     changed[y * 4 + x] = (changed[y * 4 + x]! + 1) % 11;
     const after = stem.forward(grid(changed)).toArray() as number[][][][];
     const hit = Array.from({ length: 6 }, (_, p) => p).filter((p) => after[0]![0]![p >> 1]![p & 1] !== before[0]![0]![p >> 1]![p & 1]);
     assert.deepEqual(hit, [(y >> 1) * 2 + (x >> 1)], `patch that reads token ${y}, ${x}`);
     const loss = grad((z: Tensor) => maskedLoss(z, grid(codes), onlyPatch(hit[0]!), 2))(logits).toArray() as number[][][][];
-    assert.ok(loss[0]![y]![x]!.every((g) => g !== 0), `loss of patch ${hit[0]} asks for token ${y}, ${x}`);
+    assert.ok(
+      loss[0]![y]![x]!.every((g) => g !== 0),
+      `loss of patch ${hit[0]} asks for token ${y}, ${x}`,
+    );
   }
 });
 
@@ -157,7 +188,13 @@ test('masked codes are not seen, visible ones are, and all masked is still finit
     const same = Buffer.compare(Buffer.from(logits(changeOf(patch), 4).buffer), Buffer.from(before.buffer)) === 0;
     assert.equal(same, mask[patch] === 1, `patch ${patch} is ${mask[patch] ? 'masked' : 'visible'}`);
   }
-  assert.deepEqual(logits(codes.map(() => 3), 6), logits(codes, 6));
+  assert.deepEqual(
+    logits(
+      codes.map(() => 3),
+      6,
+    ),
+    logits(codes, 6),
+  );
   const all = grad(mtmLoss)(model, grid(codes), count(6), random.key(2));
   assert.ok(Number.isFinite(mtmLoss(model, grid(codes), count(6), random.key(2)).item()));
   // nothing visible reads the table, and the logits hold it fixed
@@ -196,6 +233,21 @@ test('pre-training lowers the loss on images with a rule, one program for all ra
   const late = losses.slice(-11).sort((x, y) => x - y)[5]!;
   assert.ok(late < 0.8 * losses[0]!, `loss ${losses[0]} -> ${late}`);
   assert.deepEqual(run().slice(0, 5), losses.slice(0, 5));
+});
+
+test('the published model: ViT-B blocks, 118 positions in the encoder, known peak', () => {
+  withDevice('null', () => {
+    const model = make(publishedMtm);
+    assert.equal(countParameters(model.encoder.blocks), 12 * 7_087_872); // Dosovitskiy et al.: 4 x 768^2 + 8 x 768^2 weights, and vectors
+    assert.equal(model.patches - model.dropped + 1, 118);
+    const codes = empty(typeOf([2, 28, 28], 'i32'));
+    const key = empty(typeOf([2], 'i32'));
+    const plan = pretrainStep({ prepare: (c: Tensor) => c }).plan(pretrainState(model), codes, key, tensor(1e-3));
+    // three passes over 2 images: 118 positions of the blocks' weights, twice a multiply and an add
+    const blocks = 3 * 2 * 2 * 118 * countParameters(model.encoder.blocks);
+    assert.ok(plan.flops > blocks && plan.flops < 1.6 * blocks, `${plan.flops} of ${blocks}`);
+    assert.ok(plan.peakBytes > 3 * 4 * countParameters(model));
+  });
 });
 
 test('the published recipe: linear rate, 16 heads of 32 in the decoder, a head of 128 features', () => {

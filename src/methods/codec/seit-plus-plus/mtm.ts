@@ -1,9 +1,25 @@
 /**
- * Masked token modelling: predict the stored codes of masked patches from the others. SeiT++ (Lee et al. 2024, arXiv 2312.10105, section 3.1),
+ * Masked token modelling: predict the stored codes of masked patches from the others. SeiT++ (Lee et al. 2024, arXiv 2312.10105),
  * after MAGE (Li et al. 2023, arXiv 2211.09117).
  */
 import { LayerNorm, sincosPositions, truncatedNormal } from '../../../nn/index.ts';
-import { add, broadcastTo, crossEntropy, div, iota, less, maximum, mean, mul, random, reshape, sum, take, type Tensor, where } from '../../../tensor/index.ts';
+import {
+  add,
+  broadcastTo,
+  crossEntropy,
+  div,
+  iota,
+  less,
+  maximum,
+  mean,
+  mul,
+  random,
+  reshape,
+  sum,
+  type Tensor,
+  take,
+  where,
+} from '../../../tensor/index.ts';
 import { type DecoderConfig, MaskDecoder, publishedDecoder } from './mtm-decoder.ts';
 import { type CodeStem, type EncoderConfig, patchesOf, publishedEncoder, TokenEncoder } from './mtm-encoder.ts';
 import { gatherRows, keptPatches, type MaskOrder, maskOf, maskOrder } from './mtm-mask.ts';

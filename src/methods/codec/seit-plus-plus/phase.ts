@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { type DataPosition, EpochSampler } from '../../../data/index.ts';
 import { warmupCosine } from '../../../nn/index.ts';
 import { random } from '../../../tensor/index.ts';
-import { type Placed, train, type TrainStep } from '../../../train/index.ts';
+import { type Placed, type TrainStep, train } from '../../../train/index.ts';
 import type { Run } from '../../contracts/run.ts';
 
 export interface Recipe {
@@ -34,7 +34,11 @@ export interface Phase<S, B, H extends Placed> {
 }
 
 /** Steps of an epoch and of the whole phase. */
-export function countSteps({ epochs, batch }: Pick<Recipe, 'epochs' | 'batch'>, size: number, effort = 1): { perEpoch: number; steps: number } {
+export function countSteps(
+  { epochs, batch }: Pick<Recipe, 'epochs' | 'batch'>,
+  size: number,
+  effort = 1,
+): { perEpoch: number; steps: number } {
   const perEpoch = Math.max(1, Math.floor(size / batch));
   return { perEpoch, steps: Math.max(1, Math.round(epochs * perEpoch * effort)) };
 }
@@ -51,7 +55,13 @@ export async function runPhase<S, B, H extends Placed>(phase: Phase<S, B, H>, ru
     steps,
     key: random.foldIn(random.key(run.seed), 1),
     batches: (from) => phase.batches(Math.min(recipe.batch, size), from),
-    schedule: warmupCosine({ peak: recipe.lr, final: recipe.minLr, steps, warmup: Math.min(steps >> 1, Math.round(recipe.warmup * perEpoch)), start: recipe.lr / 100 }),
+    schedule: warmupCosine({
+      peak: recipe.lr,
+      final: recipe.minLr,
+      steps,
+      warmup: Math.min(steps >> 1, Math.round(recipe.warmup * perEpoch)),
+      start: recipe.lr / 100,
+    }),
     checkpoint: { path, config: { what, seed: run.seed, effort: run.effort, recipe, size, config: phase.config } },
     ...(run.signal && { signal: run.signal }),
     onProgress(progress) {
@@ -65,7 +75,12 @@ export async function runPhase<S, B, H extends Placed>(phase: Phase<S, B, H>, ru
 }
 
 /** Shuffled indices of batches, endless. */
-export function* indexBatches(size: number, batchSize: number, seed: number, from: DataPosition | undefined): Generator<Placed & { indices: Uint32Array }> {
+export function* indexBatches(
+  size: number,
+  batchSize: number,
+  seed: number,
+  from: DataPosition | undefined,
+): Generator<Placed & { indices: Uint32Array }> {
   const sampler = new EpochSampler(size, { batchSize, seed, ...(from && { position: from }) });
   for (;;) {
     const indices = sampler.next();

@@ -1,5 +1,5 @@
 /** Stored pixels as the tokenizer's input. */
-import { bicubicResize, broadcastTo, cast, mul, permute, sum, tensor, type Tensor } from '../../../tensor/index.ts';
+import { bicubicResize, broadcastTo, cast, mul, permute, sum, type Tensor, tensor } from '../../../tensor/index.ts';
 
 /** Luma of sRGB (ITU-R BT.601). */
 const luma = [0.299, 0.587, 0.114];

@@ -1,6 +1,6 @@
 /** Classes of new images, from pixels. */
 import { type ImageSet, readBatch } from '../../../data/index.ts';
-import { argmax, compile, tensor, type Tensor } from '../../../tensor/index.ts';
+import { argmax, compile, type Tensor, tensor } from '../../../tensor/index.ts';
 import type { Run } from '../../contracts/run.ts';
 import { type Classifier, readClassifier } from './classifier.ts';
 
@@ -15,7 +15,11 @@ export async function predictClasses(images: ImageSet, path: string, run: Run): 
   for (let at = 0; at < images.size; at += BATCH) {
     run.signal?.throwIfAborted();
     const count = Math.min(BATCH, images.size - at);
-    const batch = await readBatch(images, Int32Array.from({ length: count }, (_, i) => at + i), run.signal);
+    const batch = await readBatch(
+      images,
+      Int32Array.from({ length: count }, (_, i) => at + i),
+      run.signal,
+    );
     using pixels = tensor(batch.pixels, { shape: [count, ...images.shape] });
     if (at === 0) run.onPlan?.('predict', program.plan(classifier, pixels).peakBytes);
     using labels = await program.async(classifier, pixels);

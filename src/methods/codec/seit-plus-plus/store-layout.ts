@@ -1,19 +1,24 @@
 /** What a store of this method holds beside the tokens, and how many bytes all of it takes. */
 import { estimateStoreBytes, type TokenStore, type TokenStoreConfig } from '../../../data/tokens/index.ts';
 import { decodeSafetensors, encodeSafetensors, FormatError, safetensorsBytes } from '../../../io/index.ts';
-import { mul, normalize, tensor, type Tensor } from '../../../tensor/index.ts';
+import { mul, normalize, type Tensor, tensor } from '../../../tensor/index.ts';
 import type { CodecTarget } from '../../contracts/codec.ts';
 import type { Config } from './config.ts';
-import { Tokenizer } from './tokenizer.ts';
-import { believe, blankTokenizer, TokenizerSettings } from './tokenizer-file.ts';
-import { fromRecords, recordShapes, toRecords } from './records.ts';
+import { blank, fromRecords, recordShapes, toRecords } from './records.ts';
+import { initEncoder, Tokenizer } from './tokenizer.ts';
+import { believe, TokenizerSettings } from './tokenizer-file.ts';
 
 /** Weights of the encoder travel at half precision; the same rounded weights make the stored tokens. */
 const encoderType = 'f16';
 export const ENCODER = 'encoder';
+/** u16 [K], little endian: see `mirror.ts`. */
+export const MIRROR = 'mirror';
 
 /** Header of the token store. */
-export function storeConfig({ tokenizer, codec }: Pick<Config, 'tokenizer' | 'codec'>, { shape, classes }: Pick<CodecTarget, 'shape' | 'classes'>): TokenStoreConfig {
+export function storeConfig(
+  { tokenizer, codec }: Pick<Config, 'tokenizer' | 'codec'>,
+  { shape, classes }: Pick<CodecTarget, 'shape' | 'classes'>,
+): TokenStoreConfig {
   const [height, width, channels] = shape;
   return {
     K: tokenizer.codes,
@@ -26,10 +31,25 @@ export function storeConfig({ tokenizer, codec }: Pick<Config, 'tokenizer' | 'co
   };
 }
 
+const encoderSizes = new Map<string, number>();
+
+/** Bytes of the stored encoder. It depends on few settings, and a budget is solved by asking for many. */
+function encoderSize({ config: { kind, patch, width, layers, heads, codeDim }, channels }: TokenizerSettings): number {
+  const key = [kind, patch, width, layers, heads, codeDim, channels].join();
+  let bytes = encoderSizes.get(key);
+  if (bytes === undefined) {
+    const encoder = blank((k) => initEncoder(k, { kind, patch, width, layers, heads, codeDim, grid: 1, decoderLayers: 0 }, channels));
+    encoderSizes.set(key, (bytes = safetensorsBytes(recordShapes(encoder, encoderType))));
+  }
+  return bytes;
+}
+
 /** Bytes of the store of such images: exact for `packed`, an upper bound for the other codecs. */
 export function storeBytes(config: Config, target: CodecTarget): number {
-  const { encoder } = blankTokenizer({ config: config.tokenizer, channels: target.shape[2] });
-  const attachments = { [ENCODER]: safetensorsBytes(recordShapes(encoder, encoderType)) };
+  const attachments = {
+    [ENCODER]: encoderSize({ config: config.tokenizer, channels: target.shape[2] }),
+    [MIRROR]: 2 * config.tokenizer.codes,
+  };
   return estimateStoreBytes(storeConfig(config, target), target.size, { attachments });
 }
 
@@ -42,6 +62,15 @@ export const encoderBytes = ({ encoder }: Tokenizer): Uint8Array => encodeSafete
  */
 export const unitRms = (codebook: Tensor): Tensor => mul(normalize(codebook), Math.sqrt(codebook.shape[1]!));
 
+/** The mirror image of each code of a store: i32 [K]. @throws FormatError where there is none, or none of this codebook. */
+export function storedMirror(store: TokenStore): Tensor {
+  const bytes = store.attachment(MIRROR);
+  const codes = Int32Array.from({ length: (bytes?.length ?? 0) >> 1 }, (_, i) => bytes![2 * i]! + 256 * bytes![2 * i + 1]!);
+  if (codes.length !== store.K || codes.some((code) => code >= store.K))
+    throw new FormatError(`[seit-plus-plus] ${store.path} does not hold the mirror images of its ${store.K} codes; store the images again`);
+  return tensor(codes);
+}
+
 /** The tokenizer in a store: rounded encoder and codebook, no decoder. @throws FormatError where the store is of another method or damaged. */
 export function storedTokenizer(store: TokenStore): TokenizerSettings & { tokenizer: Tokenizer } {
   const { note, K, channels: codeDim } = store.description;
@@ -51,7 +80,7 @@ export function storedTokenizer(store: TokenStore): TokenizerSettings & { tokeni
     throw new FormatError(`[seit-plus-plus] ${store.path}: its tokens do not fit the settings of its tokenizer`);
   const bytes = store.attachment(ENCODER);
   if (!bytes) throw new FormatError(`[seit-plus-plus] ${store.path} holds no encoder; it was not written by this method`);
-  const { encoder } = blankTokenizer(settings);
+  const encoder = blank((key) => initEncoder(key, config, settings.channels));
   const codebook = tensor(store.codebook(), { shape: [K, codeDim] });
   return { ...settings, tokenizer: new Tokenizer(fromRecords(encoder, decodeSafetensors(bytes, store.path), store.path), codebook) };
 }

@@ -3,17 +3,18 @@ import { existsSync } from 'node:fs';
 import { type ImageSet, readBatch } from '../../../data/index.ts';
 import { byFrequency, countTokens, relabelRows, TokenStore, TokenStoreWriter } from '../../../data/tokens/index.ts';
 import { decodeSafetensors } from '../../../io/index.ts';
-import { type Compiled, compile, tensor, type Tensor } from '../../../tensor/index.ts';
+import { type Compiled, compile, disposeTree, flip, type Tensor, tensor } from '../../../tensor/index.ts';
 import type { CodecFiles } from '../../contracts/codec.ts';
 import type { Run } from '../../contracts/run.ts';
 import { type Config, imageSide, type TokenizerConfig } from './config.ts';
+import { MirrorCounts } from './mirror.ts';
 import { toInput } from './pixels.ts';
-import { ENCODER, encoderBytes, storeConfig, storedTokenizer, unitRms } from './store-layout.ts';
+import { fromRecords } from './records.ts';
+import { ENCODER, encoderBytes, MIRROR, storeConfig, storedTokenizer, unitRms } from './store-layout.ts';
 import { Tokenizer } from './tokenizer.ts';
 import { readTokenizer } from './tokenizer-file.ts';
-import { fromRecords } from './records.ts';
 
-/** Images that say how frequent the codes are. */
+/** Images that say how frequent the codes are, and which code mirrors which. */
 const SAMPLE = 2048;
 const BATCH = 256;
 
@@ -27,7 +28,12 @@ export function pixelTokenizer(config: TokenizerConfig, channels: number): Compi
  * Writes `images` to `files.store` with the tokenizer of `files.tokenizer`. Codes are numbered by descending frequency. After a stop, goes on
  * behind the last whole shard.
  */
-export async function writeStore(images: ImageSet, files: Pick<CodecFiles, 'tokenizer' | 'store'>, codec: Config['codec'], run: Run): Promise<void> {
+export async function writeStore(
+  images: ImageSet,
+  files: Pick<CodecFiles, 'tokenizer' | 'store'>,
+  codec: Config['codec'],
+  run: Run,
+): Promise<void> {
   run.signal?.throwIfAborted();
   const { tokenizer: learned, config, channels } = await readTokenizer(files.tokenizer);
   const encoder = encoderBytes(learned);
@@ -42,8 +48,10 @@ export async function writeStore(images: ImageSet, files: Pick<CodecFiles, 'toke
     using store = new TokenStore(files.store, { unfinished: true });
     codebook = storedTokenizer(store).tokenizer.codebook;
   } else {
-    codebook = tensor(await byUse(images, new Tokenizer(rounded, learned.codebook), tokenise, run), { shape: learned.codebook.shape });
-    writer = TokenStoreWriter.create(files.store, settings, { codebook: codebook.data() as Float32Array, attachments: { [ENCODER]: encoder }, overwrite: true });
+    const found = await survey(images, new Tokenizer(rounded, learned.codebook), config, channels, run);
+    codebook = tensor(found.codebook, { shape: learned.codebook.shape });
+    const attachments = { [ENCODER]: encoder, [MIRROR]: found.mirror };
+    writer = TokenStoreWriter.create(files.store, settings, { codebook: found.codebook, attachments, overwrite: true });
   }
   using out = writer;
   const tokenizer = new Tokenizer(rounded, codebook);
@@ -67,25 +75,44 @@ function resumable(path: string, images: number, encoder: Uint8Array, note: stri
   if (!existsSync(path)) return undefined;
   try {
     using store = new TokenStore(path, { unfinished: true });
-    const same = JSON.stringify(store.description.note) === note && Buffer.from(encoder).equals(store.attachment(ENCODER) ?? Buffer.alloc(0));
+    const same =
+      JSON.stringify(store.description.note) === note && Buffer.from(encoder).equals(store.attachment(ENCODER) ?? Buffer.alloc(0));
     return !store.finished && same && store.size <= images ? TokenStoreWriter.resume(path) : undefined;
   } catch {
     return undefined; // not a store that could be continued: it is written anew
   }
 }
 
-/** The codebook at unit scale, its rows by descending frequency among images spread over the set. */
-async function byUse(images: ImageSet, tokenizer: Tokenizer, tokenise: ReturnType<typeof pixelTokenizer>, run: Run): Promise<Float32Array> {
-  const K = tokenizer.codebook.shape[0]!;
-  const count = Math.min(SAMPLE, images.size);
+/** What is written ahead of the tokens, from images spread over the set. */
+interface Survey {
+  /** [K, d_c] at unit scale, rows by descending frequency. */
+  codebook: Float32Array;
+  mirror: Uint8Array;
+}
+
+async function survey(images: ImageSet, tokenizer: Tokenizer, config: TokenizerConfig, channels: number, run: Run): Promise<Survey> {
+  const K = config.codes;
+  const side = imageSide(config);
+  const both = compile((model: Tokenizer, pixels: Tensor) => {
+    const x = toInput(pixels, side, channels);
+    return [model.tokenize(x), model.tokenize(flip(x, 3))] as const;
+  });
   const counts = new Float64Array(K);
+  const pairs = new MirrorCounts(K);
+  const count = Math.min(SAMPLE, images.size);
   for (let at = 0; at < count; at += BATCH) {
     run.signal?.throwIfAborted();
     const indices = Int32Array.from({ length: Math.min(BATCH, count - at) }, (_, i) => Math.floor(((at + i) * images.size) / count));
     using pixels = tensor((await readBatch(images, indices, run.signal)).pixels, { shape: [indices.length, ...images.shape] });
-    using codes = await tokenise.async(tokenizer, pixels);
+    const [codes, mirrored] = await both.async(tokenizer, pixels);
     countTokens(codes.data() as Int32Array, K, counts);
+    pairs.add(codes.data(), mirrored.data(), config.grid);
+    disposeTree([codes, mirrored]);
   }
+  const order = byFrequency(counts);
   using rows = unitRms(tokenizer.codebook);
-  return relabelRows(rows.data() as Float32Array, byFrequency(counts));
+  const partners = pairs.best();
+  const mirror = Buffer.alloc(2 * K);
+  order.oldOf.forEach((old, code) => void mirror.writeUInt16LE(order.newOf[partners[old]!]!, 2 * code));
+  return { codebook: relabelRows(rows.data() as Float32Array, order), mirror };
 }

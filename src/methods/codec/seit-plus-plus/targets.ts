@@ -1,5 +1,26 @@
 /** Soft targets and CutMix. */
-import { add, bitAnd, cast, clamp, flip, floor, full, greaterEqual, iota, less, mean, mul, oneHot, random, reshape, slice, sqrt, sub, type Tensor, where } from '../../../tensor/index.ts';
+import {
+  add,
+  bitAnd,
+  cast,
+  clamp,
+  flip,
+  floor,
+  full,
+  greaterEqual,
+  iota,
+  less,
+  mean,
+  mul,
+  oneHot,
+  random,
+  reshape,
+  slice,
+  sqrt,
+  sub,
+  type Tensor,
+  where,
+} from '../../../tensor/index.ts';
 
 /** labels i32 [B] -> f32 [B, classes]: 1 - smoothing more at the label, smoothing spread over all (Szegedy et al. 2016). */
 export const smoothTargets = (labels: Tensor, classes: number, smoothing: number): Tensor =>

@@ -1,8 +1,22 @@
 /** Does TokenAdapt know what a transformed image's codes are? Compared with doing the same to the grid of codes. */
 import type { ImageSet } from '../../../data/index.ts';
 import { initialize } from '../../../nn/index.ts';
-import { broadcastTo, cast, compile, disposeTree, equal, flip, mapTree, mean, random, slice, type Tensor, tensor } from '../../../tensor/index.ts';
-import { type CheckRun, pixelsOf, shortTokenizer, trainShort } from './checks.ts';
+import {
+  broadcastTo,
+  cast,
+  compile,
+  disposeTree,
+  equal,
+  flip,
+  mapTree,
+  mean,
+  random,
+  slice,
+  type Tensor,
+  tensor,
+} from '../../../tensor/index.ts';
+import type { Run } from '../../contracts/run.ts';
+import { pixelsOf, shortTokenizer, trainShort } from './check-run.ts';
 import { imageSide, type TokenizerConfig } from './config.ts';
 import { toInput } from './pixels.ts';
 import { applyTokenAdapt, TokenAdapt, type TokenAdaptConfig } from './token-adapt.ts';
@@ -28,7 +42,7 @@ export interface AdaptFigures {
 }
 
 /** Learns a tokenizer and f and g from `images`, and measures them on the first 1,000 of `test`. */
-export async function checkTokenAdapt(images: ImageSet, test: ImageSet, check: AdaptCheck, run: CheckRun): Promise<AdaptFigures> {
+export async function checkTokenAdapt(images: ImageSet, test: ImageSet, check: AdaptCheck, run: Run): Promise<AdaptFigures> {
   const { tokenizer: config, maps, geometry = publishedGeometry, ...recipe } = check;
   const tokenizer = await shortTokenizer(images, config, run);
   const grid = [config.grid, config.grid] as const;
@@ -36,7 +50,8 @@ export async function checkTokenAdapt(images: ImageSet, test: ImageSet, check: A
   const { model } = await trainShort(
     {
       what: 'TokenAdapt',
-      state: () => adaptState(initialize((key) => TokenAdapt.init(key, { ...maps, codes: config.codes, vector: config.codeDim, grid }), run.seed)),
+      state: () =>
+        adaptState(initialize((key) => TokenAdapt.init(key, { ...maps, codes: config.codes, vector: config.codeDim, grid }), run.seed)),
       step: adaptStep({ tokenizer, geometry, prepare }),
       size: images.size,
       prepare: (indices) => pixelsOf(images, indices),
@@ -65,7 +80,10 @@ export async function checkTokenAdapt(images: ImageSet, test: ImageSet, check: A
       },
     };
   });
-  using pixels = await pixelsOf(test, Array.from({ length: Math.min(1000, test.size) }, (_, i) => i));
+  using pixels = await pixelsOf(
+    test,
+    Array.from({ length: Math.min(1000, test.size) }, (_, i) => i),
+  );
   const figures = measure(pixels, random.key(run.seed + 1));
   const numbers = mapTree(figures, (t) => t.item()) as unknown as AdaptFigures;
   disposeTree(figures);

@@ -3,7 +3,26 @@
  * geometry can be given to pixels (for the targets of training) and to feature grids of any size.
  */
 import {
-  add, affineSample, bicubicCrop, bitAnd, broadcastTo, cast, concat, cos, div, full, matmul, mul, neg, random, reshape, sin, slice, stack, type Tensor, where,
+  add,
+  affineSample,
+  bicubicCrop,
+  bitAnd,
+  broadcastTo,
+  cast,
+  concat,
+  cos,
+  div,
+  full,
+  matmul,
+  mul,
+  neg,
+  random,
+  reshape,
+  sin,
+  slice,
+  stack,
+  type Tensor,
+  where,
 } from '../../../tensor/index.ts';
 import { cropBoxes } from './augment.ts';
 
@@ -82,10 +101,17 @@ const matrix = (a: Tensor, b: Tensor, c: Tensor, d: Tensor): Tensor => reshape(s
  * Bilinear for the affine part, with 0 outside; bicubic for the crop.
  * @param grid tokens of x per column and row; @param out tokens of the result.
  */
-export function applyGeometry(x: Tensor, { theta, boxes }: Geometry, grid: readonly [number, number], out: readonly [number, number]): Tensor {
+export function applyGeometry(
+  x: Tensor,
+  { theta, boxes }: Geometry,
+  grid: readonly [number, number],
+  out: readonly [number, number],
+): Tensor {
   const [, , H, W] = x.shape as [number, number, number, number];
   const scale = H / grid[0];
   if (!Number.isInteger(scale) || W !== grid[1] * scale)
-    throw new Error(`[seit-plus-plus] an input of ${H} x ${W} is no whole multiple of the ${grid[0]} x ${grid[1]} token grid; resize it first`);
+    throw new Error(
+      `[seit-plus-plus] an input of ${H} x ${W} is no whole multiple of the ${grid[0]} x ${grid[1]} token grid; resize it first`,
+    );
   return bicubicCrop(affineSample(x, theta, [H, W]), mul(boxes, scale), [out[0] * scale, out[1] * scale]);
 }

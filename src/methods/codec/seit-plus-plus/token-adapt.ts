@@ -1,7 +1,7 @@
 /**
  * TokenAdapt: geometric augmentation of stored tokens. A token's vector is entangled with its neighbours and the layout inside its patch is hidden,
  * so flipping or rotating the grid of tokens is not the grid of the flipped or rotated image. Two small frozen maps make it so: f spreads
- * tokens out to a grid of features on which pixel operations make sense, g reads codes back. SeiT++ (Lee et al. 2024, arXiv 2312.10105), section 3.2.
+ * tokens out to a grid of features on which pixel operations make sense, g reads codes back. SeiT++ (Lee et al. 2024, arXiv 2312.10105).
  */
 import { Block, Conv2d, ConvTranspose2d, gridToSequence, LayerNorm, Linear, sequenceToGrid, sincosPositions } from '../../../nn/index.ts';
 import { add, argmax, concat, crossEntropy, mean, random, reshape, slice, stopGradient, type Tensor } from '../../../tensor/index.ts';
@@ -24,7 +24,16 @@ export interface TokenAdaptConfig {
   hidden: number;
 }
 
-export const publishedTokenAdapt: TokenAdaptConfig = { codes: 391, vector: 32, grid: [32, 32], out: [28, 28], width: 384, heads: 6, headWidth: 64, hidden: 1536 };
+export const publishedTokenAdapt: TokenAdaptConfig = {
+  codes: 391,
+  vector: 32,
+  grid: [32, 32],
+  out: [28, 28],
+  width: 384,
+  heads: 6,
+  headWidth: 64,
+  hidden: 1536,
+};
 
 const blockOf = (key: random.Key, { width, heads, headWidth, hidden }: TokenAdaptConfig): Block =>
   Block.init(key, { width, heads, headWidth, hidden, qkvBias: false, activation: 'tanh' });
@@ -68,7 +77,12 @@ export class TokenGather {
   }
   static init(key: random.Key, c: TokenAdaptConfig): TokenGather {
     const [a, b, d] = random.splitKey(key, 3) as [random.Key, random.Key, random.Key];
-    return new TokenGather(Conv2d.init(a, c.vector, c.width, 2, { stride: 2 }), blockOf(b, c), LayerNorm.init(c.width), Linear.init(d, c.width, c.codes));
+    return new TokenGather(
+      Conv2d.init(a, c.vector, c.width, 2, { stride: 2 }),
+      blockOf(b, c),
+      LayerNorm.init(c.width),
+      Linear.init(d, c.width, c.codes),
+    );
   }
   forward(features: Tensor): Tensor {
     const cells = this.gather.forward(features);

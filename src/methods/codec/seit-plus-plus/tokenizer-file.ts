@@ -27,5 +27,7 @@ export async function readTokenizer(path: string): Promise<TokenizerSettings & {
 export function believe<S extends z.ZodType>(schema: S, said: unknown, path: string, what: string): z.output<S> {
   const parsed = schema.safeParse(said);
   if (parsed.success) return parsed.data;
-  throw new FormatError(`[seit-plus-plus] ${path} does not describe a ${what} of this method (${z.prettifyError(parsed.error).replaceAll('\n', ' ')}); it was written by something else`);
+  throw new FormatError(
+    `[seit-plus-plus] ${path} does not describe a ${what} of this method (${z.prettifyError(parsed.error).replaceAll('\n', ' ')}); it was written by something else`,
+  );
 }

@@ -1,10 +1,11 @@
 /** The VQ tokenizer: encoder, codebook, decoder (ViT-VQGAN, Yu et al. 2022, arXiv 2110.04627; a convolutional one for small images). */
-import { normalize, random, stopGradient, sub, add, type Tensor } from '../../../tensor/index.ts';
+
 import { truncatedNormal } from '../../../nn/index.ts';
-import { ConvDecoder, ConvEncoder } from './conv-coder.ts';
-import { VitDecoder, VitEncoder } from './vit-coder.ts';
+import { add, normalize, random, stopGradient, sub, type Tensor } from '../../../tensor/index.ts';
 import type { TokenizerConfig } from './config.ts';
+import { ConvDecoder, ConvEncoder } from './conv-coder.ts';
 import { codesToGrid, gridToCodes } from './tokens.ts';
+import { VitDecoder, VitEncoder } from './vit-coder.ts';
 
 /** What an encoder is built from. */
 export type CoderConfig = Pick<TokenizerConfig, 'kind' | 'patch' | 'grid' | 'codeDim' | 'width' | 'layers' | 'decoderLayers' | 'heads'>;
@@ -18,6 +19,13 @@ export interface Decoder {
   forward(vectors: Tensor): Tensor;
 }
 
+/** A new encoder. @param channels of the images: 1 grey, 3 RGB. */
+export const initEncoder = (key: random.Key, config: CoderConfig, channels: number): Encoder =>
+  (config.kind === 'vit' ? VitEncoder : ConvEncoder).init(key, config, channels);
+
+const initDecoder = (key: random.Key, config: CoderConfig, channels: number): Decoder =>
+  (config.kind === 'vit' ? VitDecoder : ConvDecoder).init(key, config, channels);
+
 export class Tokenizer {
   readonly encoder: Encoder;
   /** f32 [K, d_c]; what decoder and classifier see are its rows at unit length. */
@@ -30,12 +38,10 @@ export class Tokenizer {
     this.decoder = decoder;
   }
 
-  /** @param channels of the images: 1 grey, 3 RGB. */
   static init(key: random.Key, config: TokenizerConfig, channels: number): Tokenizer {
     const [a, b, c] = random.splitKey(key, 3) as [random.Key, random.Key, random.Key];
-    const [E, D] = config.kind === 'vit' ? [VitEncoder, VitDecoder] : [ConvEncoder, ConvDecoder];
     const codebook = normalize(truncatedNormal(b, [config.codes, config.codeDim], 1));
-    return new Tokenizer(E.init(a, config, channels), codebook, D.init(c, config, channels));
+    return new Tokenizer(initEncoder(a, config, channels), codebook, initDecoder(c, config, channels));
   }
 
   /** Without the decoder: all that new images need to become tokens. */

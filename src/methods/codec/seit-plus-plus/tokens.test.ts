@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import '../../../device/index.ts';
 import { initialize } from '../../../nn/index.ts';
 import { compile, iota, mul, random, reshape, type Tensor, tensor, withDevice } from '../../../tensor/index.ts';
+import { newVit } from './classifier.ts';
 import { Config, imageSide, presets } from './config.ts';
 import { learnState, learnStep } from './learn.ts';
 import { patchify, unpatchify } from './patches.ts';
@@ -10,7 +11,6 @@ import { toInput } from './pixels.ts';
 import { blank } from './records.ts';
 import { Tokenizer } from './tokenizer.ts';
 import { codesToGrid, gridToCodes } from './tokens.ts';
-import { newVit } from './classifier.ts';
 import { trainStep } from './train.ts';
 
 const list = (t: Tensor): number[] => Array.from(t.data());
@@ -26,7 +26,12 @@ test('every code is nearest to itself, at any length', () => {
 });
 
 test('nearest means by angle, not by distance; equal codes give the lowest index', () => {
-  const codebook = tensor([[10, 0], [0, 1], [0, 1], [-1, 0]]);
+  const codebook = tensor([
+    [10, 0],
+    [0, 1],
+    [0, 1],
+    [-1, 0],
+  ]);
   const z = tensor([[[[0.2, 0, -3]], [[0.1, 5, 1]]]]);
   assert.deepEqual(list(gridToCodes(z, codebook)), [0, 1, 3]);
 });
@@ -50,7 +55,11 @@ test('pixels of any size and colour become the input that was learned', () => {
 
 test('both kinds of tokenizer keep their shapes', () => {
   for (const kind of ['conv', 'vit'] as const) {
-    const { tokenizer: config } = Config.parse({ ...presets.cifar, tokenizer: { ...presets.cifar.tokenizer, kind, heads: 4, layers: 1, grid: 4 }, crop: 4 });
+    const { tokenizer: config } = Config.parse({
+      ...presets.cifar,
+      tokenizer: { ...presets.cifar.tokenizer, kind, heads: 4, layers: 1, grid: 4 },
+      crop: 4,
+    });
     const tokenizer = initialize((key) => Tokenizer.init(key, config, 3), 1);
     const x = random.uniform(random.key(1), [2, 3, 16, 16]);
     const codes = tokenizer.tokenize(x);
@@ -61,10 +70,17 @@ test('both kinds of tokenizer keep their shapes', () => {
 });
 
 test('learning lowers the reconstruction error and brings the codebook to life', () => {
-  const { tokenizer: config } = Config.parse({ ...presets.fashion, tokenizer: { ...presets.fashion.tokenizer, grid: 4, codes: 32, width: 32 }, crop: 4 });
+  const { tokenizer: config } = Config.parse({
+    ...presets.fashion,
+    tokenizer: { ...presets.fashion.tokenizer, grid: 4, codes: 32, width: 32 },
+    crop: 4,
+  });
   const step = learnStep(config, 1, 20);
   const side = imageSide(config);
-  const pixels = tensor(Uint8Array.from({ length: 16 * side * side }, (_, i) => 128 + 120 * Math.sin((i % side) * (1 + Math.floor(i / side / side) / 4))), { shape: [16, side, side, 1] });
+  const pixels = tensor(
+    Uint8Array.from({ length: 16 * side * side }, (_, i) => 128 + 120 * Math.sin((i % side) * (1 + Math.floor(i / side / side) / 4))),
+    { shape: [16, side, side, 1] },
+  );
   let state = learnState(config, 1, 1);
   const losses: number[] = [];
   for (let i = 0; i < 60; i++) {
@@ -79,18 +95,29 @@ test('learning lowers the reconstruction error and brings the codebook to life',
 
 test('the published ImageNet-size configuration plans', (t) => {
   const config = Config.parse({});
-  assert.deepEqual([imageSide(config.tokenizer), config.tokenizer.grid, config.tokenizer.codeDim, config.tokenizer.codes], [256, 32, 32, 391]);
+  assert.deepEqual(
+    [imageSide(config.tokenizer), config.tokenizer.grid, config.tokenizer.codeDim, config.tokenizer.codes],
+    [256, 32, 32, 391],
+  );
   withDevice('null', () => {
     const learning = learnStep(config.tokenizer, 3, 1000).plan(
-      learnState(config.tokenizer, 3, 0), tensor(new Uint8Array(8 * 256 * 256 * 3), { shape: [8, 256, 256, 3] }), random.key(0), tensor(0),
+      learnState(config.tokenizer, 3, 0),
+      tensor(new Uint8Array(8 * 256 * 256 * 3), { shape: [8, 256, 256, 3] }),
+      random.key(0),
+      tensor(0),
     );
     const codebook = tensor(new Float32Array(391 * 32), { shape: [391, 32] });
     const model = newVit(config, 1000, 0);
-    const state = { model, optimizer: { step: tensor(0), m: blank(() => newVit(config, 1000, 0)), v: blank(() => newVit(config, 1000, 0)) } };
+    const state = {
+      model,
+      optimizer: { step: tensor(0), m: blank(() => newVit(config, 1000, 0)), v: blank(() => newVit(config, 1000, 0)) },
+    };
     const codes = tensor(new Int32Array(64 * 1024), { shape: [64, 32, 32] });
-    const training = trainStep(config, 1000, codebook, tensor(new Int32Array(391 * 5), { shape: [391, 5] })).plan(
-      state, { codes, labels: tensor(new Int32Array(64)) }, random.key(0), tensor(0),
-    );
+    const training = trainStep(config, 1000, {
+      codebook,
+      synonyms: tensor(new Int32Array(391 * 5), { shape: [391, 5] }),
+      mirror: tensor(new Int32Array(391)),
+    }).plan(state, { codes, labels: tensor(new Int32Array(64)) }, random.key(0), tensor(0));
     t.diagnostic(`tokenizer step of 8 images: ${learning.peakBytes} B, classifier step of 64 images: ${training.peakBytes} B`);
     for (const plan of [learning, training]) assert.ok(plan.peakBytes > plan.argumentBytes && plan.gap < 0.05, JSON.stringify(plan));
     // ViT-B: 86 M parameters, at 12 bytes with their moments, plus the activations of 64 x 196 positions.

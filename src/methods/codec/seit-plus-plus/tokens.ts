@@ -18,4 +18,3 @@ export function gridToCodes(grid: Tensor, codebook: Tensor): Tensor {
   const rows = normalize(reshape(channelsLast(grid), [B * h * w, d]));
   return reshape(argmax(matmul(rows, transpose(normalize(codebook)))), [B, h, w]);
 }
-

@@ -21,7 +21,12 @@ export class VitEncoder {
   static init(key: random.Key, config: CoderConfig, channels: number): VitEncoder {
     const [a, b, c] = random.splitKey(key, 3) as [random.Key, random.Key, random.Key];
     const { patch, width, codeDim } = config;
-    return new VitEncoder(patch, Linear.init(a, channels * patch * patch, width), blocksOf(b, config, config.layers), Linear.init(c, width, codeDim));
+    return new VitEncoder(
+      patch,
+      Linear.init(a, channels * patch * patch, width),
+      blocksOf(b, config, config.layers),
+      Linear.init(c, width, codeDim),
+    );
   }
   forward(x: Tensor): Tensor {
     const grid = [x.shape[2]! / this.patch, x.shape[3]! / this.patch] as const;
@@ -46,7 +51,12 @@ export class VitDecoder {
   static init(key: random.Key, config: CoderConfig, channels: number): VitDecoder {
     const [a, b, c] = random.splitKey(key, 3) as [random.Key, random.Key, random.Key];
     const { patch, width, codeDim } = config;
-    return new VitDecoder(patch, Linear.init(a, codeDim, width), blocksOf(b, config, config.decoderLayers), Linear.init(c, width, channels * patch * patch));
+    return new VitDecoder(
+      patch,
+      Linear.init(a, codeDim, width),
+      blocksOf(b, config, config.decoderLayers),
+      Linear.init(c, width, channels * patch * patch),
+    );
   }
   forward(vectors: Tensor): Tensor {
     const grid = vectors.shape.slice(2) as [number, number];

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import '../device/index.ts';
+import * as t from './index.ts';
+
+const of = (...shape: number[]): t.Tensor => t.zeros(shape);
+const int = (...shape: number[]): t.Tensor => t.zeros(shape, 'i32');
+
+/** Each mistake, and what the error says: the operation, both shapes, the way out. */
+const mistakes: [() => unknown, RegExp][] = [
+  [() => t.add(of(2, 3), of(2, 4)), /\[add\] shapes \[2, 3\] and \[2, 4\] do not broadcast: 3 and 4 meet at axis -1; reshape one/],
+  [() => t.where(int(3), of(2), 0), /\[where\] shapes \[3\] and \[2\] do not broadcast/],
+  [() => t.matmul(of(2, 3), of(4, 5)), /\[matmul\] inner sizes of \[2, 3\] and \[4, 5\] differ: 3 and 4; transpose/],
+  [() => t.matmul(of(3), of(3, 5)), /\[matmul\] needs at least rank 2, not \[3\] and \[3, 5\]; reshape a vector/],
+  [() => t.matmul(of(2, 3, 4), of(3, 4, 5)), /\[matmul\] shapes \[2\] and \[3\] do not broadcast/],
+  [() => t.matmul(int(2, 3), int(3, 2)), /\[matmul\] needs a float tensor, not i32\[2, 3\]; cast it/],
+  [() => t.reshape(of(2, 3), [4, 2]), /\[reshape\] \[2, 3\] has 6 elements, \[4, 2\] has 8; the counts must be equal/],
+  [() => t.reshape(of(2, 3), [-1, 4]), /\[reshape\] \[2, 3\] has 6 elements, \[-1, 4\] has 4 x -1/],
+  [() => t.reshape(of(2, 3), [-1, -1]), /\[reshape\]/],
+  [() => t.permute(of(2, 3), [0, 0]), /\[permute\] \[0, 0\] is no permutation of the 2 axes of \[2, 3\]/],
+  [() => t.transpose(of(3)), /\[transpose\] axis -2 is out of range for a tensor of rank 1; use -1\.\.0/],
+  [() => t.squeeze(of(2, 3), 0), /\[squeeze\] axis 0 of \[2, 3\] has size 2, not 1/],
+  [() => t.broadcastTo(of(2, 3), [3, 2]), /\[broadcast/],
+  [() => t.broadcastTo(of(2, 3), [1, 3]), /\[broadcastTo\] \[2, 3\] does not fit into \[1, 3\]/],
+  [() => t.slice(of(4), [1, 6]), /\[slice\] \[1, 6\) by 1 is outside axis 0 of \[4\]/],
+  [() => t.slice(of(4), [3, 1]), /\[slice\] \[3, 1\)/],
+  [() => t.slice(of(4), null, null), /\[slice\] 2 ranges for \[4\] of rank 1/],
+  [() => t.split(of(2, 7), 3), /\[split\] axis -1 of \[2, 7\] has size 7; it does not split into 3 equal parts/],
+  [() => t.split(of(2, 7), [3, 5]), /does not split into \[3, 5\]/],
+  [() => t.pad(of(2), [1], [-1]), /\[pad\] widths \[1\], \[-1\] must be >= 0; use slice to cut/],
+  [() => t.concat([of(2, 3), of(2, 4)]), /\[concat\] f32\[2,3\] and f32\[2,4\] must agree in dtype and in all axes but 0/],
+  [() => t.concat([of(2), int(2)]), /\[concat\] f32\[2\] and i32\[2\] must agree/],
+  [() => t.concat([]), /\[concat\] needs at least one tensor/],
+  [() => t.sum(of(2, 3), 2), /\[sum\] axis 2 is out of range for a tensor of rank 2; use -2\.\.1/],
+  [() => t.sum(t.zeros([4], 'u8')), /\[sum\] of u8\[4\] would overflow; cast it to i32 or f32 first/],
+  [() => t.variance(of(1), 0, { correction: 1 }), /\[variance\] 1 elements leave nothing after a correction of 1/],
+  [() => t.topK(of(2, 3), 4), /\[topK\] k = 4 is more than the 3 entries/],
+  [() => t.exp(int(2)), /\[exp\] needs a float tensor, not i32\[2\]; cast it with \.cast\('f32'\)/],
+  [() => t.bitAnd(of(2), of(2)), /\[and\] needs an integer tensor, not f32\[2\]/],
+  [() => t.take(of(4), of(2)), /\[take\] needs an integer tensor, not f32\[2\]/],
+  [() => t.takeAlong(of(2, 3), int(3, 3)), /\[takeAlong\] index i32\[3,3\] must agree with f32\[2,3\] in all axes but 1/],
+  [() => t.scatterAdd(of(3, 2), int(2), 5), /\[scatterAdd\] index \[2\] must be a vector of the 3 entries of axis 0 of \[3, 2\]/],
+  [() => t.conv2d(of(1, 3, 8, 8), of(4, 2, 3, 3)), /\[conv2d\] x \[1, 3, 8, 8\] and weight \[4, 2, 3, 3\] do not fit/],
+  [() => t.conv2d(of(1, 3, 2, 2), of(4, 3, 3, 3)), /a 3x3 window does not fit into 2x2 with padding 0x0; pad more/],
+  [() => t.convTranspose2d(of(1, 3, 8, 8), of(2, 4, 3, 3)), /\[convTranspose2d\] x \[1, 3, 8, 8\] and weight \[2, 4, 3, 3\]/],
+  [() => t.layerNorm(of(2, 3), of(4)), /\[norm\] gain and bias must be f32\[3\] for f32\[2,3\], not f32\[4\]/],
+  [() => t.layerNorm(of(2, 3), undefined, of(3)), /\[layerNorm\] a bias needs a gain/],
+  [() => t.crossEntropy(of(2, 3), int(3)), /\[crossEntropy\] labels \[3\] do not match logits \[2, 3\]; they lack exactly the class axis/],
+  [() => t.attention(of(1, 4, 3, 8), of(1, 4, 2, 8), of(1, 4, 2, 8)), /\[attention\] q f32\[1,4,3,8\], k f32\[1,4,2,8\], v f32\[1,4,2,8\] do not fit/],
+  [() => t.grad((x: t.Tensor) => x)(of(2)), /\[grad\] the loss must be one float number, not f32\[2\]; take its mean\(\) or sum\(\)/],
+  [() => t.grad((x: t.Tensor) => t.argmax(x))(of(2)), /\[grad\] the loss must be one float number, not i32\[\]/],
+  [() => t.random.key(-1), /\[random\] seed -1 must be a whole number from 0/],
+  [() => t.random.bits(of(2), [3]), /\[random\] a key is two i32 words, not f32\[\]; make one with random\.key/],
+  [() => t.take(of(4), t.tensor(Int32Array.of(1, 9, -1))), /\[cpu\] 2 indices of take or scatter were outside their axis/],
+];
+
+test('mistakes say who, both shapes and the way out', () => {
+  for (const [f, message] of mistakes) assert.throws(f, message, String(f));
+});
+
+test('mistakes in a compiled function are found while it is traced', () => {
+  assert.throws(() => t.compile((x: t.Tensor) => t.add(x, of(4)))(of(3)), t.ShapeError);
+  assert.throws(() => t.withDevice('null', () => t.compile((x: t.Tensor) => t.matmul(x, x)).plan(of(2, 3))), /inner sizes of \[2, 3\] and \[2, 3\]/);
+});
