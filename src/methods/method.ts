@@ -34,6 +34,8 @@ export interface Method<C extends Contract = Contract, S extends z.ZodType = z.Z
   fit(budget: number, target: ContractTypes[C]['target']): z.output<S>;
   /** Bytes that the result will occupy, at most: what is measured never exceeds it. */
   bytes(config: z.output<S>, target: ContractTypes[C]['target']): number;
+  /** The configuration that goes with a file that this method made, from the file alone. Absent where any configuration does. */
+  configOf?(path: string): z.output<S>;
   create(config: z.output<S>): ContractTypes[C]['made'];
 }
 

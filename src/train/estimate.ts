@@ -90,7 +90,8 @@ const rates = new WeakMap<Device, number>();
 
 /**
  * FLOPs per second of a training step of a transformer block (width 128, 8 x 64 tokens) on this machine: of work as it is, not of its
- * best kernel. Takes about 0.2 s once per process. Real steps differ by their shapes, by about a factor of two to either side.
+ * best kernel. Takes about 0.2 s once per process. Steps made of matrix products come within about a factor of two of it; steps that mostly
+ * move memory (norms and element-wise work on large tensors) can be ten times slower than their FLOPs say: use `timedSteps` for those.
  */
 export function calibrate(name: Device | string = 'cpu'): number {
   return withDevice(name, () => {

@@ -5,7 +5,24 @@ import '../../device/index.ts';
 import { compile, random as keys, tensor, withDevice } from '../../tensor/index.ts';
 import type { ImageShape } from '../image-set.ts';
 import { DataRandom } from '../random.ts';
-import { affine, beta, boxMask, drawErasing, drawMix, erase, flipRows, mixImages, mixTargets, normal, padCrop, pixelOps, randAugment, randAugmentOps, rotation, smoothTargets } from './index.ts';
+import {
+  affine,
+  beta,
+  boxMask,
+  drawErasing,
+  drawMix,
+  erase,
+  flipRows,
+  mixImages,
+  mixTargets,
+  normal,
+  padCrop,
+  pixelOps,
+  randAugment,
+  randAugmentOps,
+  rotation,
+  smoothTargets,
+} from './index.ts';
 
 interface Golden {
   name: string;
@@ -51,7 +68,19 @@ const picture = (seed: number): Uint8Array => {
 test('enhancements by 1, a map to itself and strength 0 leave the image', () => {
   for (const factor of [pixelOps.color, pixelOps.contrast, pixelOps.sharpness]) assert.deepEqual(factor(picture(1), shape, 1), picture(1));
   assert.deepEqual(affine(picture(1), shape, [1, 0, 0, 0, 1, 0]), picture(1));
-  const gentle = ['rotate', 'solarize', 'solarizeAdd', 'color', 'contrast', 'brightness', 'sharpness', 'shearX', 'shearY', 'translateX', 'translateY'];
+  const gentle = [
+    'rotate',
+    'solarize',
+    'solarizeAdd',
+    'color',
+    'contrast',
+    'brightness',
+    'sharpness',
+    'shearX',
+    'shearY',
+    'translateX',
+    'translateY',
+  ];
   for (const name of gentle) assert.deepEqual(randAugmentOps[name]!(picture(2), shape, 0, 1, 128), picture(2), name);
 });
 
@@ -112,8 +141,13 @@ test('erasing boxes have the area and the share of the recipe', () => {
 });
 
 test('mixing keeps labels and pixels in proportion', () => {
-  const images = tensor(Float32Array.from({ length: 4 * 64 }, (_, i) => Math.floor(i / 64)), { shape: [4, 1, 8, 8] });
-  const step = compile((x: typeof images, targets: typeof images, mix: typeof images) => [mixImages(x, mix), mixTargets(targets, mix)] as const);
+  const images = tensor(
+    Float32Array.from({ length: 4 * 64 }, (_, i) => Math.floor(i / 64)),
+    { shape: [4, 1, 8, 8] },
+  );
+  const step = compile(
+    (x: typeof images, targets: typeof images, mix: typeof images) => [mixImages(x, mix), mixTargets(targets, mix)] as const,
+  );
   withDevice('cpu', () => {
     const random = new DataRandom(9);
     for (let k = 0; k < 30; k++) {
@@ -131,9 +165,15 @@ test('mixing keeps labels and pixels in proportion', () => {
 });
 
 test('boxes mask their pixels alone, erasing fills them with noise', () => {
-  const boxes = tensor([[1, 2, 3, 5], [0, 0, 0, 0]]);
+  const boxes = tensor([
+    [1, 2, 3, 5],
+    [0, 0, 0, 0],
+  ]);
   const mask = Array.from(boxMask(boxes, 4, 6).data());
-  assert.equal(mask.reduce((a, b) => a + b), 6);
+  assert.equal(
+    mask.reduce((a, b) => a + b),
+    6,
+  );
   for (const at of [8, 9, 10, 14, 15, 16]) assert.equal(mask[at], 1);
   const erased = erase(tensor(new Float32Array(96).fill(7), { shape: [2, 2, 4, 6] }), boxes, keys.key(1)).data();
   erased.forEach((x, i) => assert.equal(x !== 7, i < 48 && mask[i % 24] === 1, `element ${i}`));

@@ -22,7 +22,11 @@ function histogram(image: Uint8Array, channels: number, channel: number): Int32A
   return counts;
 }
 const perChannel = (image: Uint8Array, channels: number, table: (counts: Int32Array) => Lookup): Uint8Array =>
-  look(image, channels, Array.from({ length: channels }, (_, c) => table(histogram(image, channels, c))));
+  look(
+    image,
+    channels,
+    Array.from({ length: channels }, (_, c) => table(histogram(image, channels, c))),
+  );
 
 /** Stretches each channel so that its darkest value becomes 0 and its lightest 255. */
 export function autoContrast(image: Uint8Array, [, , channels]: ImageShape): Uint8Array {
@@ -55,7 +59,8 @@ export const posterize = (image: Uint8Array, bits: number): Uint8Array => everyC
 /** Inverts the values from `threshold` on. */
 export const solarize = (image: Uint8Array, threshold: number): Uint8Array => everyChannel(image, (x) => (x < threshold ? x : 255 - x));
 /** Adds to the values below 128. */
-export const solarizeAdd = (image: Uint8Array, amount: number): Uint8Array => everyChannel(image, (x) => (x < 128 ? Math.min(255, x + amount) : x));
+export const solarizeAdd = (image: Uint8Array, amount: number): Uint8Array =>
+  everyChannel(image, (x) => (x < 128 ? Math.min(255, x + amount) : x));
 export const brightness = (image: Uint8Array, factor: number): Uint8Array => everyChannel(image, (x) => clip(x * factor));
 
 /** Luma of ITU-R 601-2 at pixel i, in 16-bit integers. */

@@ -2,7 +2,23 @@
  * Mixup, CutMix and random erasing. The host draws a few numbers, the device touches the pixels: the numbers are tensors, so that one compiled
  * program serves every draw. Boxes are [top, left, bottom, right], the last two excluded; an empty box is all zeros.
  */
-import { add, bitAnd, cast, flip, greaterEqual, iota, less, mul, narrow, oneHot, random as keys, reshape, sub, type Tensor, where } from '../../tensor/index.ts';
+import {
+  add,
+  bitAnd,
+  cast,
+  flip,
+  greaterEqual,
+  iota,
+  random as keys,
+  less,
+  mul,
+  narrow,
+  oneHot,
+  reshape,
+  sub,
+  type Tensor,
+  where,
+} from '../../tensor/index.ts';
 import type { DataRandom } from '../random.ts';
 import { beta, uniform } from './distributions.ts';
 
@@ -19,7 +35,12 @@ export function boxMask(boxes: Tensor, height: number, width: number): Tensor {
  * Boxes of random erasing, f32 [n, 4]: with `probability` an image gets one of 2 % to a third of its area, its sides' ratio between 0.3 and
  * 1/0.3, uniform in the logarithm. Zhong et al. 2020, arXiv 1708.04896, algorithm 1, of which at most ten tries are made.
  */
-export function drawErasing(images: number, [height, width]: readonly [number, number], probability: number, random: DataRandom): Float32Array {
+export function drawErasing(
+  images: number,
+  [height, width]: readonly [number, number],
+  probability: number,
+  random: DataRandom,
+): Float32Array {
   const boxes = new Float32Array(4 * images);
   for (let i = 0; i < images; i++) {
     if (uniform(random) >= probability) continue;

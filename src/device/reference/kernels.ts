@@ -25,12 +25,16 @@ const reduce: Kernel<'reduce' | 'argreduce'> = (call, reads, [out]) => {
     }
 };
 
-const gemm: Kernel<'gemm'> = ({ attrs: { m, n, k, batch } }, [a, b], [c]) => {
+/** All elements in row-major order: for kernels that read them often. */
+const dense = (x: At): Float64Array => new Float64Array(x.size).map((_, i) => x.get(i));
+
+const gemm: Kernel<'gemm'> = ({ attrs: { m, n, k, batch } }, reads, [c]) => {
+  const [a, b] = reads.map(dense) as [Float64Array, Float64Array];
   for (let t = 0; t < batch[0] * batch[1]; t++)
     for (let i = 0; i < m; i++)
       for (let j = 0; j < n; j++) {
         let sum = 0;
-        for (let p = 0; p < k; p++) sum += a!.get((t * m + i) * k + p) * b!.get((t * k + p) * n + j);
+        for (let p = 0; p < k; p++) sum += a[(t * m + i) * k + p]! * b[(t * k + p) * n + j]!;
         c!.set((t * m + i) * n + j, sum);
       }
 };

@@ -89,9 +89,16 @@ test('a schedule that forgets where it is, or reads more than it declares, is no
 test('a learning-rate schedule that starts again is noticed', async () => {
   const restarting = (config: { half: number }) => {
     const inner = toySchedule.create(config);
-    return { ...inner, step: (index: number, target: typeof scheduleTarget) => ({ ...inner.step(index, target), position: (index % 30) / 30 }) };
+    return {
+      ...inner,
+      step: (index: number, target: typeof scheduleTarget) => ({ ...inner.step(index, target), position: (index % 30) / 30 }),
+    };
   };
-  await notices(scheduleChecks, 'the learning-rate schedule is run through once, from its beginning', lyingSchedule({ create: restarting }));
+  await notices(
+    scheduleChecks,
+    'the learning-rate schedule is run through once, from its beginning',
+    lyingSchedule({ create: restarting }),
+  );
 });
 
 test('a reshape to the wrong shape is noticed', async () => {

@@ -51,7 +51,8 @@ export const scheduleChecks: readonly Check<'schedule'>[] = [
       for (const budget of budgets(subject)) {
         const positions = allSteps(fitted(subject, budget).schedule, subject.target).map(({ position }) => position);
         assert.equal(positions[0], 0);
-        for (const [index, position] of positions.entries()) assert.ok(position < 1 && position > (positions[index - 1] ?? -1), `step ${index}: position ${position}`);
+        for (const [index, position] of positions.entries())
+          assert.ok(position < 1 && position > (positions[index - 1] ?? -1), `step ${index}: position ${position}`);
       }
     },
   },

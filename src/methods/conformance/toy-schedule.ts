@@ -46,7 +46,12 @@ export default defineMethod({
     step(index, target): Step {
       const small = index < Math.round(half * target.steps);
       const side = small ? target.size / 2 : target.size;
-      return { shape: [target.batch, target.channels, side, side], augmentation: index / target.steps, cost: small ? 0.25 : 1, position: index / target.steps };
+      return {
+        shape: [target.batch, target.channels, side, side],
+        augmentation: index / target.steps,
+        cost: small ? 0.25 : 1,
+        position: index / target.steps,
+      };
     },
     reshape(images, { shape: [batch, channels, height, width] }) {
       if (images.shape[2] === height) return images;

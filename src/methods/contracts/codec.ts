@@ -23,6 +23,16 @@ export interface CodecFiles {
   model: string;
 }
 
+/** What a stage will take, before it runs. */
+export interface StagePlan {
+  what: 'tokenizer' | 'store' | 'classifier';
+  steps: number;
+  /** Device bytes at the worst moment. */
+  peakBytes: number;
+  /** On this machine; right within a factor of about two. */
+  seconds: number;
+}
+
 export interface Codec {
   /** Learns from pixels how to write them; writes `files.tokenizer`. */
   learn(images: ImageSet, files: Pick<CodecFiles, 'tokenizer'>, run: Run): Promise<void>;
@@ -37,4 +47,6 @@ export interface Codec {
    * shape. Absent where a codec cannot draw.
    */
   reconstruct?(images: ImageSet, files: Pick<CodecFiles, 'tokenizer'>, run: Run): Promise<Uint8Array>;
+  /** What learning, storing and training on such images take. Runs none of it. Absent where a codec cannot tell. */
+  plan?(target: CodecTarget, effort?: number): Promise<StagePlan[]>;
 }

@@ -115,7 +115,7 @@ export function small({ patch, grid, codes = 256, codeDim = 16, width = 64, size
       heads: 1,
       epochs: epochs(shown.patches / grid ** 2),
       batch,
-      lr: 2e-3,
+      lr: 3e-3,
       weightDecay: 1e-4,
       reseed: 0.25,
     },

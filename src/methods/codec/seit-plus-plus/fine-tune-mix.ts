@@ -26,7 +26,7 @@ import type { GeometryConfig } from './token-adapt-params.ts';
 
 const TRIES = 16;
 
-/** One number of the law Beta(a, a), a <= 1, f32 []: Johnk 1964, of whose trials (accepted by 50 to 100 %) the first success of 16 is taken. */
+/** One number of the law Beta(a, a), a <= 1, f32 []: Jöhnk 1964, of whose trials (accepted by 50 to 100 %) the first success of 16 is taken. */
 export function symmetricBeta(key: random.Key, a: number): Tensor {
   if (!(a > 0 && a <= 1)) throw new RangeError(`[seit-plus-plus] Beta(a, a) is drawn for 0 < a <= 1, not ${a}`);
   const u = pow(random.uniform(key, [2, TRIES]), 1 / a);
@@ -44,7 +44,7 @@ export function mixup(key: random.Key, x: Tensor, targets: Tensor, a: number): {
 
 export interface FineTuneAugment extends Strengths {
   geometry: GeometryConfig;
-  /** Probability that the batch is mixed by CutMix; the TokenAdapt half takes Mixup in half of the batches instead. */
+  /** Probability that a half is mixed: by CutMix; in the TokenAdapt half, as often by Mixup. */
   mix: number;
   /** Parameter of the Beta law of Mixup. */
   mixup: number;
@@ -82,7 +82,8 @@ export function fineTuneBatch(
 function cutMixOrMixup(key: random.Key, x: Tensor, targets: Tensor, { mix, mixup: a }: FineTuneAugment): { x: Tensor; targets: Tensor } {
   if (a === 0 || mix === 0) return cutMix(key, x, targets, mix);
   const [which, first, second] = random.splitKey(key, 3) as [random.Key, random.Key, random.Key];
-  const [cut, blend] = [cutMix(first, x, targets, mix), mixup(second, x, targets, a)];
-  const useBlend = less(random.uniform(which, []), 0.5);
-  return { x: where(useBlend, blend.x, cut.x), targets: where(useBlend, blend.targets, cut.targets) };
+  const [cut, blend] = [cutMix(first, x, targets, 1), mixup(second, x, targets, a)];
+  const u = random.uniform(which, []);
+  const choose = (plain: Tensor, c: Tensor, b: Tensor): Tensor => where(less(u, mix / 2), b, where(less(u, mix), c, plain));
+  return { x: choose(x, cut.x, blend.x), targets: choose(targets, cut.targets, blend.targets) };
 }

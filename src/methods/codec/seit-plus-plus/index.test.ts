@@ -8,7 +8,7 @@ import { TokenStore } from '../../../data/tokens/index.ts';
 import { codecConformance } from '../../conformance/codec.ts';
 import type { CodecFiles } from '../../contracts/codec.ts';
 import type { Run } from '../../contracts/run.ts';
-import { Config, type ConfigInput, presets } from './config.ts';
+import { Config, type ConfigInput, small } from './config.ts';
 import method from './index.ts';
 import { readTokenizer } from './tokenizer-file.ts';
 
@@ -37,13 +37,14 @@ function shapes(images: number, seed: number): PackedImages {
   return new PackedImages({ pixels, labels, shape: [20, 20, 1], classes });
 }
 
+const preset = small({ patch: 4, grid: 5, codes: 64, width: 32 });
 const input: ConfigInput = {
-  ...presets.fashion,
-  tokenizer: { ...presets.fashion.tokenizer, grid: 5, codes: 64, width: 32, epochs: 6, batch: 30, reseed: 0.5, lr: 3e-3 },
-  crop: 5,
-  model: { ...presets.fashion.model, features: 48, layers: 2 },
-  augment: { synonym: 0.25, swap: 0, noise: 0.1, color: 0.1, scale: 1, cutmix: 0 },
-  train: { epochs: 14, warmup: 0.5, batch: 30, lr: 0.03, weightDecay: 0.05 },
+  ...preset,
+  codec: 'packed',
+  tokenizer: { ...preset.tokenizer, epochs: 6, batch: 30, reseed: 0.5, lr: 3e-3 },
+  model: { ...preset.model, features: 48, layers: 2 },
+  augment: { ...preset.augment, synonym: 0.25, noise: 0.1, color: 0.1 },
+  train: { ...preset.train, epochs: 14, warmup: 0.5, batch: 30, lr: 0.03 },
 };
 const config = Config.parse(input);
 const run: Run = { seed: 3 };

@@ -7,6 +7,7 @@ import { defineMethod } from '../../method.ts';
 import { fitBudget } from './budget.ts';
 import { Config } from './config.ts';
 import { learnTokenizer } from './learn.ts';
+import { configOfStore, planStages } from './plan.ts';
 import { predictClasses } from './predict.ts';
 import { reconstructImages } from './reconstruct.ts';
 import { writeStore } from './store.ts';
@@ -28,11 +29,13 @@ export default defineMethod({
   config: Config,
   fit: fitBudget,
   bytes: storeBytes,
+  configOf: configOfStore,
   create: (config) => ({
     learn: (images, files, run) => learnTokenizer(images, config.tokenizer, files.tokenizer, run),
     store: (images, files, run) => writeStore(images, files, config.codec, run),
     train: (files, run) => trainClassifier(files, config, run),
     predict: (images, files, run) => predictClasses(images, files.model, run),
     reconstruct: (images, files, run) => reconstructImages(images, files.tokenizer, run),
+    plan: (target, effort) => planStages(config, target, effort),
   }),
 });

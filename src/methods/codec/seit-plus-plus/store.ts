@@ -40,7 +40,7 @@ export async function writeStore(
   const rounded = fromRecords(learned.encoder, decodeSafetensors(encoder, files.tokenizer), files.tokenizer);
   const tokenise = pixelTokenizer(config, channels);
   const plan = (tokenizer: Tokenizer, pixels: Tensor): void => run.onPlan?.('store', tokenise.plan(tokenizer, pixels).peakBytes);
-  const settings = storeConfig({ tokenizer: config, codec }, { ...images, shape: [images.shape[0], images.shape[1], channels] });
+  const settings = storeConfig({ tokenizer: config, codec }, { classes: images.classes, shape: [images.shape[0], images.shape[1], channels] });
 
   let writer = resumable(files.store, images.size, encoder, JSON.stringify(settings.note));
   let codebook: Tensor;

@@ -1,6 +1,6 @@
 /** Batches of a run: read, augmented as strongly as their step says, and mixed with older ones where a replay buffer stands in for decoding. */
 import { flipRows, padCrop, randAugment, uniform } from '../../../data/augment/index.ts';
-import { type DataPosition, DataRandom, EpochSampler, imageBytes, type ImageSet, readBatch } from '../../../data/index.ts';
+import { type DataPosition, DataRandom, EpochSampler, type ImageSet, imageBytes, readBatch } from '../../../data/index.ts';
 import { type Recipe, strongestMagnitude } from './presets.ts';
 import { type Replay, ReplayBuffer, type Samples } from './replay.ts';
 
@@ -23,7 +23,13 @@ export interface Batch extends Samples {
 const streams = { augmentation: 1, replay: 2 } as const;
 
 /** [n, h, w, c] images, each mirrored, cropped and distorted on its own; written over. */
-export function augmentBatch(pixels: Uint8Array, set: Pick<ImageSet, 'shape'>, strength: number, recipe: Recipe, random: DataRandom): Uint8Array {
+export function augmentBatch(
+  pixels: Uint8Array,
+  set: Pick<ImageSet, 'shape'>,
+  strength: number,
+  recipe: Recipe,
+  random: DataRandom,
+): Uint8Array {
   const bytes = imageBytes(set.shape);
   const magnitude = strongestMagnitude * strength;
   for (let at = 0; at < pixels.length; at += bytes) {
@@ -52,7 +58,12 @@ export interface SourceOptions {
  *
  * @param seen fresh images that earlier parts have used
  */
-export async function* batchesOf(part: Part, seen: number, from: DataPosition | undefined, options: SourceOptions): AsyncGenerator<Batch, void, undefined> {
+export async function* batchesOf(
+  part: Part,
+  seen: number,
+  from: DataPosition | undefined,
+  options: SourceOptions,
+): AsyncGenerator<Batch, void, undefined> {
   const { set, batch, recipe, seed, strength } = options;
   if (batch > set.size) throw new RangeError(`[efficienttrain] a batch of ${batch} is more than the ${set.size} images; lower the batch`);
   const buffer = new ReplayBuffer(part.replay, new DataRandom(seed, streams.replay, part.start, from?.epoch ?? 0, from?.index ?? 0));

@@ -26,7 +26,12 @@ if (!experiment) throw new Error(`[efficienttrain] there is no check on '${value
 const open = (split: 'train' | 'test'): Promise<ImageSet> =>
   values.data === 'fashion' ? openFashion(split).then((set) => packImages(set)) : openCifarSheets(values.folder, { split });
 const [whole, test] = await Promise.all([open('train'), open('test')]);
-const images = values.images ? subset(whole, Uint32Array.from({ length: Number(values.images) }, (_, i) => i)) : whole;
+const images = values.images
+  ? subset(
+      whole,
+      Uint32Array.from({ length: Number(values.images) }, (_, i) => i),
+    )
+  : whole;
 const { batch, sides, model, recipe } = experiment;
 const size = images.shape[0];
 const steps = Math.floor(images.size / batch) * Number(values.epochs ?? experiment.epochs);
@@ -46,7 +51,14 @@ const arms: Record<string, { config: Partial<EfficientTrainConfig>; steps: numbe
 };
 const names = values.arms?.split(',') ?? Object.keys(arms);
 
-const results: (Pick<TrainedVit, 'loss' | 'seconds' | 'parts'> & { name: string; accuracy: number; steps: number; stepSeconds: number; typicalSeconds: number; plannedPeakBytes: number })[] = [];
+const results: (Pick<TrainedVit, 'loss' | 'seconds' | 'parts'> & {
+  name: string;
+  accuracy: number;
+  steps: number;
+  stepSeconds: number;
+  typicalSeconds: number;
+  plannedPeakBytes: number;
+})[] = [];
 for (const name of names) {
   const arm = arms[name];
   if (!arm) throw new Error(`[efficienttrain] there is no arm '${name}'; use ${Object.keys(arms).join(', ')}`);
@@ -54,11 +66,25 @@ for (const name of names) {
   const trained = await trainVit({ images, schedule, steps: arm.steps, batch, model, recipe, seed: Number(values.seed), measure: true });
   const accuracy = await accuracyOf(trained.average ?? trained.model, test, trained.statistics);
   disposeTree([trained.model, trained.average]);
-  const [stepSeconds, typicalSeconds] = (['sum', 'typical'] as const).map((kind) => trained.parts.reduce((sum, part) => sum + part.stepSeconds![kind], 0)) as [number, number];
+  const [stepSeconds, typicalSeconds] = (['sum', 'typical'] as const).map((kind) =>
+    trained.parts.reduce((sum, part) => sum + part.stepSeconds![kind], 0),
+  ) as [number, number];
   const plannedPeakBytes = Math.max(...trained.parts.map((part) => part.plannedPeakBytes));
-  const result = { name, accuracy, loss: trained.loss, steps: arm.steps, stepSeconds, typicalSeconds, seconds: trained.seconds, plannedPeakBytes, parts: trained.parts };
+  const result = {
+    name,
+    accuracy,
+    loss: trained.loss,
+    steps: arm.steps,
+    stepSeconds,
+    typicalSeconds,
+    seconds: trained.seconds,
+    plannedPeakBytes,
+    parts: trained.parts,
+  };
   results.push(result);
-  console.error(`${name}: accuracy ${(100 * accuracy).toFixed(2)} %, ${arm.steps} steps in ${stepSeconds.toFixed(1)} s, in all ${trained.seconds.toFixed(1)} s`);
+  console.error(
+    `${name}: accuracy ${(100 * accuracy).toFixed(2)} %, ${arm.steps} steps in ${stepSeconds.toFixed(1)} s, in all ${trained.seconds.toFixed(1)} s`,
+  );
 }
 
 /** A measure of two arms, where both were run. */
@@ -69,7 +95,12 @@ function compare(a: string, b: string, measure: (a: Result, b: Result) => number
 }
 const gain = (a: string, b: string): number | null => compare(a, b, (x, y) => 100 * (x.accuracy - y.accuracy));
 const report = {
-  data: values.data, seed: Number(values.seed), images: images.size, testImages: test.size, steps, meanCost,
+  data: values.data,
+  seed: Number(values.seed),
+  images: images.size,
+  testImages: test.size,
+  steps,
+  meanCost,
   arms: results,
   stepTimeRatio: compare('efficienttrain', 'baseline', (x, y) => x.stepSeconds / y.stepSeconds),
   typicalTimeRatio: compare('efficienttrain', 'baseline', (x, y) => x.typicalSeconds / y.typicalSeconds),

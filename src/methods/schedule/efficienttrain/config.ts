@@ -5,13 +5,20 @@ import type { Schedule, Step } from '../../contracts/schedule.ts';
 import { lowFrequencyCrop } from './frequency.ts';
 import { publishedSides, publishedSize } from './presets.ts';
 import { lanczosResize, nearestResize } from './resample.ts';
-import { locate, stagesOf, stageStrength } from './stages.ts';
+import { locate, stageStrength, stagesOf } from './stages.ts';
 
 export const Config = z.strictObject({
   version: z.enum(['v1', 'plusplus']).default('v1').describe('stages of equal epochs (v1) or of equal compute (plusplus)'),
   model: z.enum(['deit', 'swin', 'resnet', 'convnext']).default('deit').describe('whose published sides plusplus takes'),
-  sides: z.array(z.number().gt(0).max(1)).min(1).optional().describe('side of the images by stage, as a share of the full side; published ones if absent'),
-  augmentation: z.enum(['stages', 'continuous', 'constant']).default('stages').describe('strength rises with the stages, with every step, or is full throughout'),
+  sides: z
+    .array(z.number().gt(0).max(1))
+    .min(1)
+    .optional()
+    .describe('side of the images by stage, as a share of the full side; published ones if absent'),
+  augmentation: z
+    .enum(['stages', 'continuous', 'constant'])
+    .default('stages')
+    .describe('strength rises with the stages, with every step, or is full throughout'),
   resize: z.enum(['fourier', 'lanczos', 'nearest']).optional().describe("how images are made smaller; the version's own if absent"),
 });
 export type EfficientTrainConfig = z.output<typeof Config>;

@@ -14,12 +14,17 @@ interface Golden {
   attrs: { size?: number };
   outputs: Record<string, { shape: number[]; data: number[] }>;
 }
-const golden = (file: string): Golden[] => (JSON.parse(readFileSync(new URL(`../../../../tests/golden/${file}.json`, import.meta.url), 'utf8')) as { cases: Golden[] }).cases;
+const golden = (file: string): Golden[] =>
+  (JSON.parse(readFileSync(new URL(`../../../../tests/golden/${file}.json`, import.meta.url), 'utf8')) as { cases: Golden[] }).cases;
 
 /** Square images [1, 1, size, size] of a function of row and column. */
 const image = (size: number, f: (y: number, x: number) => number): Tensor =>
-  tensor(Float32Array.from({ length: size * size }, (_, i) => f(Math.floor(i / size), i % size)), { shape: [1, 1, size, size] });
-const noise = (size: number, seed: number): Tensor => image(size, (y, x) => Math.sin(seed + 12.9898 * x + 78.233 * y) * Math.cos(3.7 * x * y + seed));
+  tensor(
+    Float32Array.from({ length: size * size }, (_, i) => f(Math.floor(i / size), i % size)),
+    { shape: [1, 1, size, size] },
+  );
+const noise = (size: number, seed: number): Tensor =>
+  image(size, (y, x) => Math.sin(seed + 12.9898 * x + 78.233 * y) * Math.cos(3.7 * x * y + seed));
 const numbers = (x: Tensor): number[] => Array.from(x.data() as Float32Array);
 
 function near(a: readonly number[], b: readonly number[], tolerance: number, what: string): void {
@@ -39,7 +44,12 @@ test('the crop agrees with a Fourier transform, also of odd sides', () => {
   }
 });
 
-const sides = fc.integer({ min: 2, max: 24 }).chain((S) => fc.tuple(fc.constant(S), fc.integer({ min: 1, max: Math.floor(S / 2) }).map((h) => 2 * h)));
+const sides = fc.integer({ min: 2, max: 24 }).chain((S) =>
+  fc.tuple(
+    fc.constant(S),
+    fc.integer({ min: 1, max: Math.floor(S / 2) }).map((h) => 2 * h),
+  ),
+);
 
 test('(1) the full side is the identity', () => {
   const x = noise(14, 1);
@@ -52,7 +62,17 @@ test('(1) the full side is the identity', () => {
 test('(2) grey stays grey, and the mean stays', () => {
   fc.assert(
     fc.property(sides, fc.double({ min: -3, max: 3, noNaN: true }), ([S, B], level) => {
-      near(numbers(lowFrequencyCrop(image(S, () => level), B)), Array<number>(B * B).fill(level), 1e-5, `constant ${S} to ${B}`);
+      near(
+        numbers(
+          lowFrequencyCrop(
+            image(S, () => level),
+            B,
+          ),
+        ),
+        Array<number>(B * B).fill(level),
+        1e-5,
+        `constant ${S} to ${B}`,
+      );
       const mean = (x: Tensor): number => numbers(x).reduce((a, b) => a + b) / x.size;
       // a frequency pair at -h adds the sign pattern of the checkers, whose mean is 0
       near([mean(lowFrequencyCrop(noise(S, level), B))], [mean(noise(S, level))], 1e-5, `mean ${S} to ${B}`);
@@ -62,9 +82,15 @@ test('(2) grey stays grey, and the mean stays', () => {
 });
 
 test('(3) a slow wave is the same wave at fewer points, a fast one is gone', () => {
-  for (const [S, B] of [[24, 16], [28, 16], [15, 8], [32, 24]] as const)
+  for (const [S, B] of [
+    [24, 16],
+    [28, 16],
+    [15, 8],
+    [32, 24],
+  ] as const)
     for (let k = 0; k <= S / 2; k++) {
-      const wave = (side: number) => image(side, (y, x) => Math.cos((2 * Math.PI * k * x) / side + 0.4) + Math.sin((2 * Math.PI * k * y) / side));
+      const wave = (side: number) =>
+        image(side, (y, x) => Math.cos((2 * Math.PI * k * x) / side + 0.4) + Math.sin((2 * Math.PI * k * y) / side));
       const made = numbers(lowFrequencyCrop(wave(S), B));
       if (k < B / 2) near(made, numbers(wave(B)), 1e-5, `${k} periods, ${S} to ${B}`);
       else if (k > B / 2) near(made, Array<number>(B * B).fill(0), 1e-5, `${k} periods, ${S} to ${B}`);
@@ -74,7 +100,9 @@ test('(3) a slow wave is the same wave at fewer points, a fast one is gone', () 
 test('(4) a crop of a crop is the smaller crop, but for the highest row of frequencies', () => {
   const [S, B1, B2] = [24, 16, 8];
   // waves below B2 / 2 and between: nothing at the Nyquist rows
-  const x = image(S, (y, x) => [1, 2, 3, 5, 6, 7].reduce((sum, k) => sum + Math.cos((2 * Math.PI * k * x) / S + k) * Math.sin((2 * Math.PI * (k - 1) * y) / S + 1), 0));
+  const x = image(S, (y, x) =>
+    [1, 2, 3, 5, 6, 7].reduce((sum, k) => sum + Math.cos((2 * Math.PI * k * x) / S + k) * Math.sin((2 * Math.PI * (k - 1) * y) / S + 1), 0),
+  );
   near(numbers(lowFrequencyCrop(lowFrequencyCrop(x, B1), B2)), numbers(lowFrequencyCrop(x, B2)), 1e-5, 'crop of crop');
 });
 
@@ -105,7 +133,10 @@ test('nearest neighbours are pixels of the image, and alias', () => {
   const x = image(8, (y, x) => 10 * y + x);
   assert.deepEqual(numbers(nearestResize(x, 4)), [11, 13, 15, 17, 31, 33, 35, 37, 51, 53, 55, 57, 71, 73, 75, 77]);
   const stripes = image(16, (_, x) => (x % 2 ? 1 : -1));
-  assert.ok(numbers(nearestResize(stripes, 8)).every((v) => v === 1), 'the fastest stripes become grey that is not there');
+  assert.ok(
+    numbers(nearestResize(stripes, 8)).every((v) => v === 1),
+    'the fastest stripes become grey that is not there',
+  );
   assert.ok(numbers(lowFrequencyCrop(stripes, 8)).every((v) => Math.abs(v) < 1e-6));
 });
 

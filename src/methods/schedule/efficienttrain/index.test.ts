@@ -28,8 +28,15 @@ const runs = <T>(values: readonly T[]): [T, number][] => {
 
 test('the first version: five stages of equal epochs, m = 1, 3, 5, 7, 9, at 0.653 of the cost', () => {
   const steps = stepsOf({});
-  assert.deepEqual(runs(steps.map(({ shape }) => shape[2])), [[160, 180], [192, 60], [224, 60]]);
-  assert.deepEqual(runs(steps.map(({ augmentation }) => Math.round(9 * augmentation * 1e9) / 1e9)), [1, 3, 5, 7, 9].map((m) => [m, 60]));
+  assert.deepEqual(runs(steps.map(({ shape }) => shape[2])), [
+    [160, 180],
+    [192, 60],
+    [224, 60],
+  ]);
+  assert.deepEqual(
+    runs(steps.map(({ augmentation }) => Math.round(9 * augmentation * 1e9) / 1e9)),
+    [1, 3, 5, 7, 9].map((m) => [m, 60]),
+  );
   const cost = steps.reduce((sum, step) => sum + step.cost, 0) / steps.length;
   assert.ok(Math.abs(cost - 0.653) < 5e-4, `cost ${cost}`);
   steps.forEach(({ position }, index) => assert.equal(position, index / 300));
@@ -39,7 +46,10 @@ test('the second version: ten stages of equal compute, m = 0..9', () => {
   const on = { ...target, steps: stepsForCompute(sidesOf(config({ version: 'plusplus' })), 10_000, target) };
   const steps = stepsOf({ version: 'plusplus' }, on);
   const stages = stagesOf(sidesOf(config({ version: 'plusplus' })), 'plusplus', on);
-  assert.deepEqual(stages.map(({ side }) => side), [...publishedSides.plusplus.deit]);
+  assert.deepEqual(
+    stages.map(({ side }) => side),
+    [...publishedSides.plusplus.deit],
+  );
   for (const [i, { start, end }] of stages.entries()) {
     const compute = steps.slice(start, end).reduce((sum, step) => sum + step.cost, 0);
     assert.ok(Math.abs(compute - 1000) < 2, `stage ${i} takes ${compute} of 1000`);
@@ -74,12 +84,18 @@ test('sides fit patches and pairs of frequencies, whatever the image', () => {
     fc.property(sizes, ([patch, patches, share]) => {
       const size = patch * patches;
       const side = sideOf(share, { size, patch });
-      assert.ok(side > 0 && side <= size && side % patch === 0 && (side === size || side % 2 === 0), `${share} of ${size} by ${patch}: ${side}`);
+      assert.ok(
+        side > 0 && side <= size && side % patch === 0 && (side === size || side % 2 === 0),
+        `${share} of ${size} by ${patch}: ${side}`,
+      );
     }),
   );
   assert.throws(() => sideOf(0.5, { size: 30, patch: 4 }), /side 30 is no multiple of the patch 4/);
   const fashion = { ...target, size: 28, patch: 4, steps: 5 };
-  assert.deepEqual(stepsOf({ sides: [16, 16, 20, 24, 28].map((side) => side / 28) }, fashion).map(({ shape }) => shape[2]), [16, 16, 20, 24, 28]);
+  assert.deepEqual(
+    stepsOf({ sides: [16, 16, 20, 24, 28].map((side) => side / 28) }, fashion).map(({ shape }) => shape[2]),
+    [16, 16, 20, 24, 28],
+  );
 });
 
 test('augmentation rises with every step, or stays, where that is asked for', () => {
@@ -98,7 +114,10 @@ test('a budget between takes as many pixels as it buys, under the published side
   const bytes = method.bytes(fitted, target);
   assert.ok(bytes <= published * 0.9 && bytes > published * 0.85);
   assert.equal(inputBytes(method.create(fitted), target), bytes);
-  assert.throws(() => method.fit(1000, target), (error) => error instanceof BudgetError && /raise the budget, take fewer steps/.test(error.message));
+  assert.throws(
+    () => method.fit(1000, target),
+    (error) => error instanceof BudgetError && /raise the budget, take fewer steps/.test(error.message),
+  );
 });
 
 test('steps outside the run are refused', () => {

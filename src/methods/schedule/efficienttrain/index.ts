@@ -6,7 +6,8 @@
  * compute out equally over ten, so that small images are passed over more often (`stepsForCompute` gives the steps of a run); Lanczos makes
  * them small. The batch stays the same throughout, so learning rate and weight decay are those of the plain recipe.
  *
- * For training from scratch. Not for fine-tuning of a few epochs, nor where fine detail decides early.
+ * For long training from scratch: every change of side costs some hundred steps of recovery, so a run of a few epochs over a small set loses
+ * accuracy by it (bench.json). Not for fine-tuning, nor where fine detail decides early.
  */
 import { BudgetError } from '../../../bytes/index.ts';
 import type { ScheduleTarget } from '../../contracts/schedule.ts';
@@ -16,7 +17,10 @@ import { candidateSides } from './presets.ts';
 import { stagesOf } from './stages.ts';
 
 function totalBytes(config: EfficientTrainConfig, target: ScheduleTarget): number {
-  const pixels = stagesOf(sidesOf(config), config.version, target).reduce((sum, { side, start, end }) => sum + (end - start) * side * side, 0);
+  const pixels = stagesOf(sidesOf(config), config.version, target).reduce(
+    (sum, { side, start, end }) => sum + (end - start) * side * side,
+    0,
+  );
   return pixels * target.batch * target.channels * target.itemBytes;
 }
 
@@ -43,7 +47,7 @@ export default defineMethod({
   },
   saves: ['time'],
   config: Config,
-  /** The published sides where they fit (more would buy no accuracy); else the most pixels that do, of stages at or under the published ones. */
+  /** The published sides where they fit, for they are published as equal in accuracy to full size; else the most pixels that do, of stages at or under the published ones. */
   fit(budget, target) {
     const config = Config.parse({});
     if (totalBytes(config, target) <= budget) return config;
@@ -56,7 +60,13 @@ export default defineMethod({
     }
     if (best) return { ...config, sides: best.sides };
     const because = `${target.steps} steps of ${target.batch} images, the last stage at full size`;
-    throw new BudgetError({ who: 'efficienttrain', budget, needed, because, wayOut: 'raise the budget, take fewer steps or smaller images' });
+    throw new BudgetError({
+      who: 'efficienttrain',
+      budget,
+      needed,
+      because,
+      wayOut: 'raise the budget, take fewer steps or smaller images',
+    });
   },
   bytes: totalBytes,
   create: createSchedule,
@@ -67,9 +77,9 @@ export { lowFrequencyCrop } from './frequency.ts';
 export { maskedTargets } from './masked.ts';
 export { regrid, resizeRelativeBias, type TrainState } from './positions.ts';
 export { candidateSides, experiments, imagenetRecipe, plusplusRecipe, publishedSides, type Recipe, strongestMagnitude } from './presets.ts';
-export { proxyAccuracy, type ProxyOptions } from './proxy.ts';
+export { type ProxyOptions, proxyAccuracy } from './proxy.ts';
 export { publishedReplay, type Replay, ReplayBuffer } from './replay.ts';
 export { lanczosResize, nearestResize } from './resample.ts';
-export { type Found, searchSides, type SearchOptions, type Trial } from './search.ts';
+export { type Found, type SearchOptions, searchSides, type Trial } from './search.ts';
 export { learningRate, type Stage, stagesOf, stepsForCompute } from './stages.ts';
 export { accuracyOf, type TrainedVit, trainVit, type VitTraining } from './train.ts';

@@ -50,8 +50,19 @@ export interface Recipe {
 
 /** ImageNet, first version: DeiT and Swin, 300 epochs of batches of 4,096, 20 of them warm-up. */
 export const imagenetRecipe: Recipe = {
-  lr: 4e-3, weightDecay: 0.05, warmup: 20 / 300, clip: 5, dropPath: 0.1, smoothing: 0.1, mixup: 0.8, cutmix: 1, erasing: 0.25,
-  randAugment: true, flip: 0.5, padCrop: 0, ema: 0,
+  lr: 4e-3,
+  weightDecay: 0.05,
+  warmup: 20 / 300,
+  clip: 5,
+  dropPath: 0.1,
+  smoothing: 0.1,
+  mixup: 0.8,
+  cutmix: 1,
+  erasing: 0.25,
+  randAugment: true,
+  flip: 0.5,
+  padCrop: 0,
+  ema: 0,
 };
 
 /** ImageNet, ++: as above, the first fifth of every stage's own schedule is warm-up. */
@@ -68,17 +79,22 @@ export interface Experiment {
 
 /**
  * The check's two settings: small enough for a processor (Fashion-MNIST, 28 pixels) and for a few minutes of a GPU (CIFAR-10, 32 pixels).
- * Mixing and erasing are off: in so few epochs they only slow both sides down.
+ * Mixing and erasing are off, and in the four epochs of the first RandAugment too: at full strength it more than halves the accuracy of the baseline,
+ * and the gain would be that of weak augmentation alone.
  */
 export const experiments: Readonly<Record<'fashion' | 'cifar10', Experiment>> = {
   fashion: {
-    sides: [16, 16, 20, 24, 28], epochs: 4, batch: 64,
+    sides: [16, 16, 20, 24, 28],
+    epochs: 4,
+    batch: 32,
     model: { patch: 4, features: 64, layers: 4, heads: 4 },
-    recipe: { ...imagenetRecipe, lr: 2e-3, warmup: 0.1, dropPath: 0, mixup: 0, cutmix: 0, erasing: 0, ema: 0 },
+    recipe: { ...imagenetRecipe, lr: 3e-3, warmup: 0.1, dropPath: 0, mixup: 0, cutmix: 0, erasing: 0, randAugment: false },
   },
   cifar10: {
-    sides: [16, 16, 24, 24, 32], epochs: 30, batch: 256,
+    sides: [16, 16, 24, 24, 32],
+    epochs: 30,
+    batch: 256,
     model: { patch: 4, features: 192, layers: 6, heads: 3 },
-    recipe: { ...imagenetRecipe, lr: 1e-3, warmup: 0.1, dropPath: 0, mixup: 0, cutmix: 0, erasing: 0, padCrop: 4, ema: 0 },
+    recipe: { ...imagenetRecipe, lr: 1e-3, warmup: 0.1, dropPath: 0, mixup: 0, cutmix: 0, erasing: 0, padCrop: 4 },
   },
 };

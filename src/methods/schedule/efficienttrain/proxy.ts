@@ -20,7 +20,12 @@ export interface ProxyOptions extends Omit<VitTraining, 'schedule' | 'steps' | '
  * const { train, validation } = splitImages(images, { validation: 0.1 });
  * const found = await searchSides({ stages: 5, candidates: candidateSides, tolerance: 0.002, evaluate: proxyAccuracy({ images: train, validation, fullSteps: 500, ... }) });
  */
-export function proxyAccuracy({ validation, fullSteps, version = 'plusplus', ...training }: ProxyOptions): (sides: readonly number[]) => Promise<number> {
+export function proxyAccuracy({
+  validation,
+  fullSteps,
+  version = 'plusplus',
+  ...training
+}: ProxyOptions): (sides: readonly number[]) => Promise<number> {
   return async (sides) => {
     const full = { size: training.images.shape[0], patch: training.model.patch };
     const steps = version === 'v1' ? fullSteps : stepsForCompute(sides, fullSteps, full);

@@ -33,7 +33,8 @@ test('every batch is one part fresh, the rest from the last batches, each sample
 test('pieces are drawn on their own, and batches that 32 does not divide are filled', () => {
   const buffer = new ReplayBuffer({ times: 3, batches: 5 }, new DataRandom(2));
   for (let step = 0; step < 8; step++) assert.equal(buffer.deal(samples(step, 37)).labels.length, 111);
-  const draws = (seed: number): number[] => Array.from(new ReplayBuffer({ times: 2, batches: 2 }, new DataRandom(seed)).deal(samples(0, 64)).labels);
+  const draws = (seed: number): number[] =>
+    Array.from(new ReplayBuffer({ times: 2, batches: 2 }, new DataRandom(seed)).deal(samples(0, 64)).labels);
   assert.deepEqual(draws(3), draws(3));
   assert.notDeepEqual(draws(3), draws(4));
 });
@@ -46,7 +47,10 @@ test('without replay a batch passes through, and nothing is kept', () => {
 });
 
 test('the published phases, and what does not divide', () => {
-  assert.deepEqual(Array.from({ length: 10 }, (_, i) => publishedReplay(i, 10).times), [4, 4, 2, 2, 2, 2, 1, 1, 1, 1]);
+  assert.deepEqual(
+    Array.from({ length: 10 }, (_, i) => publishedReplay(i, 10).times),
+    [4, 4, 2, 2, 2, 2, 1, 1, 1, 1],
+  );
   assert.throws(() => new ReplayBuffer({ times: 4, batches: 2 }, new DataRandom(1)).fresh(30), /batch of 30 does not divide by 4/);
   assert.throws(() => new ReplayBuffer({ times: 2, batches: 0 }, new DataRandom(1)), /2 times from 0 batches/);
 });

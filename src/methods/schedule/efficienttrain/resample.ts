@@ -1,10 +1,11 @@
 /** The other ways to make an image smaller: Lanczos (EfficientTrain++) and nearest neighbour (the control that aliases). */
-import { cast, matmul, ShapeError, take, type Tensor, tensor, transpose } from '../../../tensor/index.ts';
+import { cast, matmul, ShapeError, type Tensor, take, tensor, transpose } from '../../../tensor/index.ts';
 
 /** The side S of images [b, c, S, S]. @throws where they are not square or `to` is not in 1..S */
 export function sideOrThrow(who: string, images: Tensor, to: number): number {
   const [height, width] = images.shape.slice(-2) as [number, number];
-  if (images.rank !== 4 || height !== width) throw new ShapeError(`[${who}] needs square images [b, c, S, S], not [${images.shape.join(', ')}]`);
+  if (images.rank !== 4 || height !== width)
+    throw new ShapeError(`[${who}] needs square images [b, c, S, S], not [${images.shape.join(', ')}]`);
   if (!Number.isInteger(to) || to < 1 || to > height) throw new RangeError(`[${who}] side ${to} is outside 1..${height} of the images`);
   return height;
 }

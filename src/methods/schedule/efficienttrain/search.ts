@@ -33,7 +33,8 @@ export interface Found {
  */
 export async function searchSides({ stages, candidates, tolerance = 0, evaluate, onTrial }: SearchOptions): Promise<Found> {
   const ascending = [...new Set(candidates)].filter((share) => share < 1).sort((a, b) => a - b);
-  if (!(stages >= 1) || ascending.some((share) => !(share > 0))) throw new RangeError(`[search] ${stages} stages of [${candidates.join(', ')}]: give at least one stage, and shares in 0..1`);
+  if (!(stages >= 1) || ascending.some((share) => !(share > 0)))
+    throw new RangeError(`[search] ${stages} stages of [${candidates.join(', ')}]: give at least one stage, and shares in 0..1`);
   const trials: Trial[] = [];
   const attempt = async (sides: readonly number[]): Promise<Trial> => {
     const trial = { sides, accuracy: await evaluate(sides) };

@@ -22,7 +22,8 @@ const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
  * @throws RangeError where the full side is no multiple of the patch
  */
 export function sideOf(share: number, { size, patch }: Pick<ScheduleTarget, 'size' | 'patch'>): number {
-  if (size % patch !== 0) throw new RangeError(`[efficienttrain] side ${size} is no multiple of the patch ${patch}; resize the images or change the patch`);
+  if (size % patch !== 0)
+    throw new RangeError(`[efficienttrain] side ${size} is no multiple of the patch ${patch}; resize the images or change the patch`);
   const unit = (2 * patch) / gcd(2, patch);
   const side = Math.max(unit, Math.round((share * size) / unit) * unit);
   return share === 1 || side > size ? size : side;
@@ -32,7 +33,11 @@ export function sideOf(share: number, { size, patch }: Pick<ScheduleTarget, 'siz
 const shares = (sides: readonly number[], version: Version): number[] => sides.map((side) => (version === 'v1' ? 1 : side ** -2));
 
 /** The stages of a run, one after another; one that is shorter than half a step is empty. */
-export function stagesOf(sideShares: readonly number[], version: Version, target: Pick<ScheduleTarget, 'steps' | 'size' | 'patch'>): Stage[] {
+export function stagesOf(
+  sideShares: readonly number[],
+  version: Version,
+  target: Pick<ScheduleTarget, 'steps' | 'size' | 'patch'>,
+): Stage[] {
   const sides = sideShares.map((share) => sideOf(share, target));
   const weights = shares(sides, version);
   const total = weights.reduce((a, b) => a + b);

@@ -20,21 +20,49 @@ import { accuracyOf, partsOf, trainVit, type VitTraining } from './train.ts';
 const size = 16;
 /** Stripes across, down and diagonal, at random phase: three classes that need little training. */
 function stripes(count: number, seed: number): PackedImages {
-  const directions = [[1, 0], [0, 1], [1, 1]] as const;
+  const directions = [
+    [1, 0],
+    [0, 1],
+    [1, 1],
+  ] as const;
   const pixels = new Uint8Array(count * size * size);
   for (let i = 0; i < count; i++) {
     const [dx, dy] = directions[i % 3]!;
     for (let y = 0; y < size; y++)
       for (let x = 0; x < size; x++) pixels[(i * size + y) * size + x] = 128 + 100 * Math.sin(0.9 * (dx * x + dy * y) + i * 1.7 + seed);
   }
-  return new PackedImages({ pixels, labels: Int32Array.from({ length: count }, (_, i) => i % 3), shape: [size, size, 1], classes: ['across', 'down', 'diagonal'] });
+  return new PackedImages({
+    pixels,
+    labels: Int32Array.from({ length: count }, (_, i) => i % 3),
+    shape: [size, size, 1],
+    classes: ['across', 'down', 'diagonal'],
+  });
 }
 const images = stripes(96, 0);
-const recipe: Recipe = { ...imagenetRecipe, lr: 2e-3, randAugment: false, flip: 0, mixup: 0, cutmix: 0, erasing: 0, dropPath: 0, warmup: 0.1 };
+const recipe: Recipe = {
+  ...imagenetRecipe,
+  lr: 2e-3,
+  randAugment: false,
+  flip: 0,
+  mixup: 0,
+  cutmix: 0,
+  erasing: 0,
+  dropPath: 0,
+  warmup: 0.1,
+};
 const schedule = createSchedule(Config.parse({ sides: [0.5, 0.5, 0.75, 0.75, 1] }));
-const training: VitTraining = { images, schedule, steps: 100, batch: 32, model: { patch: 4, features: 32, layers: 2, heads: 2 }, recipe, seed: 1 };
+const training: VitTraining = {
+  images,
+  schedule,
+  steps: 100,
+  batch: 32,
+  model: { patch: 4, features: 32, layers: 2, heads: 2 },
+  recipe,
+  seed: 1,
+};
 
-const numbers = (tree: unknown): Map<string, number[]> => new Map([...flatten(tree)].map(([name, t]) => [name, Array.from(t.data() as Float32Array)]));
+const numbers = (tree: unknown): Map<string, number[]> =>
+  new Map([...flatten(tree)].map(([name, t]) => [name, Array.from(t.data() as Float32Array)]));
 
 test('a small transformer learns under the schedule, one program per side', async () => {
   const traced: number[] = [];
@@ -47,7 +75,14 @@ test('a small transformer learns under the schedule, one program per side', asyn
   };
   const trained = await trainVit({ ...training, schedule: counted, measure: true });
   assert.deepEqual(traced, [8, 12, 16], 'programs are cached');
-  assert.deepEqual(trained.parts.map(({ side, steps }) => [side, steps]), [[8, 40], [12, 40], [16, 20]]);
+  assert.deepEqual(
+    trained.parts.map(({ side, steps }) => [side, steps]),
+    [
+      [8, 40],
+      [12, 40],
+      [16, 20],
+    ],
+  );
   const peaks = trained.parts.map(({ plannedPeakBytes }) => plannedPeakBytes);
   assert.ok(peaks[0]! < peaks[1]! && peaks[1]! < peaks[2]!, `planned peaks ${peaks}`);
   assert.ok(trained.parts.every(({ stepSeconds }) => stepSeconds!.sum > 0 && stepSeconds!.typical <= 2 * stepSeconds!.sum));
@@ -73,7 +108,12 @@ test('a run that is interrupted in any stage ends with the bits of one that is n
     assert.deepEqual(numbers(resumed.model), numbers(unbroken.model));
     assert.deepEqual(numbers(resumed.average), numbers(unbroken.average));
     assert.notDeepEqual(numbers(resumed.average), numbers(resumed.model));
-    assert.deepEqual(readdirSync(folder).filter((name) => !name.includes('lock')).sort(), ['run.0', 'run.1', 'run.2']);
+    assert.deepEqual(
+      readdirSync(folder)
+        .filter((name) => !name.includes('lock'))
+        .sort(),
+      ['run.0', 'run.1', 'run.2'],
+    );
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -81,8 +121,26 @@ test('a run that is interrupted in any stage ends with the bits of one that is n
 
 /** A state whose moments are not zero. */
 function stateOn(grid: number): TrainState {
-  const model = initialize((key) => Vit.init(key, { channels: 1, height: 4 * grid, width: 4 * grid, patch: { size: 4, stride: 4, padding: 0 }, features: 8, layers: 1, heads: 2, classes: 3, positions: 'learned' }), 3);
-  const spike = (t: Tensor): Tensor => tensor(Float32Array.from({ length: t.size }, (_, i) => (i % 29 === 0 ? 1 : 0)), { shape: t.shape });
+  const model = initialize(
+    (key) =>
+      Vit.init(key, {
+        channels: 1,
+        height: 4 * grid,
+        width: 4 * grid,
+        patch: { size: 4, stride: 4, padding: 0 },
+        features: 8,
+        layers: 1,
+        heads: 2,
+        classes: 3,
+        positions: 'learned',
+      }),
+    3,
+  );
+  const spike = (t: Tensor): Tensor =>
+    tensor(
+      Float32Array.from({ length: t.size }, (_, i) => (i % 29 === 0 ? 1 : 0)),
+      { shape: t.shape },
+    );
   const { step } = new AdamW().init(model);
   return { model, optimizer: { step, m: mapTree(model, spike), v: mapTree(model, spike) }, average: copyTree(model) };
 }
@@ -90,7 +148,9 @@ function stateOn(grid: number): TrainState {
 test('positions, moments and averages move to another grid; the rest stays; second moments stay at least 0', () => {
   const state = stateOn(3);
   const before = numbers(state);
-  const positions = Array.from(bicubicResize(tensor(Float32Array.from(before.get('model.positions')!), { shape: [1, 3, 3, 8] }), [5, 5], [1, 2]).data());
+  const positions = Array.from(
+    bicubicResize(tensor(Float32Array.from(before.get('model.positions')!), { shape: [1, 3, 3, 8] }), [5, 5], [1, 2]).data(),
+  );
   const moved = regrid(state, [5, 5]);
   const after = numbers(moved);
   for (const [name, values] of before) {
@@ -106,7 +166,10 @@ test('positions, moments and averages move to another grid; the rest stays; seco
 });
 
 test('relative-bias tables follow their windows', () => {
-  const table = tensor(Float32Array.from({ length: 9 * 2 }, (_, i) => (i % 2 ? 1 : Math.floor(i / 6))), { shape: [9, 2] });
+  const table = tensor(
+    Float32Array.from({ length: 9 * 2 }, (_, i) => (i % 2 ? 1 : Math.floor(i / 6))),
+    { shape: [9, 2] },
+  );
   const resized = resizeRelativeBias(table, 2, 3);
   assert.deepEqual(resized.shape, [25, 2]);
   const rows = resized.toArray() as number[][];
@@ -120,13 +183,24 @@ test('relative-bias tables follow their windows', () => {
 test('batches are a function of their place, also across parts', async () => {
   const options = { set: images, batch: 30, recipe: imagenetRecipe, seed: 4, strength: (index: number) => index / 20 };
   const part = { side: 8, start: 0, end: 10, replay: { times: 1, batches: 0 } };
-  const take = async (source: AsyncIterable<{ index: number; pixels: Uint8Array; labels: Int32Array; position: { seed: number; epoch: number; index: number } }>, n: number) => {
+  const take = async (
+    source: AsyncIterable<{
+      index: number;
+      pixels: Uint8Array;
+      labels: Int32Array;
+      position: { seed: number; epoch: number; index: number };
+    }>,
+    n: number,
+  ) => {
     const out = [];
     for await (const batch of source) if (out.push(batch) === n) break;
     return out;
   };
   const first = await take(batchesOf(part, 0, undefined, options), 10);
-  assert.deepEqual(first.map(({ index }) => index), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  assert.deepEqual(
+    first.map(({ index }) => index),
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+  );
   assert.deepEqual(await take(batchesOf(part, 0, first[3]!.position, options), 6), first.slice(4));
   // the next part goes on where this one ends
   const [next] = await take(batchesOf({ ...part, start: 7, end: 20 }, 7 * 30, undefined, options), 1);
@@ -146,7 +220,15 @@ test('augmentation acts on every image, and only where the recipe has it', () =>
 test('neighbouring stages of one side are one part; replay follows the published phases', () => {
   const target = { steps: 200, batch: 32, channels: 1, size: 224, patch: 16, itemBytes: 4 };
   const parts = partsOf(createSchedule(Config.parse({ version: 'plusplus' })), target, true);
-  assert.deepEqual(parts.map(({ side, replay }) => [side, replay.times]), [[96, 4], [160, 2], [192, 1], [224, 1]]);
+  assert.deepEqual(
+    parts.map(({ side, replay }) => [side, replay.times]),
+    [
+      [96, 4],
+      [160, 2],
+      [192, 1],
+      [224, 1],
+    ],
+  );
   assert.deepEqual(parts.map(({ start }) => start).slice(1), parts.map(({ end }) => end).slice(0, -1));
 });
 

@@ -2,8 +2,22 @@
 import { drawErasing, drawMix, erase, mixImages, mixTargets, smoothTargets } from '../../../data/augment/index.ts';
 import { DataRandom, type ImageSet, inOrder, readBatch } from '../../../data/index.ts';
 import { AdamW, clipByGlobalNorm, emaUpdate, initialize, softTargetLoss, Vit } from '../../../nn/index.ts';
-import { argmax, cast, compile, type Compiled, disposeTree, div, permute, random as keys, reshape, sub, type Tensor, tensor, valueAndGrad } from '../../../tensor/index.ts';
-import { copyTree, train, type TrainProgress, type TrainStep } from '../../../train/index.ts';
+import {
+  argmax,
+  type Compiled,
+  cast,
+  compile,
+  disposeTree,
+  div,
+  random as keys,
+  permute,
+  reshape,
+  sub,
+  type Tensor,
+  tensor,
+  valueAndGrad,
+} from '../../../tensor/index.ts';
+import { copyTree, type TrainProgress, type TrainStep, train } from '../../../train/index.ts';
 import type { Schedule, ScheduleTarget } from '../../contracts/schedule.ts';
 import { type Batch, batchesOf, type Part } from './batches.ts';
 import { regrid, type TrainState } from './positions.ts';
@@ -70,7 +84,10 @@ export interface Statistics {
 /** Over at most 2,000 images, evenly spaced. */
 export async function statisticsOf(images: ImageSet): Promise<Statistics> {
   const count = Math.min(2000, images.size);
-  const { pixels } = await readBatch(images, Uint32Array.from({ length: count }, (_, i) => Math.floor((i * images.size) / count)));
+  const { pixels } = await readBatch(
+    images,
+    Uint32Array.from({ length: count }, (_, i) => Math.floor((i * images.size) / count)),
+  );
   const channels = images.shape[2];
   const [mean, square] = [Array<number>(channels).fill(0), Array<number>(channels).fill(0)];
   const share = channels / pixels.length;
@@ -95,7 +112,13 @@ export function partsOf(schedule: Schedule, target: ScheduleTarget, replay: bool
     const { shape, position } = schedule.step(index, target);
     const last = parts.at(-1);
     if (last?.side === shape[2]) last.end = index + 1;
-    else parts.push({ side: shape[2], start: index, end: index + 1, replay: replay ? publishedReplay(Math.floor(10 * position), 10) : { times: 1, batches: 0 } });
+    else
+      parts.push({
+        side: shape[2],
+        start: index,
+        end: index + 1,
+        replay: replay ? publishedReplay(Math.floor(10 * position), 10) : { times: 1, batches: 0 },
+      });
   }
   return parts;
 }
@@ -105,7 +128,10 @@ const optimizerOf = ({ weightDecay }: Recipe): AdamW =>
   new AdamW({ group: (path, p) => ({ weightDecay: p.rank > 1 && path[0] !== 'positions' ? weightDecay : 0 }) });
 
 /** One program per side: augmented at full size, then made smaller, as the last thing before the model. */
-function stepOf({ schedule, recipe, images }: VitTraining, statistics: Statistics): Compiled<[TrainState, DeviceBatch, keys.Key, Tensor], { state: TrainState; loss: Tensor }> {
+function stepOf(
+  { schedule, recipe, images }: VitTraining,
+  statistics: Statistics,
+): Compiled<[TrainState, DeviceBatch, keys.Key, Tensor], { state: TrainState; loss: Tensor }> {
   const optimizer = optimizerOf(recipe);
   const classes = images.classes.length;
   return compile(
@@ -120,7 +146,11 @@ function stepOf({ schedule, recipe, images }: VitTraining, statistics: Statistic
       const [loss, raw] = valueAndGrad(lossOf)(model);
       const gradients = recipe.clip > 0 ? clipByGlobalNorm(raw, recipe.clip).gradients : raw;
       const next = optimizer.update(model, gradients, moments, lr);
-      const state: TrainState = { model: next.model, optimizer: next.state, ...(average ? { average: emaUpdate(average, next.model, recipe.ema) } : {}) };
+      const state: TrainState = {
+        model: next.model,
+        optimizer: next.state,
+        ...(average ? { average: emaUpdate(average, next.model, recipe.ema) } : {}),
+      };
       return { state, loss };
     },
     { donate: [0], name: 'efficienttrain step' },
@@ -187,7 +217,9 @@ export async function trainVit(options: VitTraining): Promise<TrainedVit> {
       batches: (position) => batchesOf(part, from, position, { set: images, batch, recipe, seed, strength }),
       prepare: (item: Batch) => prepare(item, part.side),
       schedule: (index) => learningRate(schedule.step(part.start + index, target).position, recipe),
-      ...(checkpoint ? { checkpoint: { path: `${checkpoint}.${number}`, config: { part, target, recipe, seed, model: options.model } } } : {}),
+      ...(checkpoint
+        ? { checkpoint: { path: `${checkpoint}.${number}`, config: { part, target, recipe, seed, model: options.model } } }
+        : {}),
       ...(signal ? { signal } : {}),
       ...(onProgress ? { onProgress: (p: TrainProgress) => onProgress({ ...p, step: part.start + p.step, steps }) } : {}),
     });
@@ -204,7 +236,15 @@ export async function trainVit(options: VitTraining): Promise<TrainedVit> {
 
 /** New weights with positions of the first side's grid. */
 function startOf({ images, model: { patch, ...size }, recipe, seed }: VitTraining, side: number): TrainState {
-  const config = { ...size, channels: images.shape[2], height: side, width: side, patch: { size: patch, stride: patch, padding: 0 }, classes: images.classes.length, positions: 'learned' as const };
+  const config = {
+    ...size,
+    channels: images.shape[2],
+    height: side,
+    width: side,
+    patch: { size: patch, stride: patch, padding: 0 },
+    classes: images.classes.length,
+    positions: 'learned' as const,
+  };
   const model = initialize((key) => Vit.init(key, config), seed);
   const optimizer = optimizerOf(recipe).init(model);
   return { model, optimizer, ...(recipe.ema > 0 ? { average: copyTree(model) } : {}) };

@@ -1,0 +1,71 @@
+/** A classifier on images: its answers, and how many are right. */
+import { existsSync, statSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
+import { z } from 'zod';
+import { type ImageFile, type ImageSet, listFolder, openImageFiles, openImages, type SkippedFile } from '../data/index.ts';
+import { FormatError } from '../io/index.ts';
+import { modelInfo } from '../train/index.ts';
+import { codecMethod, type Cost, measured, reading, type TaskOptions } from './task.ts';
+
+/** What every model file says of itself, whatever its method. */
+const ModelSays = z.object({ method: z.string(), classes: z.array(z.string()).min(1) });
+
+async function openModel(path: string): Promise<z.output<typeof ModelSays>> {
+  const says = ModelSays.safeParse((await modelInfo(path)).config);
+  if (says.success) return says.data;
+  throw new FormatError(`[model] ${path} names no method and no classes; is it a model that thimble train wrote?`);
+}
+
+async function classesOf(images: ImageSet, model: string, method: string, options: TaskOptions): Promise<{ result: Uint16Array; cost: Cost }> {
+  const codec = await codecMethod(method);
+  return measured(options, (run) => codec.create(codec.config.parse({})).predict(images, { model }, run));
+}
+
+export interface EvaluateOptions extends Omit<TaskOptions, 'method'> {
+  onBad?: 'fail' | 'skip';
+}
+
+export interface Evaluated extends Cost {
+  model: string;
+  images: number;
+  skipped: readonly SkippedFile[];
+  accuracy: number;
+  /** Right and all images of each class. */
+  classes: { name: string; images: number; right: number }[];
+  /** [class][answer] counts, in the order of `classes`. */
+  confusion: number[][];
+}
+
+/** How often the classifier names the class of labelled images. @throws RangeError for a class that the model does not know. */
+export async function evaluate(model: string, source: string, options: EvaluateOptions = {}): Promise<Evaluated> {
+  const { method, classes } = await openModel(model);
+  const images = await openImages(source, { ...reading(options), onBad: options.onBad ?? 'fail', classes, split: 'test' });
+  const { result: found, cost } = await classesOf(images, resolve(model), method, options);
+  const confusion = classes.map(() => new Array<number>(classes.length).fill(0));
+  found.forEach((answer, i) => confusion[images.labels[i]!]![answer]!++);
+  const rows = classes.map((name, c) => ({ name, images: confusion[c]!.reduce((a, b) => a + b), right: confusion[c]![c]! }));
+  const right = rows.reduce((sum, row) => sum + row.right, 0);
+  return { model: resolve(model), images: images.size, skipped: images.skipped, accuracy: right / images.size, classes: rows, confusion, ...cost };
+}
+
+export interface Predicted extends Cost {
+  model: string;
+  skipped: readonly SkippedFile[];
+  predictions: { path: string; class: string }[];
+}
+
+/** The class of image files, or of all images of folders. @throws ImageError that names an unreadable one, unless they are to be skipped. */
+export async function predict(model: string, paths: readonly string[], options: EvaluateOptions = {}): Promise<Predicted> {
+  const { method, classes } = await openModel(model);
+  const files: ImageFile[] = [];
+  for (const path of paths) {
+    if (!existsSync(path)) throw new Error(`[predict] ${path}: no such file or folder`);
+    if (statSync(path).isDirectory()) files.push(...(await listFolder(path, { labels: 'none', ...(options.signal && { signal: options.signal }) })));
+    else files.push({ path, className: 'unlabelled' });
+  }
+  const images = await openImageFiles(paths.length === 1 ? basename(paths[0]!) : 'images', files, { ...reading(options), onBad: options.onBad ?? 'fail' });
+  const { result: found, cost } = await classesOf(images, resolve(model), method, options);
+  const skipped = new Set(images.skipped.map(({ path }) => path));
+  const kept = files.filter(({ path }) => !skipped.has(path));
+  return { model: resolve(model), skipped: images.skipped, predictions: kept.map(({ path }, i) => ({ path, class: classes[found[i]!]! })), ...cost };
+}

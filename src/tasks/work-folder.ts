@@ -1,0 +1,86 @@
+/** Unfinished work: a folder beside the result, with what a later call of the same command needs to go on. */
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { z } from 'zod';
+import { writeFileAtomic } from '../io/index.ts';
+
+const Note = z.object({ question: z.record(z.string(), z.unknown()), done: z.array(z.string()) });
+type Note = z.output<typeof Note>;
+
+export class WorkFolder {
+  /** The file that the work is to make. */
+  readonly out: string;
+  readonly folder: string;
+  readonly #who: string;
+  readonly #note: Note;
+  /** Whether an earlier call left something. */
+  readonly resumed: boolean;
+
+  /** Use `open`. */
+  constructor(who: string, out: string, note: Note, resumed: boolean) {
+    this.#who = who;
+    this.out = out;
+    this.folder = folderOf(out);
+    this.#note = note;
+    this.resumed = resumed;
+  }
+
+  /**
+   * Opens the work on `out`. `question` is all that the result depends on.
+   * @throws Error where another command's unfinished work lies there; with `fresh` that is discarded
+   */
+  static async open(who: string, out: string, question: Record<string, unknown>, fresh: boolean): Promise<WorkFolder> {
+    if (!existsSync(dirname(out))) throw new Error(`[${who}] there is no folder ${dirname(out)}; create it or choose another -o`);
+    const folder = folderOf(out);
+    if (fresh) rmSync(folder, { recursive: true, force: true });
+    const asked = JSON.parse(JSON.stringify(question)) as Note['question'];
+    const left = existsSync(join(folder, 'work.json')) ? Note.safeParse(readJson(join(folder, 'work.json'))) : undefined;
+    if (left?.success) {
+      const changed = Object.keys({ ...asked, ...left.data.question }).filter((key) => JSON.stringify(asked[key]) !== JSON.stringify(left.data.question[key]));
+      if (changed.length === 0) return new WorkFolder(who, out, left.data, true);
+      const was = changed.map((key) => `${key} ${JSON.stringify(left.data.question[key])}, now ${JSON.stringify(asked[key])}`).join('; ');
+      throw new Error(`[${who}] ${folder} holds the unfinished work of another command (${was.slice(0, 300)}); repeat that command, or give --fresh to discard it`);
+    }
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder);
+    const work = new WorkFolder(who, out, { question: asked, done: [] }, false);
+    await work.#save();
+    return work;
+  }
+
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
+  /** Runs a stage, unless an earlier call has finished it. */
+  async stage(name: string, run: () => Promise<void>): Promise<void> {
+    if (this.#note.done.includes(name)) return;
+    await run();
+    this.#note.done.push(name);
+    await this.#save();
+  }
+
+  /** The file `name` of the folder becomes the result; the folder goes. */
+  finish(name: string): void {
+    renameSync(this.path(name), this.out);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  async #save(): Promise<void> {
+    try {
+      await writeFileAtomic(this.path('work.json'), Buffer.from(JSON.stringify(this.#note)));
+    } catch (error) {
+      throw new Error(`[${this.#who}] ${(error as Error).message}`, { cause: error });
+    }
+  }
+}
+
+const folderOf = (out: string): string => `${out}.unfinished`;
+
+function readJson(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8'));
+  } catch {
+    return undefined;
+  }
+}

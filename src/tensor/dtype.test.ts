@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import '../device/index.ts';
+import { assertClose } from '../device/conformance/suite.ts';
+import * as t from './index.ts';
+import type { ReferenceDevice } from '../device/index.ts';
+
+type Tensor = t.Tensor;
+const reference = t.device('reference') as ReferenceDevice;
+
+test('all 16-bit floats go to f32 and back', () => {
+  for (let bits = 0; bits < 65536; bits++) {
+    const [h, b] = [t.fromF16(bits), t.fromBf16(bits)];
+    if (!Number.isNaN(h)) assert.equal(t.toF16(h), bits);
+    else assert.ok(Number.isNaN(t.fromF16(t.toF16(h))));
+    if (!Number.isNaN(b)) assert.equal(t.toBf16(b), bits);
+    else assert.ok(Number.isNaN(t.fromBf16(t.toBf16(b))));
+  }
+});
+
+test('two dtypes meet in the wider one, whichever comes first', () => {
+  const meets: [t.DType, t.DType, t.DType][] = [
+    ['f32', 'bf16', 'f32'], ['bf16', 'f16', 'f32'], ['f16', 'i64', 'f16'], ['i64', 'i32', 'i64'], ['i32', 'u8', 'i32'], ['u8', 'i8', 'i32'], ['bool', 'u8', 'u8'], ['bool', 'bool', 'bool'],
+  ];
+  for (const [a, b, c] of meets) {
+    assert.equal(t.promote(a, b), c);
+    assert.equal(t.promote(b, a), c);
+    assert.equal(t.add(t.zeros([1], a), t.zeros([1], b)).dtype, c === 'bool' ? 'bool' : c);
+  }
+  assert.equal(t.add(t.zeros([1], 'i32'), 0.5).dtype, 'f32');
+  assert.equal(t.add(t.zeros([1], 'u8'), 1).dtype, 'u8');
+  assert.equal(t.add(t.zeros([1], 'bool'), 1).dtype, 'i32');
+});
+
+test('integers wrap as their storage does, quotients round down', () => {
+  const ints = (dtype: t.DType, ...x: number[]): Tensor => t.tensor(x, { dtype });
+  const cases: [Tensor, number[]][] = [
+    [t.add(ints('u8', 250, 3), ints('u8', 10, 4)), [4, 7]],
+    [t.mul(ints('i8', 100, -100), 2), [-56, 56]],
+    [t.add(ints('i32', 2 ** 31 - 1), 1), [-(2 ** 31)]],
+    [t.mul(ints('i32', 65537), 65537), [131073]],
+    [t.div(ints('i32', -7, 7, 7, 5), ints('i32', 2, -2, 2, 0)), [-4, -4, 3, 0]],
+    [t.mod(ints('i32', -7, 7, 7, 5), ints('i32', 3, -3, 3, 0)), [2, -2, 1, 0]],
+    [t.div(ints('i64', -7, 2 ** 40), ints('i64', 2, 3)), [-4, Math.floor(2 ** 40 / 3)]],
+    [t.mod(ints('i64', -7), ints('i64', 3)), [2]],
+    [t.add(ints('i64', 2 ** 33), 1), [2 ** 33 + 1]],
+    [t.sum(ints('i64', 2 ** 33, 2 ** 33)), [2 ** 34]],
+    [t.shiftRight(ints('i32', -1), 28), [15]],
+    [t.cast(t.tensor([-1.7, 1.7, 3e9, -3e9, Number.NaN]), 'i32'), [-1, 1, 2 ** 31 - 1, -(2 ** 31), 0]],
+    [t.cast(t.tensor([300, -1]), 'u8'), [44, 255]],
+    [t.cast(ints('i32', 0, 2, -1), 'bool'), [0, 1, 1]],
+    [t.cast(t.tensor([0, 0.5, -0]), 'bool'), [0, 1, 0]],
+    [t.not(ints('i32', 0, 5)), [1, 0]],
+    [t.max(ints('i32', -(2 ** 31), -5)), [-5]],
+    [t.max(t.tensor([Number.NEGATIVE_INFINITY, Number.NaN, 3])), [Number.NaN]],
+    [t.argmax(t.tensor([1, 7, 7, 2])), [1]],
+    [t.cumsum(ints('i32', 1, 2, 3)), [1, 3, 6]],
+    [t.argsort(t.tensor([2, Number.NaN, -0, 0, -5])), [4, 2, 3, 0, 1]],
+  ];
+  cases.forEach(([actual, expected], i) => assert.deepEqual([...actual.data()], expected, `case ${i}, ${actual.type.key}`));
+});
+
+const functions: [string, (x: Tensor, w: Tensor) => Tensor][] = [
+  ['map', (x) => t.gelu(t.add(x, 0.5))],
+  ['matmul', (x, w) => t.matmul(x, w)],
+  ['matmul of a transpose', (x, w) => t.matmul(t.transpose(w), t.transpose(x))],
+  ['layerNorm', (x) => t.layerNorm(x)],
+  ['rmsNorm', (x) => t.rmsNorm(x)],
+  ['softmax', (x) => t.softmax(x)],
+  ['sum', (x) => t.sum(x, 0)],
+  ['max', (x) => t.max(x, 1)],
+  ['crossEntropy', (x) => t.crossEntropy(x, t.mod(t.iota(33), 70))],
+  ['attention', (x) => { const q = t.reshape(x, [1, 33, 5, 14]); return t.attention(q, q, q, { causal: true }); }],
+  ['take', (x) => t.take(x, t.tensor(Int32Array.of(4, 0, 4)))],
+  ['scatterAdd', (x) => t.scatterAdd(x, t.mod(t.iota(33), 4), 9)],
+  ['concat and pad', (x) => t.pad(t.concat([x, t.flip(x, 0)], 1), [1, 1], [0, 2], 0.5)],
+  ['conv2d', (x, w) => t.conv2d(t.reshape(x, [1, 2, 33, 35]), t.reshape(t.slice(w, [0, 6], [0, 6]), [2, 2, 3, 3]), undefined, { padding: 1 })],
+];
+for (const [dtype, tolerance] of [['bf16', 1.6e-2], ['f16', 2e-3]] as const)
+  test(`${dtype} storage: values and gradients are those of f32 to its precision`, () => {
+    for (const [name, f] of functions) {
+      const on = (device: t.Device, as: t.DType): Tensor[] => [[33, 70], [70, 12]].map(([m, n], k) => {
+        const rounded = t.decode(t.encode(Float32Array.from({ length: m! * n! }, (_, i) => Math.sin(i * (0.7 + k)) * (k ? 0.2 : 1)), dtype), dtype);
+        return t.tensor([...rounded], { shape: [m!, n!], dtype: as, device });
+      });
+      const run = (x: Tensor, w: Tensor): Tensor[] => [f(x, w), ...t.grad(([a, b]: Tensor[]) => t.mean(t.square(t.cast(f(a!, b!), 'f32'))))([x, w]).map((g, i) => t.mul(t.cast(g, 'f32'), [33 * 70, 70 * 12][i]! / 10))];
+      const own = t.compile(run)(...(on(t.device('cpu'), dtype) as [Tensor, Tensor]));
+      const exact = t.compile(run)(...(on(reference, 'f32') as [Tensor, Tensor]));
+      own.forEach((y, i) => assertClose(y.data(), reference.values(exact[i]!), tolerance * (i ? 4 : 1), `${name}, ${i ? `gradient ${i - 1}` : 'value'}`));
+    }
+  });
