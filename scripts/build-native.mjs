@@ -139,14 +139,15 @@ function compile(cc, options, files, library) {
 
 /**
  * The library for this machine, compiled if it is not there yet. Processes may call this at the same time.
- * @param {{ quiet?: boolean }} [options] quiet: print nothing, whatever happens
+ * @param {{ quiet?: boolean, onFallback?: (why: string) => void }} [options] quiet: print nothing; onFallback: told why there is none
  * @returns {{ path: string, isa: string, built: boolean } | null} null where none can be had
  */
-export function ensureNative({ quiet = false } = {}) {
+export function ensureNative({ quiet = false, onFallback } = {}) {
   const say = (line) => {
     if (!quiet) console.log(`[native] ${line}`);
   };
   const fallback = (why) => {
+    onFallback?.(why);
     say(`${why}; Thimble will run its WebAssembly build`);
     return null;
   };
@@ -157,14 +158,13 @@ export function ensureNative({ quiet = false } = {}) {
   const files = sourceFiles();
   const prefix = `thimble-${isa}-${hash(options.join(' '), ...files.map((file) => readFileSync(file)))}-`;
 
-  const cc = compiler();
-  const path = cc
-    ? found((file) => file === `${prefix}${hash(cc.version)}.so`)
-    : found((file) => file.startsWith(prefix) && file.endsWith('.so'));
+  // a library of these sources and flags is good whatever compiler made it; asking the compiler would cost every start its time
+  const path = found((file) => file.startsWith(prefix) && file.endsWith('.so'));
   if (path) {
     say(`${path} is up to date`);
     return { path, isa, built: false };
   }
+  const cc = compiler();
   if (!cc) return fallback('no C compiler (cc, gcc, clang) was found');
 
   const folder = folders().find(writable);

@@ -26,9 +26,10 @@ export const layers = {
   bench: base,
   report: below,
   methods: below,
-  cli: [...below, 'report', 'methods'],
-  studio: [...below, 'report', 'methods'],
-  'index.ts': [...below, 'report'],
+  tasks: [...below, 'methods'],
+  cli: [...below, 'report', 'methods', 'tasks'],
+  studio: [...below, 'report', 'methods', 'tasks'],
+  'index.ts': ['bytes', 'device', 'tasks'],
   'tensor.ts': engine,
 };
 

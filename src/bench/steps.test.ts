@@ -11,7 +11,9 @@ async function inChild(name: string, threads: number): Promise<number[]> {
     await import(${at('../device/index.js')});
     const step = (await import(${at('./steps.js')})).benchSteps.${name}();
     console.log(JSON.stringify(Array.from({ length: 6 }, () => step.run())));`;
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code], { env: { ...process.env, THIMBLE_THREADS: String(threads) } });
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code], {
+    env: { ...process.env, THIMBLE_THREADS: String(threads) },
+  });
   return JSON.parse(stdout) as number[];
 }
 

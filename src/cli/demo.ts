@@ -1,10 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { numberParser } from '@stricli/core';
 import { parseBytes, printBytes } from '../bytes/index.ts';
-import { armTitles, type ArmResult } from './demo/job.ts';
-import { demoReport } from './demo/report.ts';
-import { runArms } from './demo/run.ts';
+import { type ArmResult, armTitles } from './demo/job.ts';
+import { freshFlag, methodFlag, positive, seedFlag, whole } from './flags.ts';
 import { table } from './output.ts';
 import { defineVerb } from './verb.ts';
 
@@ -32,7 +30,16 @@ interface DemoResult {
   curve: { name: ArmResult['arm']; budgetBytes: number; fileBytes: number; accuracy: number }[];
 }
 
-const toArm = ({ arm, fileBytes, images, accuracy, prepareSeconds, trainSeconds, plannedPeakBytes, measuredPeakBytes }: ArmResult): Arm => ({
+const toArm = ({
+  arm,
+  fileBytes,
+  images,
+  accuracy,
+  prepareSeconds,
+  trainSeconds,
+  plannedPeakBytes,
+  measuredPeakBytes,
+}: ArmResult): Arm => ({
   name: arm,
   stores: armTitles[arm],
   fileBytes,
@@ -64,24 +71,35 @@ export default defineVerb<Flags, [], DemoResult>({
   help: "Uses the package's Fashion-MNIST subset. Every arm keeps what it can in the same number of bytes, trains the same transformer for the same\ntime from its file alone, and is judged on the same 5,000 test images. Writes a report that opens from disk.\nCtrl-C saves; the same command goes on.",
   parameters: {
     flags: {
-      seconds: { kind: 'parsed', parse: numberParser, default: '240', brief: 'Time for everything', placeholder: 'n' },
-      seed: { kind: 'parsed', parse: numberParser, default: '0', brief: 'Seed of all random choices', placeholder: 'n' },
+      seconds: { kind: 'parsed', parse: positive('seconds'), default: '200', brief: 'Time for everything', placeholder: 'n' },
+      seed: seedFlag,
       budget: { kind: 'parsed', parse: String, default: '400kB', brief: "Bytes of every arm's file", placeholder: 'size' },
       out: { kind: 'parsed', parse: String, default: 'thimble-demo', brief: 'Folder for files and report', placeholder: 'folder' },
-      method: { kind: 'parsed', parse: String, default: 'seit-plus-plus', brief: 'The codec of the token arm', placeholder: 'id' },
-      images: { kind: 'parsed', parse: numberParser, default: '20000', brief: 'Training images; fewer for a quick look', placeholder: 'n' },
-      fresh: { kind: 'boolean', default: false, withNegated: false, brief: 'Start anew, whatever an earlier run left' },
+      method: methodFlag,
+      images: {
+        kind: 'parsed',
+        parse: whole('images', 20),
+        default: '20000',
+        brief: 'Training images; fewer for a quick look',
+        placeholder: 'n',
+      },
+      fresh: freshFlag,
     },
   },
   async run(io, { seconds, seed, budget, out, method, images, fresh }) {
+    const [{ runArms }, { demoReport, storedPicture }] = await Promise.all([import('./demo/run.ts'), import('./demo/report.ts')]);
     const bytes = parseBytes(budget);
     const folder = resolve(out);
     const budgets = [bytes, ...furtherBudgets.map((share) => Math.floor(share * bytes))];
-    const { results, seconds: spent } = await runArms({ seconds, seed, out: folder, method, budgets, fresh, images: { train: images, test: 5000 } }, io);
+    const { results, seconds: spent } = await runArms(
+      { seconds, seed, out: folder, method, budgets, fresh, images: { train: images, test: Math.min(5000, images) } },
+      io,
+    );
     const report = join(folder, 'report.html');
     const command = `thimble demo --seconds ${seconds} --seed ${seed} --budget ${budget}${method === 'seit-plus-plus' ? '' : ` --method ${method}`}`;
     writeFileSync(report, await demoReport({ results, budget: bytes, seconds: spent, seed, method, command }));
     const main = results.filter((one) => one.budget === bytes);
+    writeFileSync(join(folder, 'stored.png'), await storedPicture(main));
     return {
       arms: main.map(toArm),
       report,
@@ -96,7 +114,7 @@ export default defineVerb<Flags, [], DemoResult>({
       arm.fileBytes,
       arm.images,
       Number(arm.bytesPerImage.toFixed(1)),
-      Number((arm.prepareSeconds).toFixed(1)),
+      Number(arm.prepareSeconds.toFixed(1)),
       Number(arm.trainSeconds.toFixed(1)),
       printBytes(arm.plannedPeakBytes),
       printBytes(arm.measuredPeakBytes),

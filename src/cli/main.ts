@@ -8,6 +8,11 @@ import { packageVersion } from './package.ts';
 /** Every verb, in the order of --help. Only the one that is asked for is loaded. */
 const verbs: Record<string, () => Promise<{ default: Command<CommandContext> }>> = {
   demo: () => import('./demo.ts'),
+  store: () => import('./store.ts'),
+  train: () => import('./train.ts'),
+  eval: () => import('./eval.ts'),
+  predict: () => import('./predict.ts'),
+  plan: () => import('./plan.ts'),
   methods: () => import('./methods.ts'),
   bench: () => import('./bench.ts'),
   doctor: () => import('./doctor.ts'),

@@ -39,7 +39,7 @@ export function decodeSafetensors(bytes: Uint8Array, name: string): Map<string, 
     [...tensors].map(([key, { dtype, storedType, shape, byteOffset, byteLength }]) => {
       if (!dtype)
         throw new FormatError(`[safetensors] ${name}: ${key} is ${storedType}, which is not read; convert it to F32, F16 or BF16`);
-      return [key, { dtype, shape: [...shape], data: bytes.slice(start + byteOffset, start + byteOffset + byteLength) }];
+      return [key, { dtype, shape: [...shape], data: new Uint8Array(bytes.subarray(start + byteOffset, start + byteOffset + byteLength)) }];
     }),
   );
 }

@@ -1,5 +1,5 @@
-import { add, crossEntropy, mul, sum } from '../tensor/index.ts';
 import { goldenCases, testGolden } from '../device/conformance/golden.ts';
+import { add, crossEntropy, mul, sum } from '../tensor/index.ts';
 import { classificationLoss, softTargetLoss } from './losses.ts';
 
 for (const c of goldenCases<{ reduction: string; labelSmoothing?: number }>('loss'))

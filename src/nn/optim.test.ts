@@ -36,7 +36,9 @@ for (const { device, tolerance } of goldenDevices) {
       const lr = groups[0]!.lr;
       const groupOf = ([name]: readonly (string | number)[]) => groups[Number(String(name).split('.')[0])]!;
       const adam = new AdamW({ ...options, group: (path) => ({ lrScale: groupOf(path).lr / lr, weightDecay: groupOf(path).weightDecay }) });
-      const step = compile((model: Tree, grads: Tree, state: ReturnType<typeof adam.init<Tree>>) => adam.update(model, grads, state, lr), { donate: [0, 2] });
+      const step = compile((model: Tree, grads: Tree, state: ReturnType<typeof adam.init<Tree>>) => adam.update(model, grads, state, lr), {
+        donate: [0, 2],
+      });
       let model = pick(c, device, /^p(.*)$/);
       let state = withDevice(device, () => adam.init(model));
       for (let s = 1; s <= STEPS; s++) {
@@ -67,7 +69,9 @@ for (const { device, tolerance } of goldenDevices) {
     });
 }
 
-for (const c of goldenCases<{ lr: number; minLr: number; startLr: number; warmup: number; total: number }>('optim').filter((x) => x.name.startsWith('cosine')))
+for (const c of goldenCases<{ lr: number; minLr: number; startLr: number; warmup: number; total: number }>('optim').filter((x) =>
+  x.name.startsWith('cosine'),
+))
   test(c.name, () => {
     const { lr, minLr, startLr, warmup, total } = c.attrs;
     const rate = warmupCosine({ peak: lr, final: minLr, start: startLr, warmup, steps: total });
@@ -81,11 +85,23 @@ test('a rate that is a tensor, a frozen group, integers and missing gradients', 
   const adam = new AdamW({ weightDecay: 0, group: ([name]) => ({ lrScale: name === 'frozen' ? 0 : 1 }) });
   const model = { frozen: tensor([1, 2]), count: tensor(Int32Array.of(7)), free: tensor([1, 2]), still: tensor([3]) };
   const gradients = { frozen: tensor([1, 1]), count: undefined as never, free: tensor([1, -1]), still: undefined as never };
-  const next = compile((m: typeof model, g: typeof model, s: ReturnType<typeof adam.init<typeof model>>, lr: Tensor) => adam.update(m, g, s, lr))(
-    model, gradients, adam.init(model), tensor(0.5),
-  ).model;
+  const next = compile((m: typeof model, g: typeof model, s: ReturnType<typeof adam.init<typeof model>>, lr: Tensor) =>
+    adam.update(m, g, s, lr),
+  )(model, gradients, adam.init(model), tensor(0.5)).model;
   assert.deepEqual(next.frozen.toArray(), [1, 2]);
   assert.deepEqual(next.count.toArray(), [7]);
   assert.deepEqual(next.still.toArray(), [3]);
   assertClose(next.free.data(), [0.5, 2.5], 1e-5, 'the first step is the rate against the sign of the gradient');
+});
+
+test('with model and state donated, an update takes no memory', () => {
+  const adam = new AdamW();
+  const model = { w: tensor(new Float32Array(600), { shape: [20, 30] }), b: tensor(new Float32Array(30)) };
+  const step = compile((m: typeof model, s: ReturnType<typeof adam.init<typeof model>>, g: typeof model) => adam.update(m, g, s, 0.1), {
+    donate: [0, 1],
+  });
+  const { resultBytes, arenaBytes, calls } = step.plan(model, adam.init(model), model);
+  assert.equal(resultBytes, 0);
+  assert.ok(arenaBytes <= 1024, `${arenaBytes} bytes of temporaries`);
+  assert.ok(calls <= 2 + 2, `${calls} calls: one for each parameter, and the corrections`);
 });

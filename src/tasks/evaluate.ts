@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { type ImageFile, type ImageSet, listFolder, openImageFiles, openImages, type SkippedFile } from '../data/index.ts';
 import { FormatError } from '../io/index.ts';
 import { modelInfo } from '../train/index.ts';
-import { codecMethod, type Cost, measured, reading, type TaskOptions } from './task.ts';
+import { type Cost, codecMethod, measured, reading, type TaskOptions } from './task.ts';
 
 /** What every model file says of itself, whatever its method. */
 const ModelSays = z.object({ method: z.string(), classes: z.array(z.string()).min(1) });
@@ -16,7 +16,12 @@ async function openModel(path: string): Promise<z.output<typeof ModelSays>> {
   throw new FormatError(`[model] ${path} names no method and no classes; is it a model that thimble train wrote?`);
 }
 
-async function classesOf(images: ImageSet, model: string, method: string, options: TaskOptions): Promise<{ result: Uint16Array; cost: Cost }> {
+async function classesOf(
+  images: ImageSet,
+  model: string,
+  method: string,
+  options: TaskOptions,
+): Promise<{ result: Uint16Array; cost: Cost }> {
   const codec = await codecMethod(method);
   return measured(options, (run) => codec.create(codec.config.parse({})).predict(images, { model }, run));
 }
@@ -45,7 +50,15 @@ export async function evaluate(model: string, source: string, options: EvaluateO
   found.forEach((answer, i) => confusion[images.labels[i]!]![answer]!++);
   const rows = classes.map((name, c) => ({ name, images: confusion[c]!.reduce((a, b) => a + b), right: confusion[c]![c]! }));
   const right = rows.reduce((sum, row) => sum + row.right, 0);
-  return { model: resolve(model), images: images.size, skipped: images.skipped, accuracy: right / images.size, classes: rows, confusion, ...cost };
+  return {
+    model: resolve(model),
+    images: images.size,
+    skipped: images.skipped,
+    accuracy: right / images.size,
+    classes: rows,
+    confusion,
+    ...cost,
+  };
 }
 
 export interface Predicted extends Cost {
@@ -60,12 +73,21 @@ export async function predict(model: string, paths: readonly string[], options: 
   const files: ImageFile[] = [];
   for (const path of paths) {
     if (!existsSync(path)) throw new Error(`[predict] ${path}: no such file or folder`);
-    if (statSync(path).isDirectory()) files.push(...(await listFolder(path, { labels: 'none', ...(options.signal && { signal: options.signal }) })));
+    if (statSync(path).isDirectory())
+      files.push(...(await listFolder(path, { labels: 'none', ...(options.signal && { signal: options.signal }) })));
     else files.push({ path, className: 'unlabelled' });
   }
-  const images = await openImageFiles(paths.length === 1 ? basename(paths[0]!) : 'images', files, { ...reading(options), onBad: options.onBad ?? 'fail' });
+  const images = await openImageFiles(paths.length === 1 ? basename(paths[0]!) : 'images', files, {
+    ...reading(options),
+    onBad: options.onBad ?? 'fail',
+  });
   const { result: found, cost } = await classesOf(images, resolve(model), method, options);
   const skipped = new Set(images.skipped.map(({ path }) => path));
   const kept = files.filter(({ path }) => !skipped.has(path));
-  return { model: resolve(model), skipped: images.skipped, predictions: kept.map(({ path }, i) => ({ path, class: classes[found[i]!]! })), ...cost };
+  return {
+    model: resolve(model),
+    skipped: images.skipped,
+    predictions: kept.map(({ path }, i) => ({ path, class: classes[found[i]!]! })),
+    ...cost,
+  };
 }

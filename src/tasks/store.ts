@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { Budget, fileBytes } from '../bytes/index.ts';
 import { imageBytes, openImages, type SkippedFile } from '../data/index.ts';
-import { codecMethod, type Cost, defaultMethod, measured, reading, type TaskOptions } from './task.ts';
+import { type Cost, codecMethod, defaultMethod, measured, reading, type TaskOptions } from './task.ts';
 import { WorkFolder } from './work-folder.ts';
 
 export interface StoreOptions extends TaskOptions {
@@ -45,7 +45,16 @@ export async function store(source: string, options: StoreOptions): Promise<Stor
   const method = await codecMethod(id);
   const images = await openImages(source, { ...reading(options), onBad, ...(size !== undefined && { size: [size, size] }) });
   const codec = method.create(method.fit(budget.bytes, images));
-  const question = { source: resolve(source), images: images.size, shape: images.shape, classes: images.classes, budget: budget.bytes, method: id, seed, effort };
+  const question = {
+    source: resolve(source),
+    images: images.size,
+    shape: images.shape,
+    classes: images.classes,
+    budget: budget.bytes,
+    method: id,
+    seed,
+    effort,
+  };
   const work = await WorkFolder.open('store', out, question, fresh);
   const files = { tokenizer: work.path('tokenizer.safetensors'), store: work.path('images.tokens') };
   const { cost } = await measured(options, async (run) => {

@@ -42,7 +42,10 @@ export async function measured<T>(
     onStep: (_what, _step, { loss }) => {
       note = loss === undefined ? '' : `loss ${loss.toFixed(3)}`;
     },
-    onProgress: (what, done, total) => onProgress?.(what, done, total, note),
+    onProgress(what, done, total) {
+      onProgress?.(what, done, total, note);
+      note = '';
+    },
   };
   using meter = new PeakMeter();
   const began = performance.now();

@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileBytes } from '../bytes/index.ts';
 import { trainingConfig } from './config.ts';
-import { codecMethod, type Cost, defaultMethod, measured, type TaskOptions } from './task.ts';
+import { type Cost, codecMethod, defaultMethod, measured, type TaskOptions } from './task.ts';
 import { WorkFolder } from './work-folder.ts';
 
 export interface TrainOptions extends TaskOptions {

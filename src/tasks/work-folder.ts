@@ -36,10 +36,14 @@ export class WorkFolder {
     const asked = JSON.parse(JSON.stringify(question)) as Note['question'];
     const left = existsSync(join(folder, 'work.json')) ? Note.safeParse(readJson(join(folder, 'work.json'))) : undefined;
     if (left?.success) {
-      const changed = Object.keys({ ...asked, ...left.data.question }).filter((key) => JSON.stringify(asked[key]) !== JSON.stringify(left.data.question[key]));
+      const changed = Object.keys({ ...asked, ...left.data.question }).filter(
+        (key) => JSON.stringify(asked[key]) !== JSON.stringify(left.data.question[key]),
+      );
       if (changed.length === 0) return new WorkFolder(who, out, left.data, true);
       const was = changed.map((key) => `${key} ${JSON.stringify(left.data.question[key])}, now ${JSON.stringify(asked[key])}`).join('; ');
-      throw new Error(`[${who}] ${folder} holds the unfinished work of another command (${was.slice(0, 300)}); repeat that command, or give --fresh to discard it`);
+      throw new Error(
+        `[${who}] ${folder} holds the unfinished work of another command (${was.slice(0, 300)}); repeat that command, or give --fresh to discard it`,
+      );
     }
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder);

@@ -31,6 +31,10 @@ test('a program is traced once for each signature: types, structure, numbers, de
   expect(5, { a: t.tensor([1, 2]), scale: 4, name: 'x' }, [4, 8]);
   expect(6, { a: t.tensor([1, 2], { device: t.device('reference') }), scale: 4 }, [4, 8]);
   expect(6, { a: t.tensor([3, 2]), scale: 3 }, [9, 6]);
+  expect(7, { a: t.tensor([3]), scale: Number.POSITIVE_INFINITY }, [Number.POSITIVE_INFINITY]);
+  expect(8, { a: t.tensor([3]), scale: Number.NEGATIVE_INFINITY }, [Number.NEGATIVE_INFINITY]);
+  expect(9, { a: t.tensor([3]), scale: 0 }, [0]);
+  expect(10, { a: t.tensor([3]), scale: -0 }, [-0]);
 });
 
 test('arguments and results are trees: classes keep their prototype, what is not a tensor passes through', () => {
@@ -76,6 +80,12 @@ test('tensors that are not arguments become arguments; those of the trace live w
   assert.throws(() => f(t.tensor([1])), /f32\[1\] was disposed/);
 });
 
+test('constants that a function makes while it is traced outlive the scope of its first call', () => {
+  const f = t.compile((x: Tensor) => t.scope(() => t.add(t.add(x, t.tensor([1])), t.random.randint(t.random.key(1), [1], 5, 6))));
+  const first = t.scope(() => f(t.tensor([1])).item());
+  assert.deepEqual([first, f(t.tensor([2])).item()], [7, 8]);
+});
+
 test('a tensor of a trace cannot be used outside it, nor have numbers inside', () => {
   let leaked: Tensor | undefined;
   t.compile((x: Tensor) => (leaked = t.exp(x)))(t.tensor([1]));
@@ -97,11 +107,22 @@ test('donated memory is reused, and its tensor is gone', () => {
   assert.deepEqual(y.toArray(), [3, 4]);
 });
 
+test('a result takes donated memory over when all other readers are done', () => {
+  const f = t.compile((x: Tensor) => ({ next: t.add(x, 1), p: t.softmax(x), s: t.sum(x), r: t.neg(t.flip(x, 0)) }), { donate: [0] });
+  const x = t.tensor([0, 0, 0, 0]);
+  assert.equal(f.plan(x).resultBytes, 16 + 16 + 4);
+  const { next, p, s, r } = f(x);
+  assert.deepEqual([next.toArray(), p.toArray(), s.item(), r.toArray()], [[1, 1, 1, 1], [0.25, 0.25, 0.25, 0.25], 0, [-0, -0, -0, -0]]);
+});
+
 test('donated memory that another tensor sees is copied, not overwritten', () => {
   const step = t.compile((x: Tensor) => t.mul(x, 2), { donate: [0] });
   const x = t.tensor([1, 2, 3, 4]);
   const rows = t.reshape(x, [2, 2]);
-  assert.deepEqual(step(rows).toArray(), [[2, 4], [6, 8]]);
+  assert.deepEqual(step(rows).toArray(), [
+    [2, 4],
+    [6, 8],
+  ]);
   assert.deepEqual(x.toArray(), [1, 2, 3, 4]);
   const same = t.compile((y: Tensor) => y)(x);
   step(same);
@@ -109,25 +130,49 @@ test('donated memory that another tensor sees is copied, not overwritten', () =>
 });
 
 test('every result can be donated on its own, also one that is returned twice or is an argument', () => {
-  const f = t.compile((x: Tensor) => { const y = t.exp(x); return [y, y, t.reshape(y, [2, 1]), x, x, t.slice(y, [0, 1])] as const; });
+  const f = t.compile((x: Tensor) => {
+    const y = t.exp(x);
+    return [y, y, t.reshape(y, [2, 1]), x, x, t.slice(y, [0, 1])] as const;
+  });
   const x = t.tensor([0, 0]);
   const all = f(x);
   const bump = t.compile((y: Tensor) => t.add(y, 1), { donate: [0] });
   const bumped = all.map((y) => bump(y).data());
-  assert.deepEqual(bumped.map((d) => [...d]), [[2, 2], [2, 2], [2, 2], [1, 1], [1, 1], [2]]);
+  assert.deepEqual(
+    bumped.map((d) => [...d]),
+    [[2, 2], [2, 2], [2, 2], [1, 1], [1, 1], [2]],
+  );
   assert.deepEqual(x.toArray(), [0, 0]);
 });
 
 test('memory of results, captured tensors and failed calls goes back', () => {
   const start = cpu.allocatedBytes - cpu.arenaBytes;
   const f = t.compile((x: Tensor, i: Tensor) => ({ y: t.take(t.softmax(x), i), z: t.sum(x) }), { donate: [0] });
-  for (const [index, fails] of [[1, false], [7, true]] as const) {
-    const [x, i] = [t.tensor([[1, 2], [3, 4]]), t.tensor(Int32Array.of(index))];
+  for (const [index, fails] of [
+    [1, false],
+    [7, true],
+  ] as const) {
+    const [x, i] = [
+      t.tensor([
+        [1, 2],
+        [3, 4],
+      ]),
+      t.tensor(Int32Array.of(index)),
+    ];
     if (fails) assert.throws(() => f(x, i), /\[cpu\] 1 indices of take or scatter were outside their axis; check the ids/);
     else t.disposeTree(f(x, i));
     t.disposeTree([x, i]);
   }
-  assert.equal(f.findNonFinite(t.tensor([[1, 2], [3, 4]]), t.tensor(Int32Array.of(1))), undefined);
+  assert.equal(
+    f.findNonFinite(
+      t.tensor([
+        [1, 2],
+        [3, 4],
+      ]),
+      t.tensor(Int32Array.of(1)),
+    ),
+    undefined,
+  );
   assert.ok(cpu.allocatedBytes - cpu.arenaBytes <= start + 16 + 4, 'only the arguments of findNonFinite are left');
 });
 
@@ -159,7 +204,15 @@ test('the plan says what is allocated, exactly, and before anything runs', () =>
 });
 
 test('sizes from 0 up and ranks from 0 to 6', () => {
-  const f = t.compile((x: Tensor) => ({ e: t.exp(x), s: t.sum(t.mul(x, 2)), r: t.permute(x, x.shape.map((_, i) => x.rank - 1 - i)), c: t.concat([t.reshape(x, [-1]), t.reshape(x, [-1])]) }));
+  const f = t.compile((x: Tensor) => ({
+    e: t.exp(x),
+    s: t.sum(t.mul(x, 2)),
+    r: t.permute(
+      x,
+      x.shape.map((_, i) => x.rank - 1 - i),
+    ),
+    c: t.concat([t.reshape(x, [-1]), t.reshape(x, [-1])]),
+  }));
   const shapes = [[], [0], [3, 0, 2], [1], [5], [2, 3], [2, 1, 3], [2, 3, 2, 2], [1, 2, 1, 3, 2], [2, 1, 2, 1, 2, 3]];
   for (const shape of shapes) {
     const values = Array.from({ length: t.sizeOf(shape) }, (_, i) => i / 8);
@@ -172,6 +225,9 @@ test('sizes from 0 up and ranks from 0 to 6', () => {
   }
   const [x, w] = [t.tensor([], { shape: [0, 4] }), t.tensor(new Float32Array(12), { shape: [4, 3] })];
   assert.deepEqual([...t.matmul(x, w).shape], [0, 3]);
-  assert.deepEqual(t.matmul(t.tensor([], { shape: [2, 0] }), t.tensor([], { shape: [0, 3] })).toArray(), [[0, 0, 0], [0, 0, 0]]);
+  assert.deepEqual(t.matmul(t.tensor([], { shape: [2, 0] }), t.tensor([], { shape: [0, 3] })).toArray(), [
+    [0, 0, 0],
+    [0, 0, 0],
+  ]);
   assert.deepEqual(t.softmax(x).toArray(), []);
 });

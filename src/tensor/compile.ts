@@ -3,7 +3,7 @@ import { assemble, type Loaded, type Plan } from './assemble.ts';
 import { type Device, defaultDevice, withDevice } from './device.ts';
 import { type Launch, launch } from './eager.ts';
 import type { TensorType } from './shape.ts';
-import { type Storage, Tensor } from './tensor.ts';
+import { type Storage, Tensor, unscoped } from './tensor.ts';
 import { currentTrace, Trace, within } from './trace.ts';
 import { identityOf, leaves, mapTree, structure } from './tree.ts';
 
@@ -61,6 +61,9 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
     }
     return entry;
   };
+  const refuseBusy = (entry: Entry<R>): void => {
+    if (busy.has(entry)) throw new Error(`[compile] ${name} is still running; await its async call before the next`);
+  };
   const prepare = (args: A): { entry: Entry<R>; job: Launch } => {
     const tensors: Tensor[] = [];
     let entry = recent?.entry;
@@ -70,7 +73,7 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
       entry = entryFor(args, tensors, options.donate ?? []);
       recent = { entry, args: mapTree(args, (t) => new Slot(t.type)) };
     }
-    if (busy.has(entry)) throw new Error(`[compile] ${name} is still running; await its async call before the next`);
+    refuseBusy(entry);
     if (entry.donated.size) refuseAliases(name, tensors, entry.donated);
     return { entry, job: launch(entry, entry.captured.length ? [...tensors, ...entry.captured] : tensors, entry.donated, name) };
   };
@@ -94,6 +97,7 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
     findNonFinite(...args: A): string | undefined {
       const tensors = leaves(args);
       const entry = entryFor(args, tensors, []);
+      refuseBusy(entry);
       const job = launch(entry, [...tensors, ...entry.captured]);
       try {
         const index = entry.executable.findNonFinite(job.buffers);
@@ -110,7 +114,7 @@ function traceEntry<A extends unknown[], R>(fn: (...args: A) => R, args: A, tens
   const inputs = tensors.map((t) => trace.input(t.type));
   let i = 0;
   const traced = mapTree(args, () => inputs[i++]);
-  const result = within(trace, () => withDevice(device, () => fn(...traced))); // constants that it makes lie where it runs
+  const result = within(trace, () => withDevice(device, () => unscoped(() => fn(...traced)))); // constants that it makes lie where it runs, as long as it does
   const outputs = leaves(result);
   const captured = [...trace.captured.keys()];
 
@@ -151,7 +155,7 @@ function matches(known: unknown, tree: unknown, tensors: Tensor[]): boolean {
     tensors.push(tree);
     return known instanceof Slot && known.type === tree.type;
   }
-  if (known === tree) return true;
+  if (Object.is(known, tree)) return true; // 0 and -0 are two numbers
   if (typeof tree !== 'object' || tree === null || typeof known !== 'object' || known === null || known instanceof Slot) return false;
   if (Array.isArray(tree)) {
     if (!Array.isArray(known) || known.length !== tree.length) return false;

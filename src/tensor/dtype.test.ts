@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '../device/index.ts';
 import { assertClose } from '../device/conformance/suite.ts';
-import * as t from './index.ts';
 import type { ReferenceDevice } from '../device/index.ts';
+import * as t from './index.ts';
 
 type Tensor = t.Tensor;
 const reference = t.device('reference') as ReferenceDevice;
@@ -20,7 +20,14 @@ test('all 16-bit floats go to f32 and back', () => {
 
 test('two dtypes meet in the wider one, whichever comes first', () => {
   const meets: [t.DType, t.DType, t.DType][] = [
-    ['f32', 'bf16', 'f32'], ['bf16', 'f16', 'f32'], ['f16', 'i64', 'f16'], ['i64', 'i32', 'i64'], ['i32', 'u8', 'i32'], ['u8', 'i8', 'i32'], ['bool', 'u8', 'u8'], ['bool', 'bool', 'bool'],
+    ['f32', 'bf16', 'f32'],
+    ['bf16', 'f16', 'f32'],
+    ['f16', 'i64', 'f16'],
+    ['i64', 'i32', 'i64'],
+    ['i32', 'u8', 'i32'],
+    ['u8', 'i8', 'i32'],
+    ['bool', 'u8', 'u8'],
+    ['bool', 'bool', 'bool'],
   ];
   for (const [a, b, c] of meets) {
     assert.equal(t.promote(a, b), c);
@@ -70,22 +77,51 @@ const functions: [string, (x: Tensor, w: Tensor) => Tensor][] = [
   ['sum', (x) => t.sum(x, 0)],
   ['max', (x) => t.max(x, 1)],
   ['crossEntropy', (x) => t.crossEntropy(x, t.mod(t.iota(33), 70))],
-  ['attention', (x) => { const q = t.reshape(x, [1, 33, 5, 14]); return t.attention(q, q, q, { causal: true }); }],
+  [
+    'attention',
+    (x) => {
+      const q = t.reshape(x, [1, 33, 5, 14]);
+      return t.attention(q, q, q, { causal: true });
+    },
+  ],
   ['take', (x) => t.take(x, t.tensor(Int32Array.of(4, 0, 4)))],
   ['scatterAdd', (x) => t.scatterAdd(x, t.mod(t.iota(33), 4), 9)],
   ['concat and pad', (x) => t.pad(t.concat([x, t.flip(x, 0)], 1), [1, 1], [0, 2], 0.5)],
-  ['conv2d', (x, w) => t.conv2d(t.reshape(x, [1, 2, 33, 35]), t.reshape(t.slice(w, [0, 6], [0, 6]), [2, 2, 3, 3]), undefined, { padding: 1 })],
+  [
+    'conv2d',
+    (x, w) => t.conv2d(t.reshape(x, [1, 2, 33, 35]), t.reshape(t.slice(w, [0, 6], [0, 6]), [2, 2, 3, 3]), undefined, { padding: 1 }),
+  ],
 ];
-for (const [dtype, tolerance] of [['bf16', 1.6e-2], ['f16', 2e-3]] as const)
+for (const [dtype, tolerance] of [
+  ['bf16', 1.6e-2],
+  ['f16', 2e-3],
+] as const)
   test(`${dtype} storage: values and gradients are those of f32 to its precision`, () => {
     for (const [name, f] of functions) {
-      const on = (device: t.Device, as: t.DType): Tensor[] => [[33, 70], [70, 12]].map(([m, n], k) => {
-        const rounded = t.decode(t.encode(Float32Array.from({ length: m! * n! }, (_, i) => Math.sin(i * (0.7 + k)) * (k ? 0.2 : 1)), dtype), dtype);
-        return t.tensor([...rounded], { shape: [m!, n!], dtype: as, device });
-      });
-      const run = (x: Tensor, w: Tensor): Tensor[] => [f(x, w), ...t.grad(([a, b]: Tensor[]) => t.mean(t.square(t.cast(f(a!, b!), 'f32'))))([x, w]).map((g, i) => t.mul(t.cast(g, 'f32'), [33 * 70, 70 * 12][i]! / 10))];
+      const on = (device: t.Device, as: t.DType): Tensor[] =>
+        [
+          [33, 70],
+          [70, 12],
+        ].map(([m, n], k) => {
+          const rounded = t.decode(
+            t.encode(
+              Float32Array.from({ length: m! * n! }, (_, i) => Math.sin(i * (0.7 + k)) * (k ? 0.2 : 1)),
+              dtype,
+            ),
+            dtype,
+          );
+          return t.tensor([...rounded], { shape: [m!, n!], dtype: as, device });
+        });
+      const run = (x: Tensor, w: Tensor): Tensor[] => [
+        f(x, w),
+        ...t
+          .grad(([a, b]: Tensor[]) => t.mean(t.square(t.cast(f(a!, b!), 'f32'))))([x, w])
+          .map((g, i) => t.mul(t.cast(g, 'f32'), [33 * 70, 70 * 12][i]! / 10)),
+      ];
       const own = t.compile(run)(...(on(t.device('cpu'), dtype) as [Tensor, Tensor]));
       const exact = t.compile(run)(...(on(reference, 'f32') as [Tensor, Tensor]));
-      own.forEach((y, i) => assertClose(y.data(), reference.values(exact[i]!), tolerance * (i ? 4 : 1), `${name}, ${i ? `gradient ${i - 1}` : 'value'}`));
+      own.forEach((y, i) =>
+        assertClose(y.data(), reference.values(exact[i]!), tolerance * (i ? 4 : 1), `${name}, ${i ? `gradient ${i - 1}` : 'value'}`),
+      );
     }
   });

@@ -46,7 +46,10 @@ const mistakes: [() => unknown, RegExp][] = [
   [() => t.layerNorm(of(2, 3), of(4)), /\[norm\] gain and bias must be f32\[3\] for f32\[2,3\], not f32\[4\]/],
   [() => t.layerNorm(of(2, 3), undefined, of(3)), /\[layerNorm\] a bias needs a gain/],
   [() => t.crossEntropy(of(2, 3), int(3)), /\[crossEntropy\] labels \[3\] do not match logits \[2, 3\]; they lack exactly the class axis/],
-  [() => t.attention(of(1, 4, 3, 8), of(1, 4, 2, 8), of(1, 4, 2, 8)), /\[attention\] q f32\[1,4,3,8\], k f32\[1,4,2,8\], v f32\[1,4,2,8\] do not fit/],
+  [
+    () => t.attention(of(1, 4, 3, 8), of(1, 4, 2, 8), of(1, 4, 2, 8)),
+    /\[attention\] q f32\[1,4,3,8\], k f32\[1,4,2,8\], v f32\[1,4,2,8\] do not fit/,
+  ],
   [() => t.grad((x: t.Tensor) => x)(of(2)), /\[grad\] the loss must be one float number, not f32\[2\]; take its mean\(\) or sum\(\)/],
   [() => t.grad((x: t.Tensor) => t.argmax(x))(of(2)), /\[grad\] the loss must be one float number, not i32\[\]/],
   [() => t.random.key(-1), /\[random\] seed -1 must be a whole number from 0/],
@@ -60,5 +63,8 @@ test('mistakes say who, both shapes and the way out', () => {
 
 test('mistakes in a compiled function are found while it is traced', () => {
   assert.throws(() => t.compile((x: t.Tensor) => t.add(x, of(4)))(of(3)), t.ShapeError);
-  assert.throws(() => t.withDevice('null', () => t.compile((x: t.Tensor) => t.matmul(x, x)).plan(of(2, 3))), /inner sizes of \[2, 3\] and \[2, 3\]/);
+  assert.throws(
+    () => t.withDevice('null', () => t.compile((x: t.Tensor) => t.matmul(x, x)).plan(of(2, 3))),
+    /inner sizes of \[2, 3\] and \[2, 3\]/,
+  );
 });

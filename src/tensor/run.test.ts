@@ -5,11 +5,14 @@ import * as t from './index.ts';
 
 type Tensor = t.Tensor;
 
-const heavy = t.compile((x: Tensor) => {
-  let y = x;
-  for (let i = 0; i < 16; i++) y = t.mul(t.matmul(y, x), 0.01);
-  return t.sum(y);
-}, { name: 'heavy' });
+const heavy = t.compile(
+  (x: Tensor) => {
+    let y = x;
+    for (let i = 0; i < 16; i++) y = t.mul(t.matmul(y, x), 0.01);
+    return t.sum(y);
+  },
+  { name: 'heavy' },
+);
 const large = (): Tensor => t.random.uniform(t.random.key(1), [640, 640]);
 
 test('the event loop lives while an asynchronous call runs, and the result is that of a call', async () => {
@@ -29,7 +32,16 @@ test('arguments may be disposed during an asynchronous call, another program may
   const other = t.compile((y: Tensor) => t.sum(t.softmax(y)));
   const running = heavy.async(x);
   assert.throws(() => heavy(x), /\[compile\] heavy is still running; await its async call before the next/);
-  assert.ok(Math.abs(other(t.tensor([[1, 2], [3, 4]])).item() - 2) < 1e-6);
+  assert.ok(
+    Math.abs(
+      other(
+        t.tensor([
+          [1, 2],
+          [3, 4],
+        ]),
+      ).item() - 2,
+    ) < 1e-6,
+  );
   const wide = t.compile((y: Tensor) => t.sum(t.softmax(t.softmax(y)))); // grows the arena while it is in use
   assert.ok(Math.abs(wide(t.tensor(new Float32Array(3_000_000), { shape: [3000, 1000] })).item() - 3000) < 0.1);
   x.dispose();
@@ -48,7 +60,14 @@ test('an asynchronous call takes donated tensors at once, and fails as a call do
 const chain = (x: Tensor): Tensor => t.sum(t.softmax(t.log(t.matmul(x, x))));
 for (const device of ['cpu', 'reference'])
   test(`${device}: the first op that is not finite is found`, () => {
-    const on = (v: number): Tensor => t.tensor([[1, 2], [3, v]], { device: t.device(device) });
+    const on = (v: number): Tensor =>
+      t.tensor(
+        [
+          [1, 2],
+          [3, v],
+        ],
+        { device: t.device(device) },
+      );
     const f = t.compile(chain);
     assert.equal(f.findNonFinite(on(4)), undefined);
     assert.match(f.findNonFinite(on(-4))!, device === 'cpu' ? /^log$/ : /^reduceMax$/); // the call that it is part of
@@ -56,7 +75,10 @@ for (const device of ['cpu', 'reference'])
     // an infinity that the program asks for, as in a mask, is no accident; a NaN from it is
     const masked = t.compile((x: Tensor) => t.mul(t.where(t.less(x, 3), x, Number.NEGATIVE_INFINITY), 1));
     assert.equal(masked.findNonFinite(on(4)), undefined);
-    const wrong = t.compile((x: Tensor) => { const m = t.softmax(t.where(t.less(x, 3), x, Number.NEGATIVE_INFINITY)); return t.sum(t.log(t.sub(m, m))); });
+    const wrong = t.compile((x: Tensor) => {
+      const m = t.softmax(t.where(t.less(x, 3), x, Number.NEGATIVE_INFINITY));
+      return t.sum(t.log(t.sub(m, m)));
+    });
     assert.notEqual(wrong.findNonFinite(on(4)), undefined);
   });
 

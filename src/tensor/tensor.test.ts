@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { setTimeout } from 'node:timers/promises';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import v8 from 'node:v8';
 import vm from 'node:vm';
 import '../device/index.ts';
@@ -13,7 +13,18 @@ test('tensors are made from numbers, arrays and typed arrays, and read back', ()
   const cases: [Tensor, t.DType, number[], unknown][] = [
     [t.tensor(2.5), 'f32', [], 2.5],
     [t.tensor(true), 'bool', [], 1],
-    [t.tensor([[1, 2], [3, 4]]), 'f32', [2, 2], [[1, 2], [3, 4]]],
+    [
+      t.tensor([
+        [1, 2],
+        [3, 4],
+      ]),
+      'f32',
+      [2, 2],
+      [
+        [1, 2],
+        [3, 4],
+      ],
+    ],
     [t.tensor([]), 'f32', [0], []],
     [t.tensor([[], []]), 'f32', [2, 0], [[], []]],
     [t.tensor(Float64Array.of(0.5, 1e300)), 'f32', [2], [0.5, Number.POSITIVE_INFINITY]],
@@ -59,7 +70,10 @@ test('memory goes back with dispose, using and scope', () => {
   x.dispose();
   x.dispose();
   assert.equal(cpu.allocatedBytes, start + 16, 'a view keeps the memory');
-  assert.deepEqual(view.toArray(), [[1, 2], [3, 4]]);
+  assert.deepEqual(view.toArray(), [
+    [1, 2],
+    [3, 4],
+  ]);
   assert.throws(() => x.data(), /f32\[4\] was disposed; keep it alive/);
   view.dispose();
   assert.equal(cpu.allocatedBytes, start);
@@ -77,7 +91,14 @@ test('memory goes back with dispose, using and scope', () => {
   assert.equal(cpu.allocatedBytes, start + 8);
   assert.deepEqual(kept[0]!.toArray(), [20, 30]);
   t.disposeTree(kept);
-  assert.throws(() => t.scope(() => { t.tensor([1]); throw new Error('inside'); }), /inside/);
+  assert.throws(
+    () =>
+      t.scope(() => {
+        t.tensor([1]);
+        throw new Error('inside');
+      }),
+    /inside/,
+  );
   assert.equal(cpu.allocatedBytes, start);
 });
 

@@ -30,6 +30,7 @@ export class Storage {
 
 const collected = new FinalizationRegistry<Storage>((storage) => storage.release());
 const scopes: Set<Tensor>[] = [];
+let scoped = true;
 
 type Place = { storage: Storage } | { trace: Trace; value: Value } | { gone: string };
 
@@ -42,7 +43,7 @@ export class Tensor {
     this.#place = place;
     if ('storage' in place) {
       collected.register(this, place.storage, this);
-      scopes.at(-1)?.add(this);
+      if (scoped) scopes.at(-1)?.add(this);
     }
   }
 
@@ -197,6 +198,17 @@ export function scope<T>(body: () => T, keep: (result: T) => Iterable<Tensor> = 
   } finally {
     scopes.pop();
     for (const t of mine) t.dispose();
+  }
+}
+
+/** Runs `body`, whose tensors belong to no scope: a traced function keeps the constants that it makes for its later calls. */
+export function unscoped<T>(body: () => T): T {
+  const before = scoped;
+  scoped = false;
+  try {
+    return body();
+  } finally {
+    scoped = before;
   }
 }
 

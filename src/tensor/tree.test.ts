@@ -1,7 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '../device/index.ts';
-import { add, countParameters, disposeTree, flatten, forEachTensor, leaves, mapTree, type Tensor, tensor, treeBytes, unflatten } from './index.ts';
+import {
+  add,
+  countParameters,
+  disposeTree,
+  flatten,
+  forEachTensor,
+  leaves,
+  mapTree,
+  type Tensor,
+  tensor,
+  treeBytes,
+  unflatten,
+} from './index.ts';
 import { structure } from './tree.ts';
 
 class Layer {
@@ -11,14 +23,26 @@ class Layer {
     this.weight = weight;
   }
 }
-const model = () => ({ stem: new Layer(tensor([1, 2])), blocks: [new Layer(tensor([[3]])), new Layer(tensor([[4]]))], name: 'm', ids: tensor(Int32Array.of(5)), none: undefined, nothing: null });
+const model = () => ({
+  stem: new Layer(tensor([1, 2])),
+  blocks: [new Layer(tensor([[3]])), new Layer(tensor([[4]]))],
+  name: 'm',
+  ids: tensor(Int32Array.of(5)),
+  none: undefined,
+  nothing: null,
+});
 
 test('tensors are found in the order of the fields, under their paths', () => {
   const m = model();
   assert.deepEqual([...flatten(m).keys()], ['stem.weight', 'blocks.0.weight', 'blocks.1.weight', 'ids']);
-  assert.deepEqual(leaves(m).map((t) => t.toArray()), [[1, 2], [[3]], [[4]], [5]]);
+  assert.deepEqual(
+    leaves(m).map((t) => t.toArray()),
+    [[1, 2], [[3]], [[4]], [5]],
+  );
   const seen: string[] = [];
-  forEachTensor(m, (t, path) => { seen.push(`${path.join('.')}:${t.size}`); });
+  forEachTensor(m, (t, path) => {
+    seen.push(`${path.join('.')}:${t.size}`);
+  });
   assert.deepEqual(seen, ['stem.weight:2', 'blocks.0.weight:1', 'blocks.1.weight:1', 'ids:1']);
   assert.deepEqual([countParameters(m), treeBytes(m)], [5, 20]);
   disposeTree(m);
@@ -29,8 +53,14 @@ test('a mapped tree has the same structure; others are walked along', () => {
   const m = model();
   const twice = mapTree(m, (t, _, o) => add(t, o!), m);
   assert.ok(twice.blocks[1] instanceof Layer);
-  assert.deepEqual([twice.blocks[1].weight.toArray(), twice.name, twice.none, twice.nothing, twice.stem.eps], [[[8]], 'm', undefined, null, 0.1]);
-  assert.deepEqual(mapTree(m, (_, path, o) => [path.length, o], { stem: undefined }).blocks[0], Object.assign(Object.create(Layer.prototype), { eps: 0.1, weight: [3, undefined] }));
+  assert.deepEqual(
+    [twice.blocks[1].weight.toArray(), twice.name, twice.none, twice.nothing, twice.stem.eps],
+    [[[8]], 'm', undefined, null, 0.1],
+  );
+  assert.deepEqual(
+    mapTree(m, (_, path, o) => [path.length, o], { stem: undefined }).blocks[0],
+    Object.assign(Object.create(Layer.prototype), { eps: 0.1, weight: [3, undefined] }),
+  );
 });
 
 test('tensors go back by name; a missing or misshaped one is named', () => {
@@ -47,7 +77,34 @@ test('tensors go back by name; a missing or misshaped one is named', () => {
 test('structures differ in fields, classes, numbers, functions and depth, not in tensors', () => {
   const x = tensor([1]);
   const f = (): number => 1;
-  const trees = [x, [x], [[x]], [x, x], { a: x }, { b: x }, { a: x, n: 1 }, { a: x, n: 2 }, { a: x, n: '1' }, { a: x, n: undefined }, { a: x, n: null }, new Layer(x), { weight: x, eps: 0.1 }, { f }, { f: () => 1 }, Number.NaN, 0, -0, true, 'x:*'];
+  const trees = [
+    x,
+    [x],
+    [[x]],
+    [x, x],
+    { a: x },
+    { b: x },
+    { a: x, n: 1 },
+    { a: x, n: 2 },
+    { a: x, n: '1' },
+    { a: x, n: undefined },
+    { a: x, n: null },
+    new Layer(x),
+    { weight: x, eps: 0.1 },
+    { f },
+    { f: () => 1 },
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    0,
+    -0,
+    0n,
+    '0',
+    true,
+    'true',
+    'x:*',
+    null,
+    undefined,
+  ];
   const keys = trees.map((tree) => structure(tree));
   const repeated = keys.flatMap((k, i) => (keys.indexOf(k) < i ? [[keys.indexOf(k), i]] : []));
   assert.deepEqual(repeated, []);

@@ -73,7 +73,9 @@ export function structure(tree: unknown): string {
   if (tree instanceof Tensor) return '*';
   if (Array.isArray(tree)) return `[${tree.map(structure).join()}]`;
   if (isContainer(tree)) return `${tree.constructor?.name ?? ''}{${Object.keys(tree).map((k) => `${k}:${structure(tree[k])}`).join()}}`;
-  return typeof tree === 'function' ? `fn${identityOf(tree)}` : typeof tree === 'object' && tree !== null ? `obj${identityOf(tree)}` : JSON.stringify(tree) ?? String(tree);
+  if (typeof tree === 'function' || (typeof tree === 'object' && tree !== null)) return `#${identityOf(tree)}`;
+  if (typeof tree === 'string') return JSON.stringify(tree);
+  return Object.is(tree, -0) ? '-0' : typeof tree === 'bigint' ? `${tree}n` : String(tree);
 }
 
 const identities = new WeakMap<object, number>();

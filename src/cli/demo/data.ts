@@ -1,6 +1,6 @@
 /** The demo's images, and the size of classifier that all of its arms share. */
 import { z } from 'zod';
-import { DataRandom, openFashion, packImages, type PackedImages, subset } from '../../data/index.ts';
+import { DataRandom, openFashion, type PackedImages, packImages, subset } from '../../data/index.ts';
 import { loadMethodOf, type MethodOf } from '../../methods/index.ts';
 import type { Job } from './job.ts';
 
@@ -42,6 +42,8 @@ export async function fitCodec(
   const config: unknown = chosen.fit(budget, images);
   // Codecs that train a transformer say its size in their configuration; others are compared with the small one.
   const said = z.object({ model: ClassifierSize }).safeParse(config);
-  const size: ClassifierSize = said.success ? said.data.model : { features: 128, layers: 3, heads: 4, positions: 'sincos', stem: { size: 4, stride: 2, padding: 1 } };
+  const size: ClassifierSize = said.success
+    ? said.data.model
+    : { features: 128, layers: 3, heads: 4, positions: 'sincos', stem: { size: 4, stride: 2, padding: 1 } };
   return { codec: chosen.create(config), config, size };
 }

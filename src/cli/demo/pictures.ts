@@ -17,17 +17,18 @@ export function samplePictures(images: PackedImages, labels: ArrayLike<number>):
   return { side, pixels: Buffer.concat(shown).toString('base64') };
 }
 
-/** A row of square grey pictures as one PNG, each enlarged to `to` pixels without smoothing. */
-export async function rowPng({ side, pixels }: NonNullable<ArmResult['pictures']>, to: number, gap = 2): Promise<Uint8Array> {
-  const bytes = Buffer.from(pixels, 'base64');
-  const count = Math.floor(bytes.length / side ** 2);
-  const width = count * to + (count - 1) * gap;
-  const out = new Uint8Array(width * to).fill(255);
-  for (let n = 0; n < count; n++)
-    for (let y = 0; y < to; y++)
-      for (let x = 0; x < to; x++) {
-        const [row, column] = [Math.floor((y * side) / to), Math.floor((x * side) / to)];
-        out[y * width + n * (to + gap) + x] = bytes[n * side ** 2 + row * side + column]!;
-      }
-  return encodePng({ width, height: to, channels: 1, pixels: out });
+/** Rows of square grey pictures as one PNG, each picture enlarged to `to` pixels without smoothing. */
+export async function rowsPng(rows: readonly NonNullable<ArmResult['pictures']>[], to: number, gap = 2): Promise<Uint8Array> {
+  const decoded = rows.map(({ side, pixels }) => ({ side, bytes: Buffer.from(pixels, 'base64') }));
+  const count = Math.max(...decoded.map(({ side, bytes }) => Math.floor(bytes.length / side ** 2)));
+  const [width, height] = [count * (to + gap) - gap, rows.length * (to + gap) - gap];
+  const out = new Uint8Array(width * height).fill(255);
+  for (const [row, { side, bytes }] of decoded.entries())
+    for (let n = 0; n < Math.floor(bytes.length / side ** 2); n++)
+      for (let y = 0; y < to; y++)
+        for (let x = 0; x < to; x++) {
+          const from = n * side ** 2 + Math.floor((y * side) / to) * side + Math.floor((x * side) / to);
+          out[(row * (to + gap) + y) * width + n * (to + gap) + x] = bytes[from]!;
+        }
+  return encodePng({ width, height, channels: 1, pixels: out });
 }

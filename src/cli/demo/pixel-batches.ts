@@ -38,7 +38,9 @@ export function pixelBatch(
   const clamp = (at: number, size: number): number => Math.min(size - 1, Math.max(0, at));
   for (let n = 0; n < indices.length; n++) {
     const from = images.at(indices[n]!);
-    const [dy, dx] = jitter ? [random.below(2 * jitter.shift + 1) - jitter.shift, random.below(2 * jitter.shift + 1) - jitter.shift] : [0, 0];
+    const [dy, dx] = jitter
+      ? [random.below(2 * jitter.shift + 1) - jitter.shift, random.below(2 * jitter.shift + 1) - jitter.shift]
+      : [0, 0];
     const mirrored = jitter?.flip === true && random.below(2) === 1;
     for (let y = 0; y < height; y++) {
       const row = clamp(y + dy, height) * width;

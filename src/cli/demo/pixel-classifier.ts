@@ -1,10 +1,19 @@
 /** The classifier of the pixel arms: the transformer that reads tokens, with a stem of square patches of pixels instead. */
 import { rm } from 'node:fs/promises';
 import { type DataPosition, EpochSampler, type PackedImages } from '../../data/index.ts';
-import { AdamW, type AdamWState, classificationLoss, decayMatricesOnly, initialize, Vit, type VitConfig, warmupCosine } from '../../nn/index.ts';
+import {
+  AdamW,
+  type AdamWState,
+  classificationLoss,
+  decayMatricesOnly,
+  initialize,
+  Vit,
+  type VitConfig,
+  warmupCosine,
+} from '../../nn/index.ts';
 import { argmax, compile, countParameters, disposeTree, random, type Tensor, tensor, valueAndGrad } from '../../tensor/index.ts';
-import { estimateTraining, loadModel, saveModel, train, type TrainStep } from '../../train/index.ts';
-import { type Jitter, pixelBatch, type PixelScale, pixelScale } from './pixel-batches.ts';
+import { estimateTraining, loadModel, saveModel, type TrainStep, train } from '../../train/index.ts';
+import { type Jitter, type PixelScale, pixelBatch, pixelScale } from './pixel-batches.ts';
 
 export interface PixelRecipe extends Pick<VitConfig, 'features' | 'layers' | 'heads' | 'positions'> {
   stem: VitConfig['patch'];
@@ -59,7 +68,12 @@ export async function pixelStepSeconds(images: PackedImages, recipe: PixelRecipe
   return secondsPerStep;
 }
 
-function tensors(images: PackedImages, indices: Uint32Array, scale: PixelScale, jitter?: Jitter & { seed: readonly number[] }): PixelTensors {
+function tensors(
+  images: PackedImages,
+  indices: Uint32Array,
+  scale: PixelScale,
+  jitter?: Jitter & { seed: readonly number[] },
+): PixelTensors {
   const [height, width, channels] = images.shape;
   return {
     x: tensor(pixelBatch(images, indices, scale, jitter), { shape: [indices.length, channels, height, width] }),
@@ -77,7 +91,11 @@ export interface PixelTraining {
 }
 
 /** Trains on `images` and writes the classifier. @returns the planned peak of device bytes, and the number of weights */
-export async function trainPixels(images: PackedImages, recipe: PixelRecipe, run: PixelTraining): Promise<{ plannedPeakBytes: number; parameters: number }> {
+export async function trainPixels(
+  images: PackedImages,
+  recipe: PixelRecipe,
+  run: PixelTraining,
+): Promise<{ plannedPeakBytes: number; parameters: number }> {
   const { steps, seed, path, signal } = run;
   const scale = pixelScale(images);
   function* batches(from: DataPosition | undefined): Generator<{ indices: Uint32Array; position: DataPosition }> {

@@ -5,11 +5,11 @@ import { PackedImages, packImages, subset } from '../../data/index.ts';
 import { resizeImage } from '../../io/index.ts';
 import { balanced, type ClassifierSize, fitCodec, openSplit } from './data.ts';
 import type { ArmResult, Job } from './job.ts';
-import { pixelScale } from './pixel-batches.ts';
-import { pixelAccuracy, type PixelRecipe, pixelStepSeconds, trainPixels } from './pixel-classifier.ts';
-import { imagesWithin, pixelFileBytes, readPixelFile, writePixelFile } from './pixel-file.ts';
-import { samplePictures } from './pictures.ts';
 import { kept, type Tell } from './kept.ts';
+import { samplePictures } from './pictures.ts';
+import { pixelScale } from './pixel-batches.ts';
+import { type PixelRecipe, pixelAccuracy, pixelStepSeconds, trainPixels } from './pixel-classifier.ts';
+import { imagesWithin, pixelFileBytes, readPixelFile, writePixelFile } from './pixel-file.ts';
 import { Recorder } from './recorder.ts';
 
 /** All images at another height and width, by the mean of the pixels that each new one covers. */
@@ -28,9 +28,16 @@ export function downsample(images: PackedImages, height: number, width: number):
 /** The largest side at which all images fit into `budget`. @throws BudgetError where one pixel each does not. */
 export function largestSide(images: PackedImages, budget: number): number {
   const [height, width, channels] = images.shape;
-  const bytes = (side: number): number => pixelFileBytes({ images: images.size, height: side, width: side, channels, classes: images.classes.length });
+  const bytes = (side: number): number =>
+    pixelFileBytes({ images: images.size, height: side, width: side, channels, classes: images.classes.length });
   for (let side = Math.min(height, width); side >= 1; side--) if (bytes(side) <= budget) return side;
-  throw new BudgetError({ who: 'demo', budget, needed: bytes(1), because: `${images.size} images of one pixel`, wayOut: 'raise the budget' });
+  throw new BudgetError({
+    who: 'demo',
+    budget,
+    needed: bytes(1),
+    because: `${images.size} images of one pixel`,
+    wayOut: 'raise the budget',
+  });
 }
 
 /** What is kept of `images` in `budget` bytes. @throws BudgetError where nothing useful is. */
@@ -44,7 +51,13 @@ function choose(images: PackedImages, { arm, budget, seed }: Job): { chosen: () 
   const count = Math.min(images.size, imagesWithin(budget, { height, width, channels, classes }));
   if (count < classes) {
     const needed = pixelFileBytes({ images: classes, height, width, channels, classes });
-    throw new BudgetError({ who: 'demo', budget, needed, because: `one whole image of each of ${classes} classes`, wayOut: 'raise the budget' });
+    throw new BudgetError({
+      who: 'demo',
+      budget,
+      needed,
+      because: `one whole image of each of ${classes} classes`,
+      wayOut: 'raise the budget',
+    });
   }
   return { chosen: () => packImages(subset(images, balanced(images, count, seed))), side: height, form: `${height} x ${width} pixels` };
 }
@@ -55,7 +68,8 @@ function choose(images: PackedImages, { arm, budget, seed }: Job): { chosen: () 
  */
 function recipeFor(size: ClassifierSize, side: number, { arm }: Job): PixelRecipe {
   const patch = Math.max(1, Math.round(side / 4));
-  const stem = side > 8 ? { size: patch, stride: patch, padding: 0 } : side < size.stem.size ? { size: 1, stride: 1, padding: 0 } : size.stem;
+  const stem =
+    side > 8 ? { size: patch, stride: patch, padding: 0 } : side < size.stem.size ? { size: 1, stride: 1, padding: 0 } : size.stem;
   const jitter = arm === 'subset' ? { shift: 2, flip: true } : { shift: 0, flip: false };
   return { ...size, stem, batch: 64, lr: 1e-3, weightDecay: 0.05, smoothing: 0.1, jitter };
 }

@@ -30,6 +30,9 @@ export async function runJob(job: Job, { signal, progress }: JobWatch): Promise<
   }
   if (answer?.kind === 'result') return answer.result;
   if (signal.aborted) throw signal.reason;
-  if (!answer) throw new Error(`[demo] the process of the arm '${job.arm}' ended with ${child.signalCode ?? `exit code ${child.exitCode}`}; run the demo again to go on`);
+  if (!answer)
+    throw new Error(
+      `[demo] the process of the arm '${job.arm}' ended with ${child.signalCode ?? `exit code ${child.exitCode}`}; run the demo again to go on`,
+    );
   throw Object.assign(new Error(answer.message), { stack: answer.stack });
 }

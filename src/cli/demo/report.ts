@@ -5,7 +5,7 @@ import { type Block, report, type Series } from '../../report/index.ts';
 import { machineLine } from '../machine.ts';
 import { versions } from '../package.ts';
 import { type ArmResult, armNames, armTitles } from './job.ts';
-import { rowPng, samplePictures } from './pictures.ts';
+import { rowsPng, samplePictures } from './pictures.ts';
 
 export interface DemoSummary {
   results: readonly ArmResult[];
@@ -33,7 +33,13 @@ export async function demoReport({ results, budget, seconds, seed, method, comma
       { title: 'What was stored', blocks: await pictures(results) },
       { title: 'Training', blocks: [curves(main)] },
       { title: 'All budgets', blocks: [everything(results)] },
-      { title: 'How each number was made', blocks: [{ kind: 'text', text: howMade }, { kind: 'code', text: command }] },
+      {
+        title: 'How each number was made',
+        blocks: [
+          { kind: 'text', text: howMade },
+          { kind: 'code', text: command },
+        ],
+      },
     ],
     footer: `${command} (seed ${seed}, ${seconds.toFixed(0)} s)\n\n${machineLine()}\n\nthimble ${used['thimble']}, Node.js ${used['node']}`,
   });
@@ -42,17 +48,16 @@ export async function demoReport({ results, budget, seconds, seed, method, comma
 function comparison(main: readonly ArmResult[], best: number): Block {
   return {
     kind: 'table',
-    header: ['stored', 'file bytes', 'images', 'bytes per image', 'prepare s', 'train s', 'planned peak', 'measured peak', 'accuracy'],
+    header: ['stored', 'accuracy', 'file bytes', 'images', 'bytes each', 'train s', 'planned peak', 'measured peak'],
     rows: main.map((arm) => [
       armTitles[arm.arm],
+      percent(arm.accuracy),
       arm.fileBytes.toLocaleString('en'),
       arm.images.toLocaleString('en'),
       (arm.fileBytes / arm.images).toFixed(1),
-      arm.prepareSeconds.toFixed(1),
       arm.trainSeconds.toFixed(1),
       printBytes(arm.plannedPeakBytes),
       printBytes(arm.measuredPeakBytes),
-      percent(arm.accuracy),
     ]),
     strong: [best],
   };
@@ -76,19 +81,46 @@ function accuracyPlot(results: readonly ArmResult[], budget: number): Block {
   };
 }
 
-async function pictures(results: readonly ArmResult[]): Promise<Block[]> {
+/** The shown test pictures as they are. */
+async function originals(): Promise<ArmResult['pictures']> {
   const test = await packImages(await openFashion('test'));
-  const original = samplePictures(test, test.labels);
+  return samplePictures(test, test.labels);
+}
+
+/** A small picture for documents: the pictures as they are, as tokens keep them, and as small pixels. */
+export async function storedPicture(main: readonly ArmResult[]): Promise<Uint8Array> {
+  const kept = main.filter(({ arm }) => arm !== 'subset').map(({ pictures }) => pictures);
+  return rowsPng(
+    [await originals(), ...kept].filter((row) => row !== null),
+    56,
+  );
+}
+
+async function pictures(results: readonly ArmResult[]): Promise<Block[]> {
+  const original = await originals();
   const rows = [
     ...(original ? [{ row: original, caption: 'as they are, 784 bytes each' }] : []),
     ...results.flatMap((one) =>
       one.pictures && one.arm !== 'subset'
-        ? [{ row: one.pictures, caption: `${one.arm === 'tokens' ? 'from tokens' : 'small pixels'}: ${one.form}, ${(one.fileBytes / one.images).toFixed(1)} bytes each` }]
+        ? [
+            {
+              row: one.pictures,
+              caption: `${one.arm === 'tokens' ? 'from tokens' : 'small pixels'}: ${one.form}, ${(one.fileBytes / one.images).toFixed(1)} bytes each`,
+            },
+          ]
         : [],
     ),
   ];
-  const shown = await Promise.all(rows.map(async ({ row, caption }) => ({ png: await rowPng(row, 84), caption })));
-  return [{ kind: 'pictures', pictures: shown, columns: 1, caption: 'The first test picture of each class. A decoder that is not part of the store draws the tokens; the classifier never sees these drawings.' }];
+  const shown = await Promise.all(rows.map(async ({ row, caption }) => ({ png: await rowsPng([row], 84), caption })));
+  return [
+    {
+      kind: 'pictures',
+      pictures: shown,
+      columns: 1,
+      caption:
+        'The first test picture of each class. A decoder that is not part of the store draws the tokens; the classifier never sees these drawings.',
+    },
+  ];
 }
 
 function curves(main: readonly ArmResult[]): Block {
@@ -97,7 +129,11 @@ function curves(main: readonly ArmResult[]): Block {
     title: 'Loss while training',
     x: { label: 'seconds' },
     y: { label: 'loss' },
-    series: main.map(({ arm, curve }) => ({ name: armTitles[arm], draw: 'line' as const, points: curve.map(({ seconds, loss }) => ({ x: seconds, y: loss })) })),
+    series: main.map(({ arm, curve }) => ({
+      name: armTitles[arm],
+      draw: 'line' as const,
+      points: curve.map(({ seconds, loss }) => ({ x: seconds, y: loss })),
+    })),
     caption: 'Average over about the last 50 steps; labels are smoothed by 0.1, so that no loss goes to 0.',
   };
 }
@@ -105,16 +141,17 @@ function curves(main: readonly ArmResult[]): Block {
 function everything(results: readonly ArmResult[]): Block {
   return {
     kind: 'table',
-    header: ['budget', 'stored', 'form', 'file bytes', 'images', 'train s', 'steps', 'accuracy'],
+    header: ['budget', 'stored', 'accuracy', 'form', 'file bytes', 'images', 'prepare s', 'train s', 'steps'],
     rows: results.map((arm) => [
       printExactBytes(arm.budget),
-      armTitles[arm.arm],
+      arm.arm,
+      percent(arm.accuracy),
       arm.form,
       arm.fileBytes.toLocaleString('en'),
       arm.images.toLocaleString('en'),
+      arm.prepareSeconds.toFixed(1),
       arm.trainSeconds.toFixed(1),
       arm.trainSteps.toLocaleString('en'),
-      percent(arm.accuracy),
     ]),
   };
 }
@@ -123,7 +160,7 @@ const howMade = `File bytes are the length of the one file that an arm trains fr
 
 Small pixels are means over areas, at the largest square that fits the budget. Whole pictures are as many as fit, the same number of each class; they are mirrored and moved by up to two pixels in training.
 
-Equal for all arms of a budget: width, depth and heads of the transformer, the optimiser (AdamW, warm-up, cosine), seconds of training. The number of steps follows from the seconds and from the time of a step, which each arm measures before it starts. Learning the tokenizer and writing the store come on top and are shown as preparation.
+Equal for all arms of a budget: width, depth and heads of the transformer, the optimiser (AdamW, warm-up, cosine), seconds of training. The number of steps follows from the seconds and from the time of a step, which each arm measures before it starts. Learning the tokenizer and writing the store come on top: column prepare.
 
 Planned peak is what the memory planner says, before the first step, that tensors take at the worst moment. Measured peak is the most resident memory of the arm's whole process, by the operating system: it includes Node.js and the decoded pictures.
 

@@ -7,7 +7,7 @@ import { writeFileAtomic } from '../../io/index.ts';
 import type { Io } from '../verb.ts';
 import { ArmResult, armTitles, Job } from './job.ts';
 import { runJob } from './processes.ts';
-import { secondsFor, turnsOf, worthStarting } from './schedule.ts';
+import { overheadOf, secondsFor, turnsOf, usualOverhead, worthStarting } from './schedule.ts';
 
 export interface DemoOptions {
   /** Time for everything. */
@@ -29,6 +29,8 @@ const State = z.object({
   spent: z.number(),
   /** Seconds of the arms of each budget, decided when its first arm began. */
   seconds: z.record(z.string(), Job.shape.seconds),
+  /** Seconds that the arms of the latest whole budget took besides training. */
+  overhead: z.number(),
   results: z.array(ArmResult),
   finished: z.boolean(),
 });
@@ -44,7 +46,14 @@ export async function runArms(options: DemoOptions, io: Io): Promise<DemoOutcome
   mkdirSync(out, { recursive: true });
   const path = join(out, 'demo.json');
   const question = { seconds: options.seconds, seed, method, budgets, images };
-  const state = openState(path, question, options.fresh) ?? { question, spent: 0, seconds: {}, results: [], finished: false };
+  const state = openState(path, question, options.fresh) ?? {
+    question,
+    spent: 0,
+    seconds: {},
+    overhead: usualOverhead,
+    results: [],
+    finished: false,
+  };
   if (state.spent > 0) io.print(`going on after ${state.results.length} arms and ${state.spent.toFixed(0)} s (--fresh starts anew)`);
   let since = performance.now();
   const save = async (): Promise<void> => {
@@ -53,18 +62,22 @@ export async function runArms(options: DemoOptions, io: Io): Promise<DemoOutcome
     since = now;
     await writeFileAtomic(path, Buffer.from(JSON.stringify(state)));
   };
-  const left = (): number => options.seconds - state.spent - (performance.now() - since) / 1000;
+  const sinceSave = (): number => (performance.now() - since) / 1000;
+  const left = (): number => options.seconds - state.spent - sinceSave();
+  /** When the arms of the budget in hand began, where that was in this process. */
+  let began: number | undefined;
 
   try {
     for (const { arm, budget } of turnsOf(budgets)) {
       if (state.results.some((one) => one.arm === arm && one.budget === budget)) continue;
       const index = budgets.indexOf(budget);
       const name = printExactBytes(budget);
-      if (index > 0 && !state.seconds[name] && !worthStarting(left())) {
+      if (index > 0 && !state.seconds[name] && !worthStarting(left(), state.overhead)) {
         io.print(`no time is left for ${name}; --seconds gives more`);
         break;
       }
-      const seconds = (state.seconds[name] ??= secondsFor(index, budgets.length, left()));
+      const seconds = (state.seconds[name] ??= secondsFor(index, budgets.length, left(), state.overhead));
+      if (arm === 'tokens') began = state.spent + sinceSave();
       const folder = join(out, name);
       mkdirSync(folder, { recursive: true });
       io.print(`${name}, ${armTitles[arm]}: ${seconds.classifier.toFixed(0)} s of training`);
@@ -75,6 +88,7 @@ export async function runArms(options: DemoOptions, io: Io): Promise<DemoOutcome
         progress: (what, done, total, note) => io.progress(`${name} ${arm}: ${what}`, done, total, note),
       });
       state.results.push(result);
+      if (arm === 'downsampled' && began !== undefined) state.overhead = overheadOf(state.spent + sinceSave() - began, seconds);
       io.print(`  ${result.fileBytes} bytes, accuracy ${(100 * result.accuracy).toFixed(1)} %`);
     }
     state.finished = true;
@@ -88,9 +102,11 @@ export async function runArms(options: DemoOptions, io: Io): Promise<DemoOutcome
 function openState(path: string, question: object, fresh: boolean): State | undefined {
   if (!existsSync(path)) return undefined;
   const parsed = State.safeParse(readJson(path));
-  if (!fresh && parsed.success && !parsed.data.finished && JSON.stringify(parsed.data.question) === JSON.stringify(question)) return parsed.data;
+  if (!fresh && parsed.success && !parsed.data.finished && JSON.stringify(parsed.data.question) === JSON.stringify(question))
+    return parsed.data;
   const budgets = z.object({ question: z.object({ budgets: z.array(z.int().positive()) }) }).safeParse(readJson(path));
-  for (const budget of budgets.data?.question.budgets ?? []) rmSync(join(path, '..', printExactBytes(budget)), { recursive: true, force: true });
+  for (const budget of budgets.data?.question.budgets ?? [])
+    rmSync(join(path, '..', printExactBytes(budget)), { recursive: true, force: true });
   rmSync(path);
   return undefined;
 }

@@ -6,8 +6,8 @@ export interface Turn {
   budget: number;
 }
 
-/** What an arm takes besides its training: start, data, timing a step, storing, judging. Seconds on two cores; generous. */
-const overhead: Record<ArmName, number> = { tokens: 9, subset: 4, downsampled: 4 };
+/** What the arms of a budget take besides training: start, data, timing a step, storing, judging. Seconds on two cores, until it is measured. */
+export const usualOverhead = 17;
 /** Seconds for the report and for what goes wrong. */
 const reserve = 6;
 /** A classifier is trained at least so long, however short the time. */
@@ -23,17 +23,21 @@ export function turnsOf(budgets: readonly number[]): Turn[] {
 }
 
 /**
- * Seconds for the classifiers of the budget that comes next and for its tokenizer, when `left` seconds remain for it and the budgets after it. All arms
- * of a budget train their classifier for the same time.
+ * Seconds for the classifiers of the budget that comes next and for its tokenizer, when `left` seconds remain for it and the budgets after
+ * it. All arms of a budget train their classifier for the same time.
  */
-export function secondsFor(index: number, budgets: number, left: number): Job['seconds'] {
+export function secondsFor(index: number, budgets: number, left: number, overhead = usualOverhead): Job['seconds'] {
   const weight = (at: number): number => (at === 0 ? mainWeight : 1);
   let weights = 0;
   for (let at = index; at < budgets; at++) weights += weight(at);
-  const training = left - reserve - (budgets - index) * Object.values(overhead).reduce((a, b) => a + b);
+  const training = left - reserve - (budgets - index) * overhead;
   const classifier = Math.max(least, (training * weight(index)) / weights / (3 + tokenizerShare));
   return { classifier, tokenizer: tokenizerShare * classifier };
 }
 
 /** Whether a further budget fits into `left` seconds. */
-export const worthStarting = (left: number): boolean => left > reserve + Object.values(overhead).reduce((a, b) => a + b) + 3 * least;
+export const worthStarting = (left: number, overhead = usualOverhead): boolean => left > reserve + overhead + (3 + tokenizerShare) * least;
+
+/** What a budget's arms took besides training. */
+export const overheadOf = (spent: number, { classifier, tokenizer }: Job['seconds']): number =>
+  Math.max(0, spent - 3 * classifier - tokenizer);

@@ -2,7 +2,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileBytes, PeakMeter } from '../../bytes/index.ts';
-import { packImages, type PackedImages, subset } from '../../data/index.ts';
+import { type PackedImages, packImages, subset } from '../../data/index.ts';
 import { TokenStore } from '../../data/tokens/index.ts';
 import type { Codec, CodecFiles, Run } from '../../methods/index.ts';
 import { modelInfo } from '../../train/index.ts';
@@ -31,7 +31,11 @@ export async function tokensArm(job: Job, tell: Tell): Promise<ArmResult> {
   const test = await openSplit('test', job);
   const images = await openSplit('train', job);
   const { codec } = await fitCodec(job, images);
-  const files = { tokenizer: join(folder, 'tokenizer.safetensors'), store: join(folder, 'images.tokens'), model: join(folder, 'tokens.safetensors') };
+  const files = {
+    tokenizer: join(folder, 'tokenizer.safetensors'),
+    store: join(folder, 'images.tokens'),
+    model: join(folder, 'tokens.safetensors'),
+  };
   let plannedPeakBytes = 0;
   const run: Run = {
     seed,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { add, compile, type Device, device as openDevice, grad, isFloat, mul, sum, type Tensor, tensor } from '../../tensor/index.ts';
+import { add, compile, type Device, grad, isFloat, mul, device as openDevice, sum, type Tensor, tensor } from '../../tensor/index.ts';
 import type { ReferenceDevice } from '../index.ts';
 import '../index.ts';
 import { assertClose } from './suite.ts';
@@ -51,7 +51,8 @@ export const numbers = (t: Tensor): ArrayLike<number> => (t.storage.device === r
 export function testGolden<A>(c: Golden<A>, f: (inputs: Named<Tensor>, attrs: A) => Named<Tensor>): void {
   for (const { device, tolerance } of goldenDevices)
     test(`${device.name}: ${c.name}`, () => {
-      const on = (ts: Named<GoldenTensor>): Named<Tensor> => Object.fromEntries(Object.entries(ts).map(([k, t]) => [k, goldenTensor(t, device)]));
+      const on = (ts: Named<GoldenTensor>): Named<Tensor> =>
+        Object.fromEntries(Object.entries(ts).map(([k, t]) => [k, goldenTensor(t, device)]));
       const inputs = on(c.inputs);
       const outputs = compile((xs: Named<Tensor>) => f(xs, c.attrs), { name: c.name })(inputs);
       for (const [name, expected] of Object.entries(c.outputs)) {
@@ -62,7 +63,9 @@ export function testGolden<A>(c: Golden<A>, f: (inputs: Named<Tensor>, attrs: A)
       if (!c.grads) return;
       const loss = (xs: Named<Tensor>, us: Named<Tensor>): Tensor => {
         const ys = f(xs, c.attrs);
-        return Object.entries(us).map(([k, u]) => sum(mul(ys[k]!, u))).reduce((a, b) => add(a, b));
+        return Object.entries(us)
+          .map(([k, u]) => sum(mul(ys[k]!, u)))
+          .reduce((a, b) => add(a, b));
       };
       const gradients = grad(loss)(inputs, on(c.upstream!));
       for (const [name, expected] of Object.entries(c.grads)) {

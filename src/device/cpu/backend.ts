@@ -29,16 +29,18 @@ export interface LoadedProgram {
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const { ensureNative } = (await import(new URL('../../../scripts/build-native.mjs', import.meta.url).href)) as {
-  ensureNative(options: { quiet: boolean }): { path: string } | null;
+  ensureNative(options: { quiet: boolean; onFallback?: (why: string) => void }): { path: string } | null;
 };
 
 /** Opens the best build: THIMBLE_CPU=native or wasm insists on one. */
 export function openBackend(wish = process.env.THIMBLE_CPU): Backend {
   if (wish !== undefined && wish !== 'native' && wish !== 'wasm') throw new Error(`[cpu] THIMBLE_CPU is '${wish}'; use native or wasm`);
   if (wish !== 'wasm') {
-    const built = ensureNative({ quiet: true });
+    let why = '';
+    const built = ensureNative({ quiet: true, onFallback: (reason) => { why = reason; } });
     if (built) return nativeBackend(built.path);
-    if (wish === 'native') throw new Error('[cpu] THIMBLE_CPU=native, but no C compiler was found; install cc, gcc or clang');
+    if (wish === 'native') throw new Error(`[cpu] THIMBLE_CPU=native, but ${why}; install cc, gcc or clang`);
+    process.stderr.write(`[cpu] ${why}: running the WebAssembly kernels, on one thread and several times slower (THIMBLE_CPU=wasm asks for them)\n`);
   }
   return wasmBackend();
 }

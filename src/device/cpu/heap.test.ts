@@ -38,7 +38,10 @@ test('blocks never overlap, are aligned, and all freed memory is one block again
 test('freed memory is used again before the heap grows', () => {
   let grown = 0;
   let end = 64 * 5;
-  const heap = new Heap(64, end, (bytes) => { grown++; return (end += bytes); });
+  const heap = new Heap(64, end, (bytes) => {
+    grown++;
+    return (end += bytes);
+  });
   const blocks = [0, 1, 2, 3].map(() => heap.alloc(64));
   heap.free(blocks[1]!, 64);
   heap.free(blocks[2]!, 64);

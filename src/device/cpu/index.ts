@@ -2,12 +2,15 @@
 import type { Device, DeviceBuffer, Executable } from '../../tensor/device.ts';
 import type { Program, View } from '../../tensor/lower/program.ts';
 import { firstNonFinite } from '../check.ts';
-import { type Backend, openBackend } from './backend.ts';
+import { type Backend, type LoadedProgram, openBackend } from './backend.ts';
 import { encode } from './encode.ts';
 
 interface CpuBuffer extends DeviceBuffer {
   readonly address: number;
 }
+
+/** Programs that nobody can run any more. */
+const forgotten = new FinalizationRegistry<LoadedProgram>((program) => program.free());
 
 export class CpuDevice implements Device {
   readonly name = 'cpu';
@@ -78,7 +81,7 @@ export class CpuDevice implements Device {
       const at = spec.external < 0 ? this.#arena.address + spec.offset : (buffers[spec.external]!.address as number);
       return this.backend.read(at, spec.bytes);
     };
-    return {
+    const executable: Executable = {
       run: (buffers) => {
         bind(buffers);
         check(loaded.run(0, steps));
@@ -97,5 +100,7 @@ export class CpuDevice implements Device {
         return firstNonFinite(program, (i) => check(loaded.run(i, i + 1)), (view) => bytesOf(view, buffers));
       },
     };
+    forgotten.register(executable, loaded);
+    return executable;
   }
 }

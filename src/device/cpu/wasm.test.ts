@@ -14,7 +14,13 @@ else {
   testDevice(wasm);
 
   test('wasm: the same keys give the numbers of the native build', () => {
-    const f = (k: Tensor): Tensor[] => [random.bits(k, [1001]), random.randint(k, [101], -5, 50), random.uniform(k, [1001]), random.permutation(k, 101), random.normal(k, [1001])];
+    const f = (k: Tensor): Tensor[] => [
+      random.bits(k, [1001]),
+      random.randint(k, [101], -5, 50),
+      random.uniform(k, [1001]),
+      random.permutation(k, 101),
+      random.normal(k, [1001]),
+    ];
     const on = (device: Device): ArrayLike<number>[] => compile(f)(withDevice(device, () => random.key(11))).map((x) => x.data());
     const [own, native] = [on(wasm), on(new CpuDevice())];
     own.slice(0, 4).forEach((x, i) => assert.deepEqual(x, native[i]));

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { cast, compile, fromBf16, fromBytes, fromF16, toBf16, toF16, type Tensor, typeOf } from '../../tensor/index.ts';
+import { cast, compile, fromBf16, fromBytes, fromF16, type Tensor, toBf16, toF16, typeOf } from '../../tensor/index.ts';
 import { goldenCases, goldenDevices } from '../conformance/golden.ts';
 
 const formats = { bf16: { to: toBf16, from: fromBf16 }, f16: { to: toF16, from: fromF16 } };
@@ -27,7 +27,11 @@ for (const c of goldenCases('dtype')) {
       const expected = c.outputs['bits']!.data;
       const back = c.outputs['backToF32Bits']!.data;
       assert.deepEqual([...values].map(to), expected, 'on the host');
-      assert.deepEqual(expected.map((b) => bitsOf(from(b))), back, 'and back');
+      assert.deepEqual(
+        expected.map((b) => bitsOf(from(b))),
+        back,
+        'and back',
+      );
       assert.deepEqual(stored(narrow(x())), expected, 'by the kernels');
       assert.deepEqual([...widen(narrow(x())).data()].map(bitsOf), back, 'by the kernels and back');
     });

@@ -16,6 +16,9 @@ for (const c of goldenCases('philox')) {
     test(`${device.name}: random bits, ${c.name}`, () => {
       const k = tensor(Int32Array.from(key), { device });
       const words = compile((x: typeof k) => narrow(random.bits(x, [4 * at + 4]), 0, 4 * at, 4))(k).data();
-      assert.deepEqual([...words].map((word) => word >>> 0), expected);
+      assert.deepEqual(
+        [...words].map((word) => word >>> 0),
+        expected,
+      );
     });
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { ReferenceDevice } from '../../device/index.ts';
 import '../../device/index.ts';
 import { assertClose } from '../../device/conformance/suite.ts';
-import { compile, device, type Device, grad, matmul, random, square, sum, type Tensor, tensor } from '../index.ts';
+import { compile, type Device, device, grad, matmul, random, square, sum, type Tensor, tensor } from '../index.ts';
 import { affineSample, bicubicCrop, bicubicResize, gridSample } from './image.ts';
 import { slice } from './layout.ts';
 
@@ -41,14 +41,42 @@ test('boxes may come from a random key, and the gradient reaches the images', ()
 });
 
 test('places outside an image give 0, whatever they are', () => {
-  const x = tensor([[[[1, 2], [3, 4]]]]);
-  const grid = tensor([[[[0, 0], [5, 0], [0, -1e30], [Number.POSITIVE_INFINITY, 0], [-1.5, -1.5], [-0.5, 0.5]]]]);
+  const x = tensor([
+    [
+      [
+        [1, 2],
+        [3, 4],
+      ],
+    ],
+  ]);
+  const grid = tensor([
+    [
+      [
+        [0, 0],
+        [5, 0],
+        [0, -1e30],
+        [Number.POSITIVE_INFINITY, 0],
+        [-1.5, -1.5],
+        [-0.5, 0.5],
+      ],
+    ],
+  ]);
   assert.deepEqual([...gridSample(x, grid).data()], [2.5, 0, 0, 0, 0, 3]);
 });
 
 test('a turn by a right angle and back is the image', () => {
   const x = image([2, 3, 6, 6], cpu);
-  const turn = (s: number): Tensor => tensor([[[0, -s, 0], [s, 0, 0]], [[0, -s, 0], [s, 0, 0]]]);
+  const turn = (s: number): Tensor =>
+    tensor([
+      [
+        [0, -s, 0],
+        [s, 0, 0],
+      ],
+      [
+        [0, -s, 0],
+        [s, 0, 0],
+      ],
+    ]);
   const there = affineSample(x, turn(1), [6, 6]);
   assert.notDeepEqual(there.data(), x.data());
   assertClose(affineSample(there, turn(-1), [6, 6]).data(), x.data(), 1e-5, 'and back');

@@ -1,10 +1,27 @@
 /** Resampling of images and grids, differentiable, as matrix products and gathers. */
 import { ShapeError, show } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
-import { add, bitAnd, broadcastTo, cast, clamp, div, equal, floor, full, iota, maximum, minimum, mul, shiftRight, sub, where } from './pointwise.ts';
-import { permute, reshape, split, stack, transpose } from './layout.ts';
 import { take } from './indexing.ts';
+import { permute, reshape, split, stack, transpose } from './layout.ts';
 import { matmul } from './linear.ts';
+import {
+  add,
+  bitAnd,
+  broadcastTo,
+  cast,
+  clamp,
+  div,
+  equal,
+  floor,
+  full,
+  iota,
+  maximum,
+  minimum,
+  mul,
+  shiftRight,
+  sub,
+  where,
+} from './pointwise.ts';
 import { sum } from './reduce.ts';
 
 type Size = readonly [number, number];
@@ -30,7 +47,9 @@ export function bicubicResize(x: Tensor, [h, w]: Size, [rows, columns]: Size = [
 export function bicubicCrop(x: Tensor, boxes: Tensor, [h, w]: Size): Tensor {
   const [B, , H, W] = imageShape('bicubicCrop', x);
   if (boxes.rank !== 2 || boxes.shape[0] !== B || boxes.shape[1] !== 4)
-    throw new ShapeError(`[bicubicCrop] boxes ${show(boxes.shape)} do not fit images ${show(x.shape)}; they are [${B}, 4]: top, left, height, width`);
+    throw new ShapeError(
+      `[bicubicCrop] boxes ${show(boxes.shape)} do not fit images ${show(x.shape)}; they are [${B}, 4]: top, left, height, width`,
+    );
   const [top, left, height, width] = split(reshape(cast(boxes, 'f32'), [B, 4, 1, 1]), 4, 1) as [Tensor, Tensor, Tensor, Tensor];
   return matmul(matmul(bicubicMatrix(top, height, H, h), x), transpose(bicubicMatrix(left, width, W, w)));
 }
@@ -72,7 +91,8 @@ const centres = (n: number): Tensor => sub(div(add(mul(iota(n, 'f32'), 2), 1), n
  */
 export function affineGrid(theta: Tensor, [h, w]: Size): Tensor {
   const [B] = theta.shape as [number];
-  if (theta.rank !== 3 || theta.shape[1] !== 2 || theta.shape[2] !== 3) throw new ShapeError(`[affineGrid] needs maps [B, 2, 3], not ${show(theta.shape)}`);
+  if (theta.rank !== 3 || theta.shape[1] !== 2 || theta.shape[2] !== 3)
+    throw new ShapeError(`[affineGrid] needs maps [B, 2, 3], not ${show(theta.shape)}`);
   const x = broadcastTo(centres(w), [h, w]);
   const y = broadcastTo(reshape(centres(h), [h, 1]), [h, w]);
   const places = reshape(stack([x, y, full([h, w], 1)], -1), [h * w, 3]);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '../../device/index.ts';
 import * as t from '../index.ts';
-import { type Key } from './random.ts';
+import type { Key } from './random.ts';
 
 const { random } = t;
 const N = 40000;
@@ -16,7 +16,8 @@ function moments(x: ArrayLike<number>): [number, number, number, number] {
   const sd = Math.sqrt(about(mean, 1, 2));
   return [mean, sd, about(mean, sd, 3), about(mean, sd, 4)];
 }
-const near = (actual: number, expected: number, within: number, what: string): void => assert.ok(Math.abs(actual - expected) <= within, `${what}: ${actual}, expected ${expected}`);
+const near = (actual: number, expected: number, within: number, what: string): void =>
+  assert.ok(Math.abs(actual - expected) <= within, `${what}: ${actual}, expected ${expected}`);
 
 test('uniform numbers fill their interval evenly', () => {
   const x = sampled((k) => random.uniform(k, [N], -1, 3));
@@ -47,13 +48,23 @@ test('whole numbers, coins and masks come at their rates', () => {
 
 test('a permutation is one, and not the identity', () => {
   const p = Array.from(sampled((k) => random.permutation(k, 1000)));
-  assert.deepEqual([...p].sort((a, b) => a - b), Array.from({ length: 1000 }, (_, i) => i));
+  assert.deepEqual(
+    [...p].sort((a, b) => a - b),
+    Array.from({ length: 1000 }, (_, i) => i),
+  );
   assert.ok(p.filter((v, i) => v === i).length < 10);
 });
 
 test('keys of a split, of other numbers and of other seeds give unrelated numbers', () => {
   const streams = t.compile((k: Key) => {
-    const keys = [k, ...random.splitKey(k, 3), ...random.splitKey(random.splitKey(k)[1]!), random.foldIn(k, 0), random.foldIn(k, 1), random.foldIn(random.foldIn(k, 1), 0)];
+    const keys = [
+      k,
+      ...random.splitKey(k, 3),
+      ...random.splitKey(random.splitKey(k)[1]!),
+      random.foldIn(k, 0),
+      random.foldIn(k, 1),
+      random.foldIn(random.foldIn(k, 1), 0),
+    ];
     return keys.map((key) => random.uniform(key, [4000]));
   });
   const all = [...streams(random.key(1)), ...streams(random.key(2)), ...streams(random.key(2 ** 40 + 1))].map((x) => Array.from(x.data()));
@@ -69,13 +80,25 @@ test('an element depends on its place alone, a key on its words, a fold on a num
   const k = random.key(99);
   assert.deepEqual(bits(k, [5, 7]), bits(k, [100]).slice(0, 35));
   assert.deepEqual(bits(random.foldIn(k, 12), [4]), bits(random.foldIn(k, t.tensor(Int32Array.of(12))), [4]));
-  assert.deepEqual(bits(random.foldIn(k, 12), [4]), bits(t.compile((key: Key, s: t.Tensor) => random.foldIn(key, s))(k, t.tensor(12)), [4]));
+  assert.deepEqual(
+    bits(random.foldIn(k, 12), [4]),
+    bits(t.compile((key: Key, s: t.Tensor) => random.foldIn(key, s))(k, t.tensor(12)), [4]),
+  );
   assert.notDeepEqual(bits(random.key(1), [4]), bits(random.key(1 + 2 ** 32), [4]));
 });
 
 test('the same key gives the same numbers on the reference device', () => {
-  const f = (k: Key): t.Tensor[] => [random.bits(k, [37]), random.randint(k, [37], 0, 1000), random.uniform(k, [37]), random.permutation(k, 37)];
-  const own = t.compile(f)(random.key(3)).map((x) => [...x.data()]);
-  const other = t.compile(f)(t.withDevice('reference', () => random.key(3))).map((x) => [...x.data()]);
+  const f = (k: Key): t.Tensor[] => [
+    random.bits(k, [37]),
+    random.randint(k, [37], 0, 1000),
+    random.uniform(k, [37]),
+    random.permutation(k, 37),
+  ];
+  const own = t
+    .compile(f)(random.key(3))
+    .map((x) => [...x.data()]);
+  const other = t
+    .compile(f)(t.withDevice('reference', () => random.key(3)))
+    .map((x) => [...x.data()]);
   assert.deepEqual(own, other);
 });

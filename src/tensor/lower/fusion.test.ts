@@ -33,14 +33,31 @@ const patterns: [string, (...xs: Tensor[]) => Tree, (readonly number[])[], strin
   ['bias and gelu', (x, b) => t.gelu(t.add(x!, b!)), [X, [128]], ['map']],
   ['AdamW of one parameter', (...xs) => adam(...(xs as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor])), [X, X, X, X, [], []], ['map']],
   ['a reduced expression', (x) => t.sum(t.square(x!), 1), [X], ['reduce']],
-  ['softmax by hand', (x) => { const e = t.exp(t.sub(x!, t.max(x!, 1, { keepDims: true }))); return t.div(e, t.sum(e, 1, { keepDims: true })); }, [X], ['reduce', 'reduce', 'map']],
+  [
+    'softmax by hand',
+    (x) => {
+      const e = t.exp(t.sub(x!, t.max(x!, 1, { keepDims: true })));
+      return t.div(e, t.sum(e, 1, { keepDims: true }));
+    },
+    [X],
+    ['reduce', 'reduce', 'map'],
+  ],
   ['dropout', (x) => t.dropout(key(), x!, 0.1), [X], ['map']],
   ['the gradient of dropout, the mask made again', (x) => t.grad((y: Tensor) => t.sum(t.tanh(t.dropout(key(), y, 0.1))))(x!), [X], ['map']],
   ['views in front of a product', (x, w) => t.matmul(t.transpose(x!), w!), [X, [64, 3]], ['gemm']],
   ['a slice through an expression', (x) => t.mul(t.slice(x!, null, [0, 64]), t.silu(t.slice(x!, null, [64, 128]))), [X], ['map']],
   ['pieces written into the concat', (a, b) => t.concat([t.tanh(a!), t.exp(b!)], 1), [X, X], ['map', 'map']],
   ['operands copied into the concat', (a, b) => t.concat([a!, b!], 1), [X, X], ['map', 'map']],
-  ['the gradient of a split, written in place', (x) => t.grad((y: Tensor) => { const [a, b] = t.split(y, 2) as [Tensor, Tensor]; return t.sum(t.mul(t.tanh(a), t.sigmoid(b))); })(x!), [X], ['map', 'map']],
+  [
+    'the gradient of a split, written in place',
+    (x) =>
+      t.grad((y: Tensor) => {
+        const [a, b] = t.split(y, 2) as [Tensor, Tensor];
+        return t.sum(t.mul(t.tanh(a), t.sigmoid(b)));
+      })(x!),
+    [X],
+    ['map', 'map'],
+  ],
   ['a product written into the concat', (x, w) => t.concat([t.matmul(x!, w!), x!], 1), [X, [128, 8]], ['gemm', 'map']],
   ['constants', () => t.mul(t.full([4], 3), 2), [], ['map']],
   ['the transpose of what was computed must be stored', (x) => t.add(t.exp(x!), t.transpose(t.exp(x!))), [[8, 8]], ['map', 'map']],
@@ -51,7 +68,12 @@ test('known patterns take as many calls as they should', () => {
 });
 
 test('what is recomputed or written in place takes no memory', () => {
-  for (const name of ['dropout', 'the gradient of dropout, the mask made again', 'pieces written into the concat', 'the gradient of a split, written in place']) {
+  for (const name of [
+    'dropout',
+    'the gradient of dropout, the mask made again',
+    'pieces written into the concat',
+    'the gradient of a split, written in place',
+  ]) {
     const [, f, shapes] = patterns.find((p) => p[0] === name)!;
     assert.equal(programOf(f, ...shapes).plan.arenaBytes, 0, name);
   }
@@ -73,18 +95,29 @@ test('long expressions and many operands are cut where a call must end', () => {
 });
 
 test('a pointwise chain over large tensors works in place', () => {
-  const { plan } = programOf((x) => { let y = x!; for (let i = 0; i < 6; i++) y = t.tanh(t.softmax(y)); return t.sum(y); }, X);
+  const { plan } = programOf((x) => {
+    let y = x!;
+    for (let i = 0; i < 6; i++) y = t.tanh(t.softmax(y));
+    return t.sum(y);
+  }, X);
   assert.equal(plan.arenaBytes, 2 * 64 * 128 * 4, 'softmax reads one and writes another');
 });
 
 test('what frees memory runs early: branches are finished one by one', () => {
   const branches = 8;
-  const { plan } = programOf((x, ...ws) => ws.map((w) => t.sum(t.softmax(t.matmul(x!, w)), [0, 1])).reduce((a, b) => t.add(a, b)), X, ...Array.from({ length: branches }, () => [128, 256]));
+  const { plan } = programOf(
+    (x, ...ws) => ws.map((w) => t.sum(t.softmax(t.matmul(x!, w)), [0, 1])).reduce((a, b) => t.add(a, b)),
+    X,
+    ...Array.from({ length: branches }, () => [128, 256]),
+  );
   assert.ok(plan.arenaBytes <= 2 * 64 * 256 * 4 + 64 * (branches + 8), `${plan.arenaBytes} bytes`);
 });
 
 test('each result has memory of its own', () => {
-  const { sources, calls } = programOf((x) => { const y = t.exp(x!); return [y, x!, y, t.reshape(y, [128, 64])]; }, X);
+  const { sources, calls } = programOf((x) => {
+    const y = t.exp(x!);
+    return [y, x!, y, t.reshape(y, [128, 64])];
+  }, X);
   assert.deepEqual(sources, [{ kind: 'new' }, { kind: 'input', input: 0 }, { kind: 'new' }, { kind: 'new' }]);
   assert.deepEqual(calls, ['map', 'map', 'map']);
 });

@@ -8,7 +8,11 @@ const ALIGN = 64;
 const rounded = (bytes: number): number => Math.ceil(bytes / ALIGN) * ALIGN;
 
 const block: fc.Arbitrary<Block> = fc
-  .record({ bytes: fc.oneof(fc.integer({ min: 1, max: 300 }), fc.constantFrom(64, 128, 4096, 4160, 65536)), first: fc.nat(60), length: fc.nat(30) })
+  .record({
+    bytes: fc.oneof(fc.integer({ min: 1, max: 300 }), fc.constantFrom(64, 128, 4096, 4160, 65536)),
+    first: fc.nat(60),
+    length: fc.nat(30),
+  })
   .map(({ bytes, first, length }) => ({ bytes, first, last: first + (length % 5 ? length % 7 : length) }));
 const blocks = fc.array(block, { maxLength: 90, size: 'max' });
 
@@ -29,7 +33,12 @@ function check(bs: readonly Block[]): number {
 
 test('placed blocks do not overlap while they live, and the arena is near its lower bound', () => {
   const gaps: number[] = [];
-  fc.assert(fc.property(blocks, (bs) => { gaps.push(check(bs)); }), { seed: 1, numRuns: 400 });
+  fc.assert(
+    fc.property(blocks, (bs) => {
+      gaps.push(check(bs));
+    }),
+    { seed: 1, numRuns: 400 },
+  );
   const mean = gaps.reduce((n, g) => n + g, 0) / gaps.length;
   assert.ok(mean < 0.02, `mean gap ${mean}`);
   assert.ok(Math.max(...gaps) < 0.25, `largest gap ${Math.max(...gaps)}`);
@@ -55,11 +64,31 @@ test('blocks of a train step (a stack that grows and shrinks) are placed without
 test('no block, one block, blocks of nothing', () => {
   assert.deepEqual(place([]), { offsets: [], bytes: 0, lowerBound: 0 });
   assert.deepEqual(place([{ bytes: 100, first: 0, last: 0 }]), { offsets: [0], bytes: 128, lowerBound: 128 });
-  assert.equal(place([{ bytes: 0, first: 0, last: 3 }, { bytes: 64, first: 1, last: 2 }]).bytes, 64);
+  assert.equal(
+    place([
+      { bytes: 0, first: 0, last: 3 },
+      { bytes: 64, first: 1, last: 2 },
+    ]).bytes,
+    64,
+  );
 });
 
-const view = (buffer: number, more: Partial<View> = {}): View => ({ buffer, offset: 0, shape: [4, 3], strides: [3, 1], dtype: 'f32', ...more });
-const map = (reads: View[], writes: View[]): AnyCall => ({ kernel: 'map', attrs: { dims: [4, 3], expression: { loads: reads.length, steps: [], results: [0] } }, reads, writes, label: '', flops: 0 });
+const view = (buffer: number, more: Partial<View> = {}): View => ({
+  buffer,
+  offset: 0,
+  shape: [4, 3],
+  strides: [3, 1],
+  dtype: 'f32',
+  ...more,
+});
+const map = (reads: View[], writes: View[]): AnyCall => ({
+  kernel: 'map',
+  attrs: { dims: [4, 3], expression: { loads: reads.length, steps: [], results: [0] } },
+  reads,
+  writes,
+  label: '',
+  flops: 0,
+});
 
 test('lifetimes run from the first to the last call that touches a buffer', () => {
   const calls = [map([view(0)], [view(1)]), map([view(1)], [view(2)]), map([view(0), view(2)], [view(3)])];
@@ -93,5 +122,8 @@ test('joined buffers find one root', () => {
   s.join(1, 0);
   s.join(2, 1);
   s.join(4, 3);
-  assert.deepEqual([0, 1, 2, 3, 4].map((b) => s.find(b)), [0, 0, 0, 3, 3]);
+  assert.deepEqual(
+    [0, 1, 2, 3, 4].map((b) => s.find(b)),
+    [0, 0, 0, 3, 3],
+  );
 });

@@ -18,20 +18,31 @@ function places({ offset, shape, strides }: Pick<View, 'offset' | 'shape' | 'str
 
 /** A view after some steps; every number is read modulo what there is. */
 const viewed = fc
-  .tuple(fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 4 }), fc.array(fc.tuple(fc.nat(3), fc.nat(99), fc.nat(99)), { maxLength: 4 }))
+  .tuple(
+    fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 4 }),
+    fc.array(fc.tuple(fc.nat(3), fc.nat(99), fc.nat(99)), { maxLength: 4 }),
+  )
   .map(([shape, steps]) =>
     steps.reduce<View>((v, [kind, a, b]) => {
       const rank = v.shape.length;
       if (!rank) return broadcastView(v, [1 + (a % 3)]);
       const axis = a % rank;
-      if (kind === 0) return permuteView(v, [...v.shape.keys()].sort((p, q) => ((p * 7 + a) % 5) - ((q * 7 + a) % 5)));
+      if (kind === 0)
+        return permuteView(
+          v,
+          [...v.shape.keys()].sort((p, q) => ((p * 7 + a) % 5) - ((q * 7 + a) % 5)),
+        );
       if (kind === 1) return flipView(v, [axis]);
       if (kind === 2) return rank < 5 ? broadcastView(v, [1 + (b % 3), ...v.shape]) : v;
       const step = 1 + (b % 2);
       const start = b % v.shape[axis]!;
       const only = (x: number, rest: readonly number[]): number[] => v.shape.map((_, i) => (i === axis ? x : rest[i]!));
       const [zeros, ones] = [v.shape.map(() => 0), v.shape.map(() => 1)];
-      return sliceView(v, { start: only(start, zeros), size: only(Math.ceil((v.shape[axis]! - start) / step), v.shape), step: only(step, ones) });
+      return sliceView(v, {
+        start: only(start, zeros),
+        size: only(Math.ceil((v.shape[axis]! - start) / step), v.shape),
+        step: only(step, ones),
+      });
     }, whole(shape)),
   );
 
@@ -85,9 +96,15 @@ test('a collapsed space has the same places for all operands, with as few axes a
     fc.property(viewed, fc.nat(3), (v, kind) => {
       const other = [stridesOf(v.shape), v.strides, v.shape.map(() => 0), v.shape.map((_, i) => 100 ** i)][kind]!;
       const { dims, strides } = collapse(v.shape, [v.strides, other]);
-      [v.strides, other].forEach((s, o) => assert.deepEqual(places({ offset: 0, shape: dims, strides: strides[o]! }), places({ offset: 0, shape: v.shape, strides: s })));
+      [v.strides, other].forEach((s, o) =>
+        assert.deepEqual(places({ offset: 0, shape: dims, strides: strides[o]! }), places({ offset: 0, shape: v.shape, strides: s })),
+      );
       assert.ok(dims.length === 1 || !dims.includes(1));
-      for (let i = 1; i < dims.length; i++) assert.ok(strides.some((s) => s[i - 1] !== s[i]! * dims[i]!), `axes ${i - 1} and ${i} of ${dims} could be one`);
+      for (let i = 1; i < dims.length; i++)
+        assert.ok(
+          strides.some((s) => s[i - 1] !== s[i]! * dims[i]!),
+          `axes ${i - 1} and ${i} of ${dims} could be one`,
+        );
     }),
     { seed: 2, numRuns: 1000 },
   );
@@ -97,7 +114,10 @@ test('contiguous means that the places are 0, 1, 2, ...', () => {
   fc.assert(
     fc.property(viewed, (v) => {
       const at = places(v);
-      assert.equal(isContiguous(v), at.every((p, i) => p === at[0]! + i));
+      assert.equal(
+        isContiguous(v),
+        at.every((p, i) => p === at[0]! + i),
+      );
     }),
     { seed: 3, numRuns: 1000 },
   );

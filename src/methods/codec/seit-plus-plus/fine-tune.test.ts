@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '../../../device/index.ts';
 import { Conv2d, initialize } from '../../../nn/index.ts';
-import { compile, disposeTree, forEachTensor, normalize, oneHot, random, type Tensor, tensor } from '../../../tensor/index.ts';
+import { compile, disposeTree, forEachTensor, mul, normalize, oneHot, random, type Tensor, tensor } from '../../../tensor/index.ts';
 import { swapStem, TokenClassifier } from './fine-tune.ts';
 import { type FineTuneAugment, fineTuneBatch, mixup, publishedFineTuneAugment, symmetricBeta } from './fine-tune-mix.ts';
 import { fineTuneRate, fineTuneSchedule, fineTuneState, fineTuneStep, layerGroups } from './fine-tune-train.ts';
@@ -95,6 +95,18 @@ test('a new head says nothing; the mean is of patches, at their positions', () =
     { shape: [2, 4, 4] },
   );
   assert.notDeepEqual(model.forward(moved).data(), logits);
+  // without blocks every patch counts alike, and the class token not at all
+  const alone = initialize((key) => TokenClassifier.init(key, TokenEncoder.init(key, { ...encoder, layers: 0 }), 3), 1);
+  const { stem, cls, blocks } = alone.encoder;
+  const otherCls = new TokenClassifier(new TokenEncoder(stem, mul(cls, 5), blocks), alone.norm, alone.head);
+  assert.deepEqual(otherCls.forward(codes).data(), alone.forward(codes).data());
+  for (const place of [0, 15]) {
+    const changed = tensor(
+      Int32Array.from(codes.data(), (c, i) => (i % 16 === place ? (Number(c) + 1) % 7 : Number(c))),
+      { shape: [2, 4, 4] },
+    );
+    assert.notDeepEqual(alone.forward(changed).data(), alone.forward(codes).data(), `token ${place}`);
+  }
   const noisy = [1, 2].map((seed) => model.forward(codes, { key: random.key(seed), dropout: 0.5, dropPath: 0.5 }).data());
   assert.notDeepEqual(noisy[0], noisy[1]);
 });

@@ -202,6 +202,21 @@ test('masked codes are not seen, visible ones are, and all masked is still finit
   assert.ok([...all.decoder.bias.data()].some((g) => g !== 0));
 });
 
+test('each visible patch comes back to its own place in the decoder', () => {
+  // without blocks nothing mixes: the logits of a visible patch know its own codes alone, those of a masked one none
+  const alone = make({ ...small, encoder: { ...small.encoder, layers: 0 }, decoder: { ...small.decoder, layers: 0 } });
+  const order = compile(() => maskOrder(random.key(6), 1, 6))();
+  const mask = maskOf(order, count(3)).data();
+  const logits = (codes: number[]): number[][][] => (alone.forward(grid(codes), order, count(3)).toArray() as number[][][][])[0]!;
+  const before = logits(codesOf(1));
+  for (let patch = 0; patch < 6; patch++) {
+    const after = logits(codesOf(1).map((c, i) => ((i >> 3) * 2 + ((i & 3) >> 1) === patch ? (c + 1) % 11 : c)));
+    const changed = Array.from({ length: 24 }, (_, i) => i).filter((i) => after[i >> 2]![i & 3]![0] !== before[i >> 2]![i & 3]![0]);
+    const own = Array.from({ length: 24 }, (_, i) => i).filter((i) => (i >> 3) * 2 + ((i & 3) >> 1) === patch);
+    assert.deepEqual(changed, mask[patch] ? [] : own, `patch ${patch}`);
+  }
+});
+
 test('training without dropout computes what evaluation computes', () => {
   const model = make({ ...small, dropout: 0, decoder: { ...small.decoder, dropout: 0 } });
   const [a, b] = [true, false].map((training) => mtmLoss(model, grid(codesOf(3)), count(4), random.key(8), training).item());

@@ -1,16 +1,17 @@
 /** What a stage of SeiT++ takes, before it runs; and the configuration that trains from a store. */
-import { calibrate, estimateTraining } from '../../../train/index.ts';
+
 import { TokenStore } from '../../../data/tokens/index.ts';
 import { AdamW } from '../../../nn/index.ts';
 import { empty, type Shape, typeOf, withDevice } from '../../../tensor/index.ts';
+import { calibrate, estimateTraining } from '../../../train/index.ts';
 import type { CodecTarget, StagePlan } from '../../contracts/codec.ts';
 import { newVit } from './classifier.ts';
 import { Config, small } from './config.ts';
 import { learnState, learnStep } from './learn.ts';
 import { countSteps } from './phase.ts';
-import { blankTokenizer, type TokenizerSettings } from './tokenizer-file.ts';
 import { pixelTokenizer } from './store.ts';
 import { storedTokenizer } from './store-layout.ts';
+import { blankTokenizer, type TokenizerSettings } from './tokenizer-file.ts';
 import { trainStep } from './train.ts';
 
 /** Learning, storing and training, in their order. On the null device: nothing is computed, and no memory is taken. */
@@ -39,7 +40,6 @@ export async function planStages(config: Config, { size, shape, classes }: Codec
       step: trainStep({ ...config, crop }, classes.length, {
         codebook: empty(typeOf([codes, codeDim], 'f32')),
         synonyms: ints(codes, Math.min(config.augment.synonyms, codes - 1)),
-        mirror: ints(codes),
       }),
       state: { model, optimizer: new AdamW().init(model) },
       batch: { codes: ints(Math.min(train.batch, size), grid, grid), labels: ints(Math.min(train.batch, size)) },
@@ -48,7 +48,12 @@ export async function planStages(config: Config, { size, shape, classes }: Codec
     });
     return [
       { what: 'tokenizer', steps: learning.steps, peakBytes: learn.peakBytes, seconds: learn.seconds },
-      { what: 'store', steps: Math.ceil(size / batch), peakBytes: storing.peakBytes, seconds: ((size / batch) * storing.flops) / flopsPerSecond },
+      {
+        what: 'store',
+        steps: Math.ceil(size / batch),
+        peakBytes: storing.peakBytes,
+        seconds: ((size / batch) * storing.flops) / flopsPerSecond,
+      },
       { what: 'classifier', steps, peakBytes: training.peakBytes, seconds: training.seconds },
     ];
   });

@@ -1,6 +1,19 @@
 /** Pictures of what tokens still show. */
 import { type ImageSet, readBatch } from '../../../data/index.ts';
-import { bicubicResize, broadcastTo, cast, clamp, compile, floor, mul, add, mean, permute, type Tensor, tensor } from '../../../tensor/index.ts';
+import {
+  add,
+  bicubicResize,
+  broadcastTo,
+  cast,
+  clamp,
+  compile,
+  floor,
+  mean,
+  mul,
+  permute,
+  type Tensor,
+  tensor,
+} from '../../../tensor/index.ts';
 import type { Run } from '../../contracts/run.ts';
 import { imageSide } from './config.ts';
 import { toInput } from './pixels.ts';
@@ -17,7 +30,8 @@ export async function reconstructImages(images: ImageSet, path: string, run: Run
     (model: Tokenizer, pixels: Tensor) => {
       const codes = model.tokenize(toInput(pixels, imageSide(config), stored));
       const drawn = bicubicResize(model.decode(model.vectors(codes)), [height, width]);
-      const coloured = stored > channels ? mean(drawn, 1, { keepDims: true }) : broadcastTo(drawn, [drawn.shape[0]!, channels, height, width]);
+      const coloured =
+        stored > channels ? mean(drawn, 1, { keepDims: true }) : broadcastTo(drawn, [drawn.shape[0]!, channels, height, width]);
       return cast(floor(add(mul(clamp(permute(coloured, [0, 2, 3, 1]), 0, 1), 255), 0.5)), 'i32');
     },
     { name: 'reconstruct' },

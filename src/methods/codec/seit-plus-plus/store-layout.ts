@@ -11,8 +11,6 @@ import { believe, TokenizerSettings } from './tokenizer-file.ts';
 /** Weights of the encoder travel at half precision; the same rounded weights make the stored tokens. */
 const encoderType = 'f16';
 export const ENCODER = 'encoder';
-/** u16 [K], little endian: see `mirror.ts`. */
-export const MIRROR = 'mirror';
 
 /** Header of the token store. */
 export function storeConfig(
@@ -48,7 +46,6 @@ function encoderSize({ config: { kind, patch, width, layers, heads, codeDim }, c
 export function storeBytes(config: Config, target: CodecTarget): number {
   const attachments = {
     [ENCODER]: encoderSize({ config: config.tokenizer, channels: target.shape[2] }),
-    [MIRROR]: 2 * config.tokenizer.codes,
   };
   return estimateStoreBytes(storeConfig(config, target), target.size, { attachments });
 }
@@ -61,15 +58,6 @@ export const encoderBytes = ({ encoder }: Tokenizer): Uint8Array => encodeSafete
  * drawn from N(0, 1) and used by direction alone; strengths of noise refer to this scale.
  */
 export const unitRms = (codebook: Tensor): Tensor => mul(normalize(codebook), Math.sqrt(codebook.shape[1]!));
-
-/** The mirror image of each code of a store: i32 [K]. @throws FormatError where there is none, or none of this codebook. */
-export function storedMirror(store: TokenStore): Tensor {
-  const bytes = store.attachment(MIRROR);
-  const codes = Int32Array.from({ length: (bytes?.length ?? 0) >> 1 }, (_, i) => bytes![2 * i]! + 256 * bytes![2 * i + 1]!);
-  if (codes.length !== store.K || codes.some((code) => code >= store.K))
-    throw new FormatError(`[seit-plus-plus] ${store.path} does not hold the mirror images of its ${store.K} codes; store the images again`);
-  return tensor(codes);
-}
 
 /** The tokenizer in a store: rounded encoder and codebook, no decoder. @throws FormatError where the store is of another method or damaged. */
 export function storedTokenizer(store: TokenStore): TokenizerSettings & { tokenizer: Tokenizer } {

@@ -3,18 +3,17 @@ import { existsSync } from 'node:fs';
 import { type ImageSet, readBatch } from '../../../data/index.ts';
 import { byFrequency, countTokens, relabelRows, TokenStore, TokenStoreWriter } from '../../../data/tokens/index.ts';
 import { decodeSafetensors } from '../../../io/index.ts';
-import { type Compiled, compile, disposeTree, flip, type Tensor, tensor } from '../../../tensor/index.ts';
+import { type Compiled, compile, type Tensor, tensor } from '../../../tensor/index.ts';
 import type { CodecFiles } from '../../contracts/codec.ts';
 import type { Run } from '../../contracts/run.ts';
 import { type Config, imageSide, type TokenizerConfig } from './config.ts';
-import { MirrorCounts } from './mirror.ts';
 import { toInput } from './pixels.ts';
 import { fromRecords } from './records.ts';
-import { ENCODER, encoderBytes, MIRROR, storeConfig, storedTokenizer, unitRms } from './store-layout.ts';
+import { ENCODER, encoderBytes, storeConfig, storedTokenizer, unitRms } from './store-layout.ts';
 import { Tokenizer } from './tokenizer.ts';
 import { readTokenizer } from './tokenizer-file.ts';
 
-/** Images that say how frequent the codes are, and which code mirrors which. */
+/** Images that say how frequent the codes are. */
 const SAMPLE = 2048;
 const BATCH = 256;
 
@@ -40,7 +39,10 @@ export async function writeStore(
   const rounded = fromRecords(learned.encoder, decodeSafetensors(encoder, files.tokenizer), files.tokenizer);
   const tokenise = pixelTokenizer(config, channels);
   const plan = (tokenizer: Tokenizer, pixels: Tensor): void => run.onPlan?.('store', tokenise.plan(tokenizer, pixels).peakBytes);
-  const settings = storeConfig({ tokenizer: config, codec }, { classes: images.classes, shape: [images.shape[0], images.shape[1], channels] });
+  const settings = storeConfig(
+    { tokenizer: config, codec },
+    { classes: images.classes, shape: [images.shape[0], images.shape[1], channels] },
+  );
 
   let writer = resumable(files.store, images.size, encoder, JSON.stringify(settings.note));
   let codebook: Tensor;
@@ -48,10 +50,9 @@ export async function writeStore(
     using store = new TokenStore(files.store, { unfinished: true });
     codebook = storedTokenizer(store).tokenizer.codebook;
   } else {
-    const found = await survey(images, new Tokenizer(rounded, learned.codebook), config, channels, run);
-    codebook = tensor(found.codebook, { shape: learned.codebook.shape });
-    const attachments = { [ENCODER]: encoder, [MIRROR]: found.mirror };
-    writer = TokenStoreWriter.create(files.store, settings, { codebook: found.codebook, attachments, overwrite: true });
+    const rows = await byFrequencyOfUse(images, new Tokenizer(rounded, learned.codebook), tokenise, run);
+    codebook = tensor(rows, { shape: learned.codebook.shape });
+    writer = TokenStoreWriter.create(files.store, settings, { codebook: rows, attachments: { [ENCODER]: encoder }, overwrite: true });
   }
   using out = writer;
   const tokenizer = new Tokenizer(rounded, codebook);
@@ -83,36 +84,23 @@ function resumable(path: string, images: number, encoder: Uint8Array, note: stri
   }
 }
 
-/** What is written ahead of the tokens, from images spread over the set. */
-interface Survey {
-  /** [K, d_c] at unit scale, rows by descending frequency. */
-  codebook: Float32Array;
-  mirror: Uint8Array;
-}
-
-async function survey(images: ImageSet, tokenizer: Tokenizer, config: TokenizerConfig, channels: number, run: Run): Promise<Survey> {
-  const K = config.codes;
-  const side = imageSide(config);
-  const both = compile((model: Tokenizer, pixels: Tensor) => {
-    const x = toInput(pixels, side, channels);
-    return [model.tokenize(x), model.tokenize(flip(x, 3))] as const;
-  });
+/** The codebook [K, d_c] at unit scale, its rows by descending frequency in images spread over the set. */
+async function byFrequencyOfUse(
+  images: ImageSet,
+  tokenizer: Tokenizer,
+  tokenise: ReturnType<typeof pixelTokenizer>,
+  run: Run,
+): Promise<Float32Array> {
+  const K = tokenizer.codebook.shape[0]!;
   const counts = new Float64Array(K);
-  const pairs = new MirrorCounts(K);
   const count = Math.min(SAMPLE, images.size);
   for (let at = 0; at < count; at += BATCH) {
     run.signal?.throwIfAborted();
     const indices = Int32Array.from({ length: Math.min(BATCH, count - at) }, (_, i) => Math.floor(((at + i) * images.size) / count));
     using pixels = tensor((await readBatch(images, indices, run.signal)).pixels, { shape: [indices.length, ...images.shape] });
-    const [codes, mirrored] = await both.async(tokenizer, pixels);
+    using codes = await tokenise.async(tokenizer, pixels);
     countTokens(codes.data() as Int32Array, K, counts);
-    pairs.add(codes.data(), mirrored.data(), config.grid);
-    disposeTree([codes, mirrored]);
   }
-  const order = byFrequency(counts);
   using rows = unitRms(tokenizer.codebook);
-  const partners = pairs.best();
-  const mirror = Buffer.alloc(2 * K);
-  order.oldOf.forEach((old, code) => void mirror.writeUInt16LE(order.newOf[partners[old]!]!, 2 * code));
-  return { codebook: relabelRows(rows.data() as Float32Array, order), mirror };
+  return relabelRows(rows.data() as Float32Array, byFrequency(counts));
 }

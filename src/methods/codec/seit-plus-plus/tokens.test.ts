@@ -116,7 +116,6 @@ test('the published ImageNet-size configuration plans', (t) => {
     const training = trainStep(config, 1000, {
       codebook,
       synonyms: tensor(new Int32Array(391 * 5), { shape: [391, 5] }),
-      mirror: tensor(new Int32Array(391)),
     }).plan(state, { codes, labels: tensor(new Int32Array(64)) }, random.key(0), tensor(0));
     t.diagnostic(`tokenizer step of 8 images: ${learning.peakBytes} B, classifier step of 64 images: ${training.peakBytes} B`);
     for (const plan of [learning, training]) assert.ok(plan.peakBytes > plan.argumentBytes && plan.gap < 0.05, JSON.stringify(plan));

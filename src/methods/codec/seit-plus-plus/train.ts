@@ -9,9 +9,8 @@ import { centreCrop, noiseOrColor, randomResizedCrop } from './augment.ts';
 import { Classifier, newVit, writeClassifier } from './classifier.ts';
 import type { Config } from './config.ts';
 import { nearestCodes, replaceSynonyms, swapSquares } from './eda.ts';
-import { mirrorImages } from './mirror.ts';
 import { indexBatches, runPhase } from './phase.ts';
-import { storedMirror, storedTokenizer } from './store-layout.ts';
+import { storedTokenizer } from './store-layout.ts';
 import { cutMix, smoothTargets } from './targets.ts';
 import { codesToGrid, gridToCodes } from './tokens.ts';
 
@@ -33,15 +32,12 @@ export interface Codes {
   codebook: Tensor;
   /** i32 [K, n]: nearest other codes. */
   synonyms: Tensor;
-  /** i32 [K]: mirror images. */
-  mirror: Tensor;
 }
 
-/** Augmented code vectors [B, d_c, crop, crop] of stored codes [B, h, w]: mirror, Token-EDA, crop, nearest codes again, then noise or colour. */
-export function augment(key: random.Key, codes: Tensor, { codebook, synonyms, mirror }: Codes, { augment: how, crop }: Config): Tensor {
-  const [a, b, c, d, e] = random.splitKey(key, 5) as [random.Key, random.Key, random.Key, random.Key, random.Key];
-  let seen = how.mirror > 0 ? mirrorImages(e, codes, mirror, how.mirror) : codes;
-  if (how.synonym > 0) seen = replaceSynonyms(a, seen, synonyms, how.synonym);
+/** Augmented code vectors [B, d_c, crop, crop] of stored codes [B, h, w]: Token-EDA, crop, nearest codes again, then noise or colour. */
+export function augment(key: random.Key, codes: Tensor, { codebook, synonyms }: Codes, { augment: how, crop }: Config): Tensor {
+  const [a, b, c, d] = random.splitKey(key, 4) as [random.Key, random.Key, random.Key, random.Key];
+  let seen = how.synonym > 0 ? replaceSynonyms(a, codes, synonyms, how.synonym) : codes;
   if (how.swap > 0) seen = swapSquares(b, seen, how.swap);
   if (how.scale < 1) seen = gridToCodes(randomResizedCrop(c, codesToGrid(seen, codebook), crop, how.scale), codebook);
   else seen = centreCrop(seen, crop);
@@ -95,7 +91,6 @@ export async function trainClassifier(files: Pick<CodecFiles, 'store' | 'model'>
       step: trainStep(config, classes.length, {
         codebook,
         synonyms: nearestCodes(codebook, Math.min(config.augment.synonyms, store.K - 1)),
-        mirror: storedMirror(store),
       }),
       batches: (batchSize, from) => indexBatches(store.size, batchSize, run.seed, from),
       prepare: ({ indices }) => ({
