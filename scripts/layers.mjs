@@ -29,7 +29,7 @@ export const layers = {
   tasks: [...below, 'methods'],
   cli: [...below, 'report', 'methods', 'tasks'],
   studio: [...below, 'report', 'methods', 'tasks'],
-  'index.ts': ['bytes', 'device', 'tasks'],
+  'index.ts': [...below, 'report', 'tasks'],
   'tensor.ts': engine,
 };
 

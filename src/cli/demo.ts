@@ -63,7 +63,7 @@ type Flags = {
 };
 
 /** The further budgets of the curve, as shares of the main one. */
-const furtherBudgets = [0.5, 2.5];
+const furtherBudgets = [2, 0.5];
 
 /** `thimble demo` */
 export default defineVerb<Flags, [], DemoResult>({
@@ -73,7 +73,7 @@ export default defineVerb<Flags, [], DemoResult>({
     flags: {
       seconds: { kind: 'parsed', parse: positive('seconds'), default: '200', brief: 'Time for everything', placeholder: 'n' },
       seed: seedFlag,
-      budget: { kind: 'parsed', parse: String, default: '400kB', brief: "Bytes of every arm's file", placeholder: 'size' },
+      budget: { kind: 'parsed', parse: String, default: '300kB', brief: "Bytes of every arm's file", placeholder: 'size' },
       out: { kind: 'parsed', parse: String, default: 'thimble-demo', brief: 'Folder for files and report', placeholder: 'folder' },
       method: methodFlag,
       images: {

@@ -8,7 +8,7 @@ export type ArmName = (typeof armNames)[number];
 export const armTitles: Record<ArmName, string> = {
   tokens: 'tokens of all images',
   subset: 'raw pixels of a subset',
-  downsampled: 'downsampled pixels of all images',
+  downsampled: 'small pixels of all images',
 };
 
 export const Job = z.object({
@@ -52,8 +52,8 @@ export const ArmResult = z.object({
   /** What one image became, in words. */
   form: z.string(),
   curve: z.array(CurvePoint),
-  /** Pixels of the first test images of each class as the arm stores them, base64; [n, side, side]. */
-  pictures: z.object({ side: z.number(), pixels: z.string() }).nullable(),
+  /** Pixels of the first test images of each class as the arm stores them, base64; [n, height, width]. */
+  pictures: z.object({ height: z.number(), width: z.number(), pixels: z.string() }).nullable(),
 });
 export type ArmResult = z.output<typeof ArmResult>;
 

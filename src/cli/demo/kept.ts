@@ -14,3 +14,16 @@ export async function kept<T>(path: string, decide: () => Promise<T>): Promise<T
   await writeFileAtomic(path, Buffer.from(JSON.stringify(decision)));
   return decision;
 }
+
+/** Seconds that `work` took, those of earlier processes that were stopped in it included. */
+export async function secondsOf(path: string, work: () => Promise<unknown>): Promise<number> {
+  const before = existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as number) : 0;
+  const began = performance.now();
+  const soFar = (): number => before + (performance.now() - began) / 1000;
+  try {
+    await work();
+  } finally {
+    await writeFileAtomic(path, Buffer.from(JSON.stringify(soFar())));
+  }
+  return soFar();
+}

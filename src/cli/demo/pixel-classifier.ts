@@ -63,7 +63,7 @@ export async function pixelStepSeconds(images: PackedImages, recipe: PixelRecipe
   const indices = Uint32Array.from({ length: Math.min(recipe.batch, images.size) }, (_, i) => i);
   const batch = tensors(images, indices, pixelScale(images));
   const state = newState(images, recipe, 0);
-  const { secondsPerStep } = await estimateTraining({ step: stepOf(recipe), state, batch, steps: 1, timedSteps: 7 });
+  const { secondsPerStep } = await estimateTraining({ step: stepOf(recipe), state, batch, steps: 1, timedSteps: 12 });
   disposeTree([state, batch]);
   return secondsPerStep;
 }

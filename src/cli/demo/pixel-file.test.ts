@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { PackedImages } from '../../data/index.ts';
 import { imagesWithin, pixelFileBytes, readPixelFile, writePixelFile } from './pixel-file.ts';
-import { downsample, largestSide } from './pixels-arm.ts';
+import { downsample, largestSize } from './pixels-arm.ts';
 
 const shapes = fc.record({
   images: fc.integer({ min: 0, max: 40 }),
@@ -68,12 +68,13 @@ test('as many images as fit, and not one more', () => {
   );
 });
 
-test('the largest side that fits the budget', () => {
+test('the largest size that fits the budget, one row more where it does', () => {
   const images = made({ images: 10, height: 8, width: 8, channels: 1, classes: 2 });
   // 16 bytes of header, 10 labels of one bit, 10 images of 25 bytes.
-  assert.equal(largestSide(images, 16 + 2 + 250), 5);
-  assert.equal(largestSide(images, 16 + 2 + 249), 4);
-  assert.throws(() => largestSide(images, 20), { name: 'BudgetError', needed: 28 });
+  assert.deepEqual(largestSize(images, 16 + 2 + 250), [5, 5]);
+  assert.deepEqual(largestSize(images, 16 + 2 + 249), [5, 4]);
+  assert.deepEqual(largestSize(images, 16 + 2 + 199), [4, 4]);
+  assert.throws(() => largestSize(images, 20), { name: 'BudgetError', needed: 28 });
 });
 
 test('downsampled pixels are means of the pixels that they cover', () => {

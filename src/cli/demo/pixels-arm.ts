@@ -5,7 +5,7 @@ import { PackedImages, packImages, subset } from '../../data/index.ts';
 import { resizeImage } from '../../io/index.ts';
 import { balanced, type ClassifierSize, fitCodec, openSplit } from './data.ts';
 import type { ArmResult, Job } from './job.ts';
-import { kept, type Tell } from './kept.ts';
+import { kept, secondsOf, type Tell } from './kept.ts';
 import { samplePictures } from './pictures.ts';
 import { pixelScale } from './pixel-batches.ts';
 import { type PixelRecipe, pixelAccuracy, pixelStepSeconds, trainPixels } from './pixel-classifier.ts';
@@ -25,16 +25,26 @@ export function downsample(images: PackedImages, height: number, width: number):
   return new PackedImages({ pixels, labels, shape: [height, width, channels], classes, source });
 }
 
-/** The largest side at which all images fit into `budget`. @throws BudgetError where one pixel each does not. */
-export function largestSide(images: PackedImages, budget: number): number {
+/**
+ * The largest height and width at which all images fit into `budget`: the shape of the images scaled down, its longer side (its height, if
+ * they are equal) one longer where that fits too. @throws BudgetError where one pixel each does not fit
+ */
+export function largestSize(images: PackedImages, budget: number): [height: number, width: number] {
   const [height, width, channels] = images.shape;
-  const bytes = (side: number): number =>
-    pixelFileBytes({ images: images.size, height: side, width: side, channels, classes: images.classes.length });
-  for (let side = Math.min(height, width); side >= 1; side--) if (bytes(side) <= budget) return side;
+  const bytes = (h: number, w: number): number =>
+    pixelFileBytes({ images: images.size, height: h, width: w, channels, classes: images.classes.length });
+  const longest = Math.max(height, width);
+  const scaled = (side: number, of: number): number => Math.max(1, Math.round((side * of) / longest));
+  for (let side = longest; side >= 1; side--) {
+    const [h, w] = [scaled(side, height), scaled(side, width)];
+    if (bytes(h, w) > budget) continue;
+    const [h1, w1] = height >= width ? [Math.min(height, h + 1), w] : [h, Math.min(width, w + 1)];
+    return bytes(h1, w1) <= budget ? [h1, w1] : [h, w];
+  }
   throw new BudgetError({
     who: 'demo',
     budget,
-    needed: bytes(1),
+    needed: bytes(1, 1),
     because: `${images.size} images of one pixel`,
     wayOut: 'raise the budget',
   });
@@ -45,8 +55,8 @@ function choose(images: PackedImages, { arm, budget, seed }: Job): { chosen: () 
   const [height, width, channels] = images.shape;
   const classes = images.classes.length;
   if (arm === 'downsampled') {
-    const side = largestSide(images, budget);
-    return { chosen: async () => downsample(images, side, side), side, form: `${side} x ${side} pixels` };
+    const [h, w] = largestSize(images, budget);
+    return { chosen: async () => downsample(images, h, w), side: Math.min(h, w), form: `${h} x ${w} pixels` };
   }
   const count = Math.min(images.size, imagesWithin(budget, { height, width, channels, classes }));
   if (count < classes) {
@@ -63,15 +73,16 @@ function choose(images: PackedImages, { arm, budget, seed }: Job): { chosen: () 
 }
 
 /**
- * How pixels are trained from: with the token arm's transformer and optimiser. Small images are read through the token arm's stem, a pixel for a token;
- * large ones through patches, so that the transformer sees 16. Mirrored and moved images help where there are few of them.
+ * How pixels are trained from: with the token arm's transformer and optimiser. Small images are read through the token arm's stem, a pixel
+ * for a token; large ones through patches, so that the transformer sees 16. Fixed positions and, for few images, mirroring and moving are
+ * what helped pixels most.
  */
 function recipeFor(size: ClassifierSize, side: number, { arm }: Job): PixelRecipe {
   const patch = Math.max(1, Math.round(side / 4));
   const stem =
     side > 8 ? { size: patch, stride: patch, padding: 0 } : side < size.stem.size ? { size: 1, stride: 1, padding: 0 } : size.stem;
   const jitter = arm === 'subset' ? { shift: 2, flip: true } : { shift: 0, flip: false };
-  return { ...size, stem, batch: 64, lr: 1e-3, weightDecay: 0.05, smoothing: 0.1, jitter };
+  return { ...size, positions: 'sincos', stem, batch: 64, lr: 1e-3, weightDecay: 0.05, smoothing: 0.1, jitter };
 }
 
 export async function pixelsArm(job: Job, tell: Tell): Promise<ArmResult> {
@@ -93,18 +104,19 @@ export async function pixelsArm(job: Job, tell: Tell): Promise<ArmResult> {
   const recorder = new Recorder();
   const model = join(folder, `${arm}.safetensors`);
   using meter = new PeakMeter();
-  const start = performance.now();
-  const { plannedPeakBytes, parameters } = await trainPixels(images, recipe, {
-    steps,
-    seed,
-    path: model,
-    signal,
-    onStep(step, loss) {
-      recorder.add(step, loss);
-      tell.progress('train', step, steps, `loss ${loss.toFixed(3)}`);
-    },
+  let trained = { plannedPeakBytes: 0, parameters: 0 };
+  const trainSeconds = await secondsOf(join(folder, `${arm}.seconds.json`), async () => {
+    trained = await trainPixels(images, recipe, {
+      steps,
+      seed,
+      path: model,
+      signal,
+      onStep(step, loss) {
+        recorder.add(step, loss);
+        tell.progress('train', step, steps, `loss ${loss.toFixed(3)}`);
+      },
+    });
   });
-  const trainSeconds = (performance.now() - start) / 1000;
   const { peakBytes } = meter.stop();
   const seen = downsample(test, images.shape[0], images.shape[1]);
   const accuracy = await pixelAccuracy(seen, model, recipe, pixelScale(images));
@@ -117,9 +129,8 @@ export async function pixelsArm(job: Job, tell: Tell): Promise<ArmResult> {
     prepareSeconds,
     trainSeconds,
     trainSteps: steps,
-    plannedPeakBytes,
     measuredPeakBytes: peakBytes,
-    parameters,
+    ...trained,
     form,
     curve: recorder.curve,
     pictures: job.pictures ? samplePictures(seen, test.labels) : null,

@@ -158,9 +158,9 @@ function everything(results: readonly ArmResult[]): Block {
 
 const howMade = `File bytes are the length of the one file that an arm trains from, by stat. The token store counts tokens, labels, codebook and the encoder that turns new pictures into tokens. Pixel files hold 16 bytes of header, packed labels and unsigned bytes, nothing else.
 
-Small pixels are means over areas, at the largest square that fits the budget. Whole pictures are as many as fit, the same number of each class; they are mirrored and moved by up to two pixels in training.
+Small pixels are means over areas, at the largest size that fits the budget: a square, or one row more. Whole pictures are as many as fit, the same number of each class; they are mirrored and moved by up to two pixels in training.
 
-Equal for all arms of a budget: width, depth and heads of the transformer, the optimiser (AdamW, warm-up, cosine), seconds of training. The number of steps follows from the seconds and from the time of a step, which each arm measures before it starts. Learning the tokenizer and writing the store come on top: column prepare.
+Equal for all arms of a budget: width, depth and heads of the transformer, the optimiser (AdamW, warm-up, cosine), the seconds of training that are asked for. The number of steps follows from the seconds and from the time of a step, which each arm measures before it starts. Learning the tokenizer and writing the store come on top: column prepare.
 
 Planned peak is what the memory planner says, before the first step, that tensors take at the worst moment. Measured peak is the most resident memory of the arm's whole process, by the operating system: it includes Node.js and the decoded pictures.
 

@@ -8,7 +8,7 @@ import type { Codec, CodecFiles, Run } from '../../methods/index.ts';
 import { modelInfo } from '../../train/index.ts';
 import { fitCodec, openSplit } from './data.ts';
 import type { ArmResult, Job } from './job.ts';
-import { kept, type Tell } from './kept.ts';
+import { kept, secondsOf, type Tell } from './kept.ts';
 import { shownImages } from './pictures.ts';
 import { Recorder } from './recorder.ts';
 
@@ -58,20 +58,19 @@ export async function tokensArm(job: Job, tell: Tell): Promise<ArmResult> {
   const learn = (trial: boolean) => (how: Run) => codec.learn(images, { tokenizer: inTrial(trial, files.tokenizer) }, how);
   const { effort: learnEffort } = await timed('tokenizer', learn);
   using meter = new PeakMeter();
-  const began = performance.now();
-  await kept(join(folder, 'tokenizer.done.json'), async () => {
-    await learn(false)({ ...run, effort: learnEffort, ...progressOf(tell, 'tokenizer') });
-    await codec.store(images, files, { ...run, onProgress: (_, done, total) => tell.progress('store', done, total) });
-    return {};
-  });
-  const prepareSeconds = (performance.now() - began) / 1000;
+  const { prepareSeconds } = await kept(join(folder, 'prepared.json'), async () => ({
+    prepareSeconds: await secondsOf(join(folder, 'tokenizer.seconds.json'), async () => {
+      await learn(false)({ ...run, effort: learnEffort, ...progressOf(tell, 'tokenizer') });
+      await codec.store(images, files, { ...run, onProgress: (_, done, total) => tell.progress('store', done, total) });
+    }),
+  }));
 
   const train = (trial: boolean) => (how: Run) => codec.train({ store: files.store, model: inTrial(trial, files.model) }, how);
   const { effort } = await timed('classifier', train);
   const recorder = new Recorder();
-  const start = performance.now();
-  await train(false)({ ...run, effort, ...progressOf(tell, 'train', recorder) });
-  const trainSeconds = (performance.now() - start) / 1000;
+  const trainSeconds = await secondsOf(join(folder, 'classifier.seconds.json'), () =>
+    train(false)({ ...run, effort, ...progressOf(tell, 'train', recorder) }),
+  );
   const { peakBytes } = meter.stop();
 
   const found = await codec.predict(test, files, { seed, signal: tell.signal });
@@ -117,6 +116,6 @@ async function drawn(codec: Codec, test: PackedImages, files: Pick<CodecFiles, '
   const shown = await packImages(subset(test, shownImages(test.labels)));
   const pixels = await codec.reconstruct?.(shown, files, run);
   const [height, width, channels] = shown.shape;
-  if (!pixels || height !== width || channels !== 1) return null;
-  return { side: height, pixels: Buffer.from(pixels).toString('base64') };
+  if (!pixels || channels !== 1) return null;
+  return { height, width, pixels: Buffer.from(pixels).toString('base64') };
 }

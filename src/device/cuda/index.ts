@@ -14,6 +14,26 @@ import { cachedCubin } from './nvrtc.ts';
 const WORKSPACE = 32 << 20;
 /** Graphs kept per program, one for each set of addresses it was called with. */
 const MAX_GRAPHS = 8;
+const MAX_SEEN = 1000;
+
+/** The parameters of one launch: addresses, and the list of pointers to them that the driver wants. */
+class Parameters {
+  readonly #values: BigUint64Array;
+  readonly #words: Uint32Array;
+  readonly #pointers: BigUint64Array;
+  readonly address: bigint;
+  constructor(count: number) {
+    this.#values = new BigUint64Array(Math.max(16, count)); // large enough to lie outside the collected heap, where nothing moves
+    this.#words = new Uint32Array(this.#values.buffer);
+    const base = koffi.address(this.#values);
+    this.#pointers = this.#values.map((_, i) => base + BigInt(8 * i));
+    this.address = koffi.address(this.#pointers);
+  }
+  set(i: number, value: number): void {
+    this.#words[2 * i] = value;
+    this.#words[2 * i + 1] = Math.floor(value / 2 ** 32);
+  }
+}
 
 /** The .cuh files, which every program's source begins with. */
 export function preludeSource(): string {
@@ -151,20 +171,23 @@ export class CudaDevice implements Device {
       const base = spec.external < 0 ? this.#arena.address + spec.offset : (buffers[spec.external]!.address as number);
       return base + v.offset * itemSize[v.dtype];
     };
+    // The driver reads a kernel's parameters through a list of pointers to them; both are laid out once and only the values change.
+    const parameters = new Map(launches.flat().flatMap((l) => (l.kind === 'kernel' ? [[l, new Parameters(l.views.length)] as const] : [])));
     const submit = (list: readonly Launch[], at: Address): void => {
       for (const l of list) {
-        if (l.kind === 'gemm') this.#gemm(l, at);
-        else {
-          const values = new BigUint64Array(Math.max(16, l.views.length));
-          l.views.forEach((v, i) => { values[i] = BigInt(at(v)); });
-          const base = koffi.address(values);
-          const pointers = new BigUint64Array(Math.max(16, l.views.length)).map((_, i) => base + BigInt(8 * i));
-          d.cuLaunchKernel(functions.get(l.name), l.grid[0], l.grid[1], l.grid[2], l.block, 1, 1, 0, this.#stream, koffi.address(pointers), 0);
+        if (l.kind === 'gemm') {
+          this.#gemm(l, at);
+          continue;
         }
+        const values = parameters.get(l)!;
+        l.views.forEach((v, i) => { values.set(i, at(v)); });
+        d.cuLaunchKernel(functions.get(l.name), l.grid[0], l.grid[1], l.grid[2], l.block, 1, 1, 0, this.#stream, values.address, 0);
       }
     };
 
     const graphs = new Map<string, number>();
+    const seen = new Set<string>();
+    /** A graph holds addresses: it pays only for those that come again, so the first call with a set of them launches call by call. */
     const launch = (buffers: readonly DeviceBuffer[]): void => {
       this.#current();
       this.#reserve(program.arenaBytes);
@@ -172,20 +195,18 @@ export class CudaDevice implements Device {
       const key = `${this.#arena.address},${buffers.map((b) => b.address).join()}`;
       let graph = graphs.get(key);
       if (graph === undefined) {
+        if (!seen.has(key)) {
+          if (seen.size >= MAX_SEEN) seen.clear();
+          seen.add(key);
+          for (const list of launches) submit(list, addresses(buffers));
+          return;
+        }
         if (graphs.size >= MAX_GRAPHS) {
           const [oldest, handle] = graphs.entries().next().value!;
           graphs.delete(oldest);
           d.cuGraphExecDestroy(handle);
         }
-        d.cuStreamBeginCapture_v2(this.#stream, 2);
-        try {
-          for (const list of launches) submit(list, addresses(buffers));
-        } finally {
-          graph = this.#endCapture();
-        }
-        const made = d.get('cuGraphInstantiateWithFlags', graph, 0);
-        d.cuGraphDestroy(graph);
-        graph = made;
+        graph = this.#capture(() => { for (const list of launches) submit(list, addresses(buffers)); });
         graphs.set(key, graph);
       }
       d.cuGraphLaunch(graph, this.#stream);
@@ -221,10 +242,20 @@ export class CudaDevice implements Device {
     };
   }
 
-  #endCapture(): number {
+  /** What `work` submits, as a graph to launch. */
+  #capture(work: () => void): number {
+    const d = this.#driver;
     const out = new BigUint64Array(16);
-    this.#driver.cuStreamEndCapture(this.#stream, out);
-    return Number(out[0]);
+    d.cuStreamBeginCapture_v2(this.#stream, 2);
+    try {
+      work();
+    } finally {
+      d.cuStreamEndCapture(this.#stream, out);
+    }
+    const captured = Number(out[0]);
+    const graph = d.get('cuGraphInstantiateWithFlags', captured, 0);
+    d.cuGraphDestroy(captured);
+    return graph;
   }
 
   #gemm({ call }: Extract<Launch, { kind: 'gemm' }>, at: (v: View) => number): void {

@@ -10,12 +10,18 @@ const who = 'seit-plus-plus';
 function grids([height, width]: CodecTarget['shape']): { patch: number; grid: number }[] {
   const side = Math.min(256, Math.max(height, width));
   const finest = side <= 64 ? 4 : 8;
-  const choices = [1, 1.5, 2, 3, 4].map((times) => {
+  const choices = [1, 1.5, 1.75, 2, 2.25, 3, 4].map((times) => {
     const patch = Math.round(finest * times);
     return { patch, grid: Math.max(1, Math.round(side / patch)) };
   });
   return choices.filter(({ grid }, i) => choices.findIndex((other) => other.grid === grid) === i);
 }
+
+/**
+ * Bits per code that come before more tokens: 3 x 3 tokens of 256 in 217 kB classify Fashion-MNIST better than 4 x 4 of 16 in 187 kB
+ * (81.8 % and 75.7 % after the same 749 steps), 4 x 4 of 512 as well as 5 x 5 of 64 in two thirds of the time.
+ */
+const enoughBits = 8;
 
 /** Uses of a code in the store below which a larger codebook would learn single patches by heart. */
 const usesPerCode = 32;
@@ -31,7 +37,8 @@ export function candidates(target: CodecTarget): Config[] {
         all.push({ config: Config.parse(small(size)), bits: bitsPerCode * grid ** 2 });
       }
   }
-  return all.sort((a, b) => b.bits - a.bits || b.config.tokenizer.width - a.config.tokenizer.width).map(({ config }) => config);
+  const rich = ({ config }: { config: Config }): number => Math.min(enoughBits, Math.log2(config.tokenizer.codes));
+  return all.sort((a, b) => rich(b) - rich(a) || b.bits - a.bits || b.config.tokenizer.width - a.config.tokenizer.width).map(({ config }) => config);
 }
 
 /** The best configuration whose store takes at most `budget` bytes. @throws BudgetError that names the least that works. */
