@@ -29,7 +29,19 @@ class TallyDevice extends ReferenceDevice implements Device {
 registerDevice('tally', () => new TallyDevice());
 
 const program = compile((x: Tensor, w: Tensor) => softmax(matmul(layerNorm(x), w)));
-const out = withDevice(device('tally'), () => program(tensor([[1, 2, 3], [6, 5, 4]]), tensor([[1, 0], [0, 1], [1, 1]])).toArray());
+const out = withDevice(device('tally'), () =>
+  program(
+    tensor([
+      [1, 2, 3],
+      [6, 5, 4],
+    ]),
+    tensor([
+      [1, 0],
+      [0, 1],
+      [1, 1],
+    ]),
+  ).toArray(),
+);
 console.log('bytes by kernel:', Object.fromEntries(moved));
 
 assert.ok(moved.get('gemm')! >= 4 * (6 + 6 + 4));

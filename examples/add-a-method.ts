@@ -3,9 +3,8 @@
 // other file changes. Here it stands alone, to be seen whole.
 import assert from 'node:assert/strict';
 import { BudgetError } from 'thimble/bytes';
-import { defineMethod, inputBytes, type ScheduleTarget } from 'thimble/methods';
+import { defineMethod, inputBytes, type ScheduleTarget, z } from 'thimble/methods';
 import { mean, reshape } from 'thimble/tensor';
-import { z } from 'zod';
 
 const halfFirst = defineMethod({
   id: 'half-first',
@@ -17,8 +16,15 @@ const halfFirst = defineMethod({
 
   // The least saving that fits: quality first, within the budget.
   fit(budget, target) {
-    for (let n = 0; n <= target.steps; n++) if (halfFirst.bytes({ half: n / target.steps }, target) <= budget) return { half: n / target.steps };
-    throw new BudgetError({ who: 'half-first', budget, needed: halfFirst.bytes({ half: 1 }, target), because: `${target.steps} steps at half size`, wayOut: 'raise the budget or take fewer steps' });
+    for (let n = 0; n <= target.steps; n++)
+      if (halfFirst.bytes({ half: n / target.steps }, target) <= budget) return { half: n / target.steps };
+    throw new BudgetError({
+      who: 'half-first',
+      budget,
+      needed: halfFirst.bytes({ half: 1 }, target),
+      because: `${target.steps} steps at half size`,
+      wayOut: 'raise the budget or take fewer steps',
+    });
   },
   bytes: (config, target): number => inputBytes(halfFirst.create(config), target),
   create: ({ half }) => ({
@@ -36,7 +42,9 @@ const halfFirst = defineMethod({
 const target: ScheduleTarget = { steps: 100, batch: 64, channels: 3, size: 32, patch: 4, itemBytes: 4 };
 const whole = halfFirst.bytes({ half: 0 }, target);
 const config = halfFirst.fit(0.7 * whole, target);
-console.log(`${whole} bytes of input at full size; 70 % of that is met by ${JSON.stringify(config)}, which reads ${halfFirst.bytes(config, target)}`);
+console.log(
+  `${whole} bytes of input at full size; 70 % of that is met by ${JSON.stringify(config)}, which reads ${halfFirst.bytes(config, target)}`,
+);
 assert.deepEqual(config, { half: 0.4 });
 assert.ok(halfFirst.bytes(config, target) <= 0.7 * whole);
 assert.throws(() => halfFirst.fit(0.2 * whole, target), BudgetError);

@@ -1,13 +1,17 @@
 // Recipe: add an op. Most ops are functions of the primitives and need nothing else: gradients, fusion, memory planning and
 // every device follow. An op whose gradient is not that of its formula brings its own.
 import assert from 'node:assert/strict';
-import { compile, customVjp, exp, floor, grad, mul, sub, sum, type Tensor, tensor, add, div, neg } from 'thimble/tensor';
+import { add, compile, customVjp, div, exp, floor, grad, mul, neg, sub, sum, type Tensor, tensor } from 'thimble/tensor';
 
 // 1. A function of primitives: x * sigmoid(1.702 x), the sigmoid form of GELU.
 const quickGelu = (x: Tensor): Tensor => div(x, add(1, exp(neg(mul(x, 1.702)))));
 
 // 2. An op with a gradient of its own: rounding that lets the gradient through (Bengio et al. 2013, arXiv 1308.3432).
-const roundThrough = (x: Tensor): Tensor => customVjp((v) => [floor(add(v, 0.5))], ([g]) => [g])(x)[0]!;
+const roundThrough = (x: Tensor): Tensor =>
+  customVjp(
+    (v) => [floor(add(v, 0.5))],
+    ([g]) => [g],
+  )(x)[0]!;
 
 const x = tensor([-1.3, -0.4, 0.2, 0.9, 2.6]);
 const f = compile((v: Tensor) => quickGelu(v));
@@ -16,7 +20,11 @@ const slope = compile((v: Tensor) => grad((u: Tensor) => sum(quickGelu(u)))(v));
 // The gradient against a central difference.
 const h = 1e-2;
 const [up, down] = [f(add(x, h)).data(), f(sub(x, h)).data()];
-slope(x).data().forEach((s, i) => { assert.ok(Math.abs(s - (up[i]! - down[i]!) / (2 * h)) < 1e-3); });
+slope(x)
+  .data()
+  .forEach((s, i) => {
+    assert.ok(Math.abs(s - (up[i]! - down[i]!) / (2 * h)) < 1e-3);
+  });
 
 // The whole function is one fused call, and its gradient another.
 assert.equal(f.plan(x).calls, 1);

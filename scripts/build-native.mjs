@@ -5,7 +5,18 @@
 //   node scripts/build-native.mjs [--quiet]     compiles if needed, prints one line, exits 0 with and without a compiler
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
 import { availableParallelism, homedir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { arch, argv, env, platform } from 'node:process';
@@ -176,4 +187,5 @@ export function ensureNative({ quiet = false, onFallback } = {}) {
   return { path: library, isa, built: true };
 }
 
-if (existsSync(argv[1] ?? '') && realpathSync(argv[1]) === fileURLToPath(import.meta.url)) ensureNative({ quiet: argv.includes('--quiet') });
+if (existsSync(argv[1] ?? '') && realpathSync(argv[1]) === fileURLToPath(import.meta.url))
+  ensureNative({ quiet: argv.includes('--quiet') });

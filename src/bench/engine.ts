@@ -27,7 +27,13 @@ function median(xs: readonly number[]): number {
 }
 
 function lastLine(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Record<string, unknown> | undefined {
-  const { status, stdout } = spawnSync(command, args, { cwd: root, env: { ...process.env, ...env }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], timeout: 600_000 });
+  const { status, stdout } = spawnSync(command, args, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: 600_000,
+  });
   if (status !== 0) return undefined;
   try {
     return JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as Record<string, unknown>;
@@ -38,7 +44,10 @@ function lastLine(command: string, args: readonly string[], env: NodeJS.ProcessE
 
 const worker = (args: readonly (string | number)[], threads: number, build = 'native'): Timed & Record<string, unknown> => {
   const flags = Number(process.versions.node.split('.')[0]) < 22 && build === 'wasm' ? ['--experimental-wasm-relaxed-simd'] : [];
-  const out = lastLine(process.execPath, [...flags, workerPath, ...args.map(String)], { THIMBLE_THREADS: String(threads), THIMBLE_CPU: build });
+  const out = lastLine(process.execPath, [...flags, workerPath, ...args.map(String)], {
+    THIMBLE_THREADS: String(threads),
+    THIMBLE_CPU: build,
+  });
   return (out ?? { ms: null }) as unknown as Timed & Record<string, unknown>;
 };
 const python = (script: string, threads: number, reps: number, ...more: string[]): Timed | undefined =>
@@ -51,7 +60,11 @@ const has = {
 };
 
 /** The median over rounds of ours / theirs, with both medians; null where one is absent. */
-function pair(rounds: number, ours: () => number | null | undefined, theirs: () => number | null | undefined): { ratio: number; ours: number; theirs: number } | null {
+function pair(
+  rounds: number,
+  ours: () => number | null | undefined,
+  theirs: () => number | null | undefined,
+): { ratio: number; ours: number; theirs: number } | null {
   const a: number[] = [];
   const b: number[] = [];
   for (let r = 0; r < rounds; r++) {
@@ -69,7 +82,9 @@ function main(): void {
   const option = (name: string, otherwise: number): number => (args.includes(name) ? Number(args[args.indexOf(name) + 1]) : otherwise);
   const rounds = option('--rounds', 3);
   const reps = option('--reps', 12);
-  const say = (line: string): void => { if (!json) process.stdout.write(`${line}\n`); };
+  const say = (line: string): void => {
+    if (!json) process.stdout.write(`${line}\n`);
+  };
   const threads = Math.min(2, availableParallelism());
   if (!has.torch) say('skipped: PyTorch and OpenBLAS (python3 cannot import torch; see bench/peers/README.md)');
   if (!has.jax) say('skipped: jax-js (npm ci in bench/peers/js/jax-js)');
@@ -86,19 +101,61 @@ function main(): void {
   say(`losses of the reference step: ${first.losses?.map((x) => x.toFixed(5)).join(' ')}`);
   const ratios: Record<string, number | null> = {};
   for (const n of threads > 1 ? [1, 2] : [1])
-    for (const [name, script] of [['reference', 'step.py'], ['vit', 'vit.py'], ['light', 'light.py']] as const)
-      ratios[`${name}${n}t`] = show(`${name} step / PyTorch, ${n} thread${n > 1 ? 's' : ''}`, pair(rounds, () => step(name, n), torchStep(script, n)), 'ms');
-  const matmul = (n: number): number | null => show(`matmul 1024^3 / OpenBLAS, ${n} thread${n > 1 ? 's' : ''}`, pair(rounds, () => worker(['matmul', 20], n).gflops as number, () => (has.torch ? python('matmul.py', n, 20, '--engine', 'numpy')?.gflops : null)), 'GFLOP/s');
+    for (const [name, script] of [
+      ['reference', 'step.py'],
+      ['vit', 'vit.py'],
+      ['light', 'light.py'],
+    ] as const)
+      ratios[`${name}${n}t`] = show(
+        `${name} step / PyTorch, ${n} thread${n > 1 ? 's' : ''}`,
+        pair(rounds, () => step(name, n), torchStep(script, n)),
+        'ms',
+      );
+  const matmul = (n: number): number | null =>
+    show(
+      `matmul 1024^3 / OpenBLAS, ${n} thread${n > 1 ? 's' : ''}`,
+      pair(
+        rounds,
+        () => worker(['matmul', 20], n).gflops as number,
+        () => (has.torch ? python('matmul.py', n, 20, '--engine', 'numpy')?.gflops : null),
+      ),
+      'GFLOP/s',
+    );
   const matmul1 = matmul(1);
   const matmul2 = threads > 1 ? matmul(2) : null;
-  const wasm = show('reference step, wasm / native, 1 thread', pair(Math.min(rounds, 2), () => worker(['step', 'reference', 4], 1, 'wasm').ms, () => worker(['step', 'reference', reps], 1).ms), 'ms');
-  const js = (folder: string): (() => number | null | undefined) => () => (lastLine(process.execPath, [`${peers}/js/${folder}/step.mjs`, '--threads', '1', '--reps', '3']) as Timed | undefined)?.ms;
-  const jax = has.jax ? show('reference step / jax-js, 1 thread', pair(1, () => step('reference', 1), js('jax-js')), 'ms') : null;
-  const tfjs = has.tfjs ? show('reference step / tfjs-wasm, 1 thread', pair(1, () => step('reference', 1), js('tfjs-wasm')), 'ms') : null;
+  const wasm = show(
+    'reference step, wasm / native, 1 thread',
+    pair(
+      Math.min(rounds, 2),
+      () => worker(['step', 'reference', 4], 1, 'wasm').ms,
+      () => worker(['step', 'reference', reps], 1).ms,
+    ),
+    'ms',
+  );
+  const js =
+    (folder: string): (() => number | null | undefined) =>
+    () =>
+      (lastLine(process.execPath, [`${peers}/js/${folder}/step.mjs`, '--threads', '1', '--reps', '3']) as Timed | undefined)?.ms;
+  const jax = has.jax
+    ? show(
+        'reference step / jax-js, 1 thread',
+        pair(1, () => step('reference', 1), js('jax-js')),
+        'ms',
+      )
+    : null;
+  const tfjs = has.tfjs
+    ? show(
+        'reference step / tfjs-wasm, 1 thread',
+        pair(1, () => step('reference', 1), js('tfjs-wasm')),
+        'ms',
+      )
+    : null;
   const overhead = worker(['overhead'], 1) as unknown as { callOverheadUs: number };
   const memory = worker(['memory'], 1) as unknown as { ratio: number; plannedBytes: number; arenaPlanned: number; arenaAllocated: number };
   const gaps = ['reference', 'vit'].map((name) => (worker(['step', name, 1], 1).plan as { gap: number }).gap);
-  say(`call overhead ${overhead.callOverheadUs.toFixed(2)} us; planner gap ${(100 * Math.max(...gaps)).toFixed(2)} %; resident growth / plan of 1 GiB ${memory.ratio.toFixed(3)}; arena ${memory.arenaPlanned} planned, ${memory.arenaAllocated} allocated`);
+  say(
+    `call overhead ${overhead.callOverheadUs.toFixed(2)} us; planner gap ${(100 * Math.max(...gaps)).toFixed(2)} %; resident growth / plan of 1 GiB ${memory.ratio.toFixed(3)}; arena ${memory.arenaPlanned} planned, ${memory.arenaAllocated} allocated`,
+  );
 
   const result = {
     matmul1024GflopsRatioToOpenblas: matmul1,

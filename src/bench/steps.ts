@@ -2,8 +2,32 @@
  * The train steps that the engine is measured by, with the weights and data of bench/peers/README.md, which defines them by an integer hash so that
  * every engine starts from the same numbers.
  */
-import { AdamW, type AdamWState, Block, classificationLoss, Embedding, LayerNorm, Linear, meanSquaredError, Mlp, SelfAttention } from '../nn/index.ts';
-import { add, compile, type Compiled, gelu, layerNorm, matmul, mean, mul, softmax, Tensor, tensor, valueAndGrad } from '../tensor/index.ts';
+import {
+  AdamW,
+  type AdamWState,
+  Block,
+  classificationLoss,
+  Embedding,
+  LayerNorm,
+  Linear,
+  Mlp,
+  meanSquaredError,
+  SelfAttention,
+} from '../nn/index.ts';
+import {
+  add,
+  type Compiled,
+  compile,
+  gelu,
+  layerNorm,
+  matmul,
+  mean,
+  mul,
+  softmax,
+  type Tensor,
+  tensor,
+  valueAndGrad,
+} from '../tensor/index.ts';
 
 function hash(stream: number, index: number): number {
   let x = (Math.imul(stream, 0x9e3779b9) + index) >>> 0;
@@ -22,7 +46,10 @@ function normals(stream: number, from: number, shape: readonly number[], log2Sca
   return tensor(out, { shape });
 }
 function integers(stream: number, shape: readonly number[], below: number): Tensor {
-  return tensor(Int32Array.from({ length: shape.reduce((n, d) => n * d, 1) }, (_, i) => hash(stream, i) % below), { shape });
+  return tensor(
+    Int32Array.from({ length: shape.reduce((n, d) => n * d, 1) }, (_, i) => hash(stream, i) % below),
+    { shape },
+  );
 }
 const PARAMETERS = 0;
 const IDS = 1;
@@ -63,7 +90,14 @@ export interface BenchStep {
   plan(): ReturnType<Compiled<never[], unknown>['plan']>;
 }
 
-function trainStep<M>(name: string, model: M, lossOf: (model: M, x: Tensor, y: Tensor) => Tensor, x: Tensor, y: Tensor, lr: number): BenchStep {
+function trainStep<M>(
+  name: string,
+  model: M,
+  lossOf: (model: M, x: Tensor, y: Tensor) => Tensor,
+  x: Tensor,
+  y: Tensor,
+  lr: number,
+): BenchStep {
   const optimizer = new AdamW({ weightDecay: 0.01 });
   const step = compile(
     (m: M, state: AdamWState<M>, a: Tensor, b: Tensor) => {

@@ -44,7 +44,9 @@ function measureMatmul(reps: number): object {
 function measureOverhead(): object {
   const x = tensor([1, 2, 3, 4]);
   const f = compile((y: typeof x) => add(y, 1));
-  const batch = (n: number): void => { for (let i = 0; i < n; i++) f(x).dispose(); };
+  const batch = (n: number): void => {
+    for (let i = 0; i < n; i++) f(x).dispose();
+  };
   batch(20000);
   return { callOverheadUs: median(time(9, () => batch(5000))) / 5 };
 }
@@ -66,10 +68,25 @@ function measureMemory(): object {
   f().data();
   const grown = residentBytes() - before;
   const device = defaultDevice() as ReturnType<typeof defaultDevice> & { arenaBytes?: number };
-  return { plannedBytes: plan.peakBytes, arenaPlanned: plan.arenaBytes, arenaAllocated: device.arenaBytes ?? null, residentGrowth: grown, ratio: grown / plan.peakBytes };
+  return {
+    plannedBytes: plan.peakBytes,
+    arenaPlanned: plan.arenaBytes,
+    arenaAllocated: device.arenaBytes ?? null,
+    residentGrowth: grown,
+    ratio: grown / plan.peakBytes,
+  };
 }
 
 const [what, ...args] = process.argv.slice(2);
-const result = what === 'step' ? measureStep(args[0]!, Number(args[1])) : what === 'matmul' ? measureMatmul(Number(args[0])) : what === 'overhead' ? measureOverhead() : what === 'memory' ? measureMemory() : undefined;
+const result =
+  what === 'step'
+    ? measureStep(args[0]!, Number(args[1]))
+    : what === 'matmul'
+      ? measureMatmul(Number(args[0]))
+      : what === 'overhead'
+        ? measureOverhead()
+        : what === 'memory'
+          ? measureMemory()
+          : undefined;
 if (result) process.stdout.write(`${JSON.stringify(result)}\n`);
 else if (what !== undefined) throw new Error(`[bench] '${what}' is no measurement; use step, matmul, overhead or memory`);

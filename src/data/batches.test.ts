@@ -26,8 +26,14 @@ test('training continues from the position of the last batch that was used', asy
   for await (const { indices, position, pixels, labels } of batches(set, { batchSize: 3, seed: 9, epochs: 3 })) {
     seen.push([...indices]);
     positions.push(position);
-    assert.deepEqual([...pixels], [...indices].flatMap((i) => [i, i]));
-    assert.deepEqual([...labels], [...indices].map((i) => i % 3));
+    assert.deepEqual(
+      [...pixels],
+      [...indices].flatMap((i) => [i, i]),
+    );
+    assert.deepEqual(
+      [...labels],
+      [...indices].map((i) => i % 3),
+    );
   }
   assert.equal(seen.length, 9);
   for (const [k, position] of positions.entries()) {
@@ -40,7 +46,10 @@ test('training continues from the position of the last batch that was used', asy
 test('in order, with the last smaller batch', async () => {
   const all: number[] = [];
   for await (const { indices } of inOrder(numbers(10), 4)) all.push(...indices);
-  assert.deepEqual(all, Array.from({ length: 10 }, (_, i) => i));
+  assert.deepEqual(
+    all,
+    Array.from({ length: 10 }, (_, i) => i),
+  );
 });
 
 test('an error of a later batch comes when its turn does; a signal stops', async () => {
@@ -59,7 +68,13 @@ test('packing, views and descriptions', async () => {
   assert.deepEqual(packed.pixels, Uint8Array.of(8, 8, 1, 1, 1, 1));
   assert.deepEqual(packed.at(1), Uint8Array.of(1, 1));
   assert.deepEqual(describeImages(packed), {
-    source: 'memory', size: 3, shape: [1, 2, 1], classes: { a: 0, b: 2, c: 1 }, pixelBytes: 6, residentBytes: 6, skipped: [],
+    source: 'memory',
+    size: 3,
+    shape: [1, 2, 1],
+    classes: { a: 0, b: 2, c: 1 },
+    pixelBytes: 6,
+    residentBytes: 6,
+    skipped: [],
   });
   const content = { labels: [0], shape: [1, 2, 1], classes: ['a'] } as const;
   assert.throws(() => new PackedImages({ ...content, pixels: new Uint8Array(3) }), /1 images of \[1,2,1\] take 2 bytes, got 3/);
@@ -67,4 +82,8 @@ test('packing, views and descriptions', async () => {
   await assert.rejects(packed.read(0, new Uint8Array(1)), /takes 2 bytes, the buffer has 1/);
 });
 
-const view = (set: ImageSet): ImageSet => subset(set, Array.from({ length: set.size }, (_, i) => i));
+const view = (set: ImageSet): ImageSet =>
+  subset(
+    set,
+    Array.from({ length: set.size }, (_, i) => i),
+  );

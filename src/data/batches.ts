@@ -1,4 +1,4 @@
-import { imageBytes, type ImageSet } from './image-set.ts';
+import { type ImageSet, imageBytes } from './image-set.ts';
 import { forEachParallel } from './parallel.ts';
 import { type DataPosition, EpochSampler, type SamplerOptions } from './sampler.ts';
 

@@ -10,7 +10,9 @@ import { openImages } from './open.ts';
 
 const folder = fileURLToPath(new URL('../../../shared/data/cifar10', import.meta.url));
 
-test('CIFAR-10 sheets: images cut from their place, labels beside them', { skip: !existsSync(folder) && 'no ../shared/data/cifar10' }, async () => {
+test('CIFAR-10 sheets: images cut from their place, labels beside them', {
+  skip: !existsSync(folder) && 'no ../shared/data/cifar10',
+}, async () => {
   const set = await openCifarSheets(folder, { split: 'test', limit: 2600 });
   assert.deepEqual([set.size, set.shape, set.classes.length, set.classes[0]], [2600, [32, 32, 3], 10, 'airplane']);
   const labels = await readFile(join(folder, 'test-labels.u8'));
@@ -18,7 +20,11 @@ test('CIFAR-10 sheets: images cut from their place, labels beside them', { skip:
   // Image 2557 is the 57th of the second sheet: row 1, column 7.
   const { pixels, label } = await set.read(2557);
   assert.equal(label, labels[2557]);
-  for (const [y, x] of [[0, 0], [5, 31], [31, 9]] as const) {
+  for (const [y, x] of [
+    [0, 0],
+    [5, 31],
+    [31, 9],
+  ] as const) {
     const at = ((32 + y) * sheet.width + 7 * 32 + x) * 3;
     assert.deepEqual([...pixels.subarray((y * 32 + x) * 3, (y * 32 + x) * 3 + 3)], [...sheet.pixels.subarray(at, at + 3)]);
   }

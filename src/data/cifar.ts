@@ -16,7 +16,10 @@ const perRow = 50;
 const perSheet = perRow * perRow;
 
 /** CIFAR-10 (Krizhevsky 2009) as sheets `train-00.webp` of 50 x 50 images, row-major, with `train-labels.u8` and `classes.txt`; into memory. */
-export async function openCifarSheets(folder: string, { split = 'train', limit, signal, onProgress }: CifarOptions = {}): Promise<ImageSet> {
+export async function openCifarSheets(
+  folder: string,
+  { split = 'train', limit, signal, onProgress }: CifarOptions = {},
+): Promise<ImageSet> {
   const classes = (await readFile(join(folder, 'classes.txt'), 'utf8')).trim().split(/\s+/);
   const all = await readFile(join(folder, `${split}-labels.u8`));
   const labels = all.subarray(0, limit);

@@ -18,12 +18,16 @@ test('what is quoted comes back', () =>
   fc.assert(
     fc.property(fc.array(fc.array(fc.string(), { minLength: 2, maxLength: 4 }), { maxLength: 5 }), (rows) => {
       const text = rows.map((row) => row.map((f) => `"${f.replaceAll('"', '""')}"`).join(',')).join('\n');
-      assert.deepEqual(parseCsv(text).map((r) => r.fields), rows);
+      assert.deepEqual(
+        parseCsv(text).map((r) => r.fields),
+        rows,
+      );
     }),
   ));
 
 test('a bad quote is named with its line, and quickly', () => {
-  for (const text of ['a,b\n"c', 'a,b\nx"c"', 'a,b\n"c"d,e']) assert.throws(() => parseCsv(text, 'm.csv'), /m\.csv, line 2: a stray or unclosed quote/);
+  for (const text of ['a,b\n"c', 'a,b\nx"c"', 'a,b\n"c"d,e'])
+    assert.throws(() => parseCsv(text, 'm.csv'), /m\.csv, line 2: a stray or unclosed quote/);
   const started = performance.now();
   assert.throws(() => parseCsv(`"${'""'.repeat(200_000)}`));
   assert.ok(performance.now() - started < 2000);

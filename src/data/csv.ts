@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { openImageFiles, type FileSetOptions, type ImageFile } from './files.ts';
+import { type FileSetOptions, type ImageFile, openImageFiles } from './files.ts';
 import type { ImageSet } from './image-set.ts';
 
 /** Opens a manifest `path,label`, one image a row, paths relative to the manifest. See `parseManifest`. */

@@ -1,4 +1,4 @@
-import { decodeImage, type DecodeOptions, ImageError, probeImage, type ResizeOptions } from '../io/images.ts';
+import { type DecodeOptions, decodeImage, ImageError, probeImage, type ResizeOptions } from '../io/images.ts';
 import { checkIndex, type ImageSample, type ImageSet, type ImageShape, imageBytes, type SkippedFile, target } from './image-set.ts';
 import { PackedImages } from './packed.ts';
 import { forEachParallel, type ScanOptions } from './parallel.ts';
@@ -78,7 +78,13 @@ export async function openImageFiles(source: string, files: readonly ImageFile[]
   }
   const paths = kept.map((i) => files[i]!.path);
   const set = {
-    size: paths.length, shape, classes, labels, source, skipped, residentBytes: 0,
+    size: paths.length,
+    shape,
+    classes,
+    labels,
+    source,
+    skipped,
+    residentBytes: 0,
     async read(i: number, out?: Uint8Array): Promise<ImageSample> {
       checkIndex(set, i);
       const pixels = target(shape, out);

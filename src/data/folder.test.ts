@@ -72,12 +72,18 @@ test('bad files: named at once, or left out and named in the report', async () =
     assert.deepEqual(set.classes, ['a', 'b'], 'a class without a readable image is none');
     assert.deepEqual([...set.labels], [0, 1]);
     assert.deepEqual([(await set.read(0)).pixels[0], (await set.read(1)).pixels[0]], [1, 3]);
-    assert.deepEqual(set.skipped.map((s) => s.path), [empty, cut, only]);
+    assert.deepEqual(
+      set.skipped.map((s) => s.path),
+      [empty, cut, only],
+    );
     assert.match(set.skipped[0]!.reason, /the file is empty/);
     assert.deepEqual(describeImages(set).classes, { a: 1, b: 1 });
   }
   await put('hopeless/a/1.png', '');
-  await assert.rejects(openFolder(join(root, 'hopeless'), { onBad: 'skip' }), /none of 1 images can be read; the first: .*1\.png: the file is empty/);
+  await assert.rejects(
+    openFolder(join(root, 'hopeless'), { onBad: 'skip' }),
+    /none of 1 images can be read; the first: .*1\.png: the file is empty/,
+  );
 });
 
 test('folders that are not what is expected are told what is', async () => {
@@ -106,7 +112,13 @@ test('a CSV manifest, relative to itself; numbered classes by value', async () =
   const path = await put('list/all.csv', 'path,label\n"img/a, 1.png",10\nimg/2.png,9\nimg/none.png,9\n');
   await assert.rejects(openManifest(path), /none\.png: no such file/);
   const set = await openImages(path, { onBad: 'skip' });
-  assert.deepEqual([set.classes, [...set.labels]], [['9', '10'], [1, 0]]);
+  assert.deepEqual(
+    [set.classes, [...set.labels]],
+    [
+      ['9', '10'],
+      [1, 0],
+    ],
+  );
   assert.match(set.skipped[0]!.path, /none\.png$/);
 });
 
@@ -114,7 +126,10 @@ test('progress counts every file; a signal stops the scan', async () => {
   for (let i = 0; i < 12; i++) await put(`many/a/${i}.png`, await solid(i));
   const seen: ScanProgress[] = [];
   await openFolder(join(root, 'many'), { onProgress: (p) => seen.push(p) });
-  assert.deepEqual(seen.filter((p) => p.phase === 'scan').map((p) => p.done), Array.from({ length: 12 }, (_, i) => i + 1));
+  assert.deepEqual(
+    seen.filter((p) => p.phase === 'scan').map((p) => p.done),
+    Array.from({ length: 12 }, (_, i) => i + 1),
+  );
   assert.deepEqual(seen.at(-1), { phase: 'decode', done: 12, total: 12 });
   const control = new AbortController();
   let calls = 0;

@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openImageFiles, type FileSetOptions, type ImageFile } from './files.ts';
+import { type FileSetOptions, type ImageFile, openImageFiles } from './files.ts';
 import type { ImageSet } from './image-set.ts';
 
 export interface FolderOptions extends FileSetOptions {
@@ -15,7 +15,10 @@ export async function openFolder(root: string, options: FolderOptions = {}): Pro
 }
 
 /** The image files of a folder in sorted order. */
-export async function listFolder(root: string, { labels = 'folders', signal }: Pick<FolderOptions, 'labels' | 'signal'> = {}): Promise<ImageFile[]> {
+export async function listFolder(
+  root: string,
+  { labels = 'folders', signal }: Pick<FolderOptions, 'labels' | 'signal'> = {},
+): Promise<ImageFile[]> {
   const top = await list(root);
   const files: ImageFile[] = labels === 'none' ? top.images.map((path) => ({ path, className: 'unlabelled' })) : [];
   for (const name of top.folders) {
@@ -49,7 +52,12 @@ async function list(folder: string): Promise<{ images: string[]; folders: string
     if (entry.name.startsWith('.')) continue;
     const path = join(folder, entry.name);
     // A link counts as what it points to; a broken one as a file, so that it is reported.
-    const isFolder = entry.isSymbolicLink() ? await stat(path).then((s) => s.isDirectory(), () => false) : entry.isDirectory();
+    const isFolder = entry.isSymbolicLink()
+      ? await stat(path).then(
+          (s) => s.isDirectory(),
+          () => false,
+        )
+      : entry.isDirectory();
     if (isFolder) folders.push(entry.name);
     else if (imageName.test(entry.name)) images.push(path);
   }

@@ -20,7 +20,13 @@ before(async () => {
 });
 after(() => rm(folder, { recursive: true, force: true }));
 
-const header = (...dims: number[]): number[] => [0, 0, 8, dims.length, ...dims.flatMap((d) => [d >>> 24, (d >>> 16) & 255, (d >>> 8) & 255, d & 255])];
+const header = (...dims: number[]): number[] => [
+  0,
+  0,
+  8,
+  dims.length,
+  ...dims.flatMap((d) => [d >>> 24, (d >>> 16) & 255, (d >>> 8) & 255, d & 255]),
+];
 const images = Uint8Array.from([...header(2, 1, 3), 1, 2, 3, 4, 5, 6]);
 const labels = Uint8Array.from([...header(2), 1, 0]);
 
@@ -45,7 +51,11 @@ test('plain, gzip and Brotli; labels beside the images', async () => {
 });
 
 test('every truncation is an error, plain and packed', async () => {
-  for (const [ending, bytes] of [['', images], ['.gz', gzipSync(images)], ['.br', brotliCompressSync(images)]] as const) {
+  for (const [ending, bytes] of [
+    ['', images],
+    ['.gz', gzipSync(images)],
+    ['.br', brotliCompressSync(images)],
+  ] as const) {
     for (let length = 0; length < bytes.length; length++) {
       await assert.rejects(readIdx(await put(`cut${ending}`, bytes.subarray(0, length))), FormatError, `${ending} ${length}`);
     }
@@ -59,7 +69,11 @@ test('a damaged header is an error or another array, never a large allocation', 
       copy[at] = value;
       const path = await put('damaged', copy);
       await readIdx(path).then(
-        ({ dims, data }) => assert.equal(dims.reduce((a, b) => a * b, 1), data.length),
+        ({ dims, data }) =>
+          assert.equal(
+            dims.reduce((a, b) => a * b, 1),
+            data.length,
+          ),
         (error) => assert.ok(error instanceof FormatError, String(error)),
       );
     }),
@@ -86,7 +100,10 @@ test('pairs that do not fit', async () => {
 });
 
 test('the Fashion-MNIST subset of the package is balanced', async () => {
-  for (const [split, size] of [['train', 20_000], ['test', 5_000]] as const) {
+  for (const [split, size] of [
+    ['train', 20_000],
+    ['test', 5_000],
+  ] as const) {
     const set = await openFashion(split);
     assert.deepEqual([set.size, set.shape], [size, [28, 28, 1]]);
     assert.deepEqual([...countLabels(set)], Array(10).fill(size / 10));
@@ -94,7 +111,9 @@ test('the Fashion-MNIST subset of the package is balanced', async () => {
 });
 
 const original = fileURLToPath(new URL('../../../shared/data/fashion-mnist/', import.meta.url));
-test('every image of the subset is one of the original, under its label', { skip: !existsSync(original) && 'no ../shared/data/fashion-mnist' }, async () => {
+test('every image of the subset is one of the original, under its label', {
+  skip: !existsSync(original) && 'no ../shared/data/fashion-mnist',
+}, async () => {
   const [ours, theirs] = await Promise.all([openFashion('test'), openImages(original, { split: 'test' })]);
   const key = (set: PackedImages, i: number): string => `${set.labels[i]} ${Buffer.from(set.at(i)).toString('latin1')}`;
   const known = new Set(Array.from(theirs.labels, (_, i) => key(theirs as PackedImages, i)));

@@ -63,7 +63,8 @@ export async function readIdx(path: string, { signal, maxBytes = 2 ** 32 }: IdxO
         if (!head) continue;
         chunks.splice(0, chunks.length, start);
         limit = head.bytes + elements(head.dims);
-        if (limit > maxBytes) throw new FormatError(`[idx] ${path}: [${head.dims}] takes ${showBytes(limit)}, the limit is ${showBytes(maxBytes)}`);
+        if (limit > maxBytes)
+          throw new FormatError(`[idx] ${path}: [${head.dims}] takes ${showBytes(limit)}, the limit is ${showBytes(maxBytes)}`);
       }
       if (got > limit) throw new FormatError(`[idx] ${path}: more bytes than its header [${head.dims}] says (${limit})`);
     }
@@ -73,7 +74,9 @@ export async function readIdx(path: string, { signal, maxBytes = 2 ** 32 }: IdxO
     throw new FormatError(`[idx] ${path}: cannot be read or unpacked after ${got} bytes: ${errorMessage(error)}`, { cause: error });
   }
   if (!head || got < limit) {
-    throw new FormatError(`[idx] ${path} is truncated: ${got} bytes, ${head ? `its header [${head.dims}] says ${limit}` : 'a header needs more'}`);
+    throw new FormatError(
+      `[idx] ${path} is truncated: ${got} bytes, ${head ? `its header [${head.dims}] says ${limit}` : 'a header needs more'}`,
+    );
   }
   // One array of its own, so that nothing else keeps the header's chunk alive.
   const data = new Uint8Array(limit - head.bytes);

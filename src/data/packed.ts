@@ -1,4 +1,4 @@
-import { checkIndex, imageBytes, type ImageSample, type ImageSet, type ImageShape, type SkippedFile, target } from './image-set.ts';
+import { checkIndex, type ImageSample, type ImageSet, type ImageShape, imageBytes, type SkippedFile, target } from './image-set.ts';
 import { forEachParallel, type ScanOptions } from './parallel.ts';
 
 /** A set whose pixels lie in memory: [size, h, w, c]. */
@@ -29,10 +29,13 @@ export class PackedImages implements ImageSet {
     this.skipped = content.skipped ?? [];
     const bytes = this.size * imageBytes(this.shape);
     if (this.pixels.byteLength !== bytes) {
-      throw new RangeError(`[images] ${this.source}: ${this.size} images of [${this.shape}] take ${bytes} bytes, got ${this.pixels.byteLength}`);
+      throw new RangeError(
+        `[images] ${this.source}: ${this.size} images of [${this.shape}] take ${bytes} bytes, got ${this.pixels.byteLength}`,
+      );
     }
     const bad = this.labels.findIndex((label) => label < 0 || label >= this.classes.length);
-    if (bad >= 0) throw new RangeError(`[images] ${this.source}: image ${bad} has label ${this.labels[bad]}, there are ${this.classes.length} classes`);
+    if (bad >= 0)
+      throw new RangeError(`[images] ${this.source}: image ${bad} has label ${this.labels[bad]}, there are ${this.classes.length} classes`);
   }
 
   get residentBytes(): number {

@@ -6,7 +6,10 @@ import { DataRandom } from './random.ts';
 test('xoshiro128** gives the numbers of its C source', () => {
   const random = DataRandom.fromState([1, 2, 3, 4]);
   const expected = [11520, 0, 5927040, 70819200, 2031721883, 1637235492, 1287239034, 3734860849, 3729100597, 4258142804];
-  assert.deepEqual(expected.map(() => random.nextUint32()), expected);
+  assert.deepEqual(
+    expected.map(() => random.nextUint32()),
+    expected,
+  );
 });
 
 test('every seed, also a large or negative one, has its own sequence', () => {
@@ -19,7 +22,10 @@ test('a shuffle is a permutation, and uniform', () => {
   fc.assert(
     fc.property(fc.nat(50), fc.integer(), (size, seed) => {
       const items = Array.from({ length: size }, (_, i) => i);
-      assert.deepEqual(new DataRandom(seed).shuffle([...items]).sort((a, b) => a - b), items);
+      assert.deepEqual(
+        new DataRandom(seed).shuffle([...items]).sort((a, b) => a - b),
+        items,
+      );
     }),
   );
   const counts = new Map<string, number>();

@@ -10,7 +10,11 @@ test('an epoch holds every image once, in a new order each time', () => {
   const sampler = new EpochSampler(10, { batchSize: 4, dropLast: false, seed: 3 });
   assert.equal(sampler.batchesPerEpoch, 3);
   const epochs = [take(sampler, 3), take(sampler, 3)].map((batches) => batches.flat());
-  for (const epoch of epochs) assert.deepEqual([...epoch].sort((a, b) => a - b), counted(10));
+  for (const epoch of epochs)
+    assert.deepEqual(
+      [...epoch].sort((a, b) => a - b),
+      counted(10),
+    );
   assert.notDeepEqual(epochs[0], epochs[1]);
   assert.deepEqual(sampler.position, { seed: 3, epoch: 1, index: 10 });
 });
@@ -18,14 +22,26 @@ test('an epoch holds every image once, in a new order each time', () => {
 test('dropLast leaves out the remainder; a batch is never larger than the set', () => {
   const sampler = new EpochSampler(10, { batchSize: 4, shuffle: false });
   assert.equal(sampler.batchesPerEpoch, 2);
-  assert.deepEqual(take(sampler, 3), [[0, 1, 2, 3], [4, 5, 6, 7], [0, 1, 2, 3]]);
-  assert.deepEqual(take(new EpochSampler(3, { batchSize: 64, shuffle: false }), 2), [[0, 1, 2], [0, 1, 2]]);
+  assert.deepEqual(take(sampler, 3), [
+    [0, 1, 2, 3],
+    [4, 5, 6, 7],
+    [0, 1, 2, 3],
+  ]);
+  assert.deepEqual(take(new EpochSampler(3, { batchSize: 64, shuffle: false }), 2), [
+    [0, 1, 2],
+    [0, 1, 2],
+  ]);
 });
 
 test('a saved position, through JSON, continues exactly', () =>
   fc.assert(
     fc.property(
-      fc.record({ size: fc.integer({ min: 1, max: 40 }), batchSize: fc.integer({ min: 1, max: 12 }), seed: fc.integer(), before: fc.nat(20) }),
+      fc.record({
+        size: fc.integer({ min: 1, max: 40 }),
+        batchSize: fc.integer({ min: 1, max: 12 }),
+        seed: fc.integer(),
+        before: fc.nat(20),
+      }),
       fc.record({ shuffle: fc.boolean(), dropLast: fc.boolean() }),
       ({ size, batchSize, seed, before }, how) => {
         const straight = new EpochSampler(size, { batchSize, seed, ...how });
@@ -38,7 +54,11 @@ test('a saved position, through JSON, continues exactly', () =>
   ));
 
 test('a position that does not fit is refused', () => {
-  for (const position of [{ seed: 0, epoch: 0, index: 11 }, { seed: 0, epoch: -1, index: 0 }, { seed: 0, epoch: 0, index: 0.5 }]) {
+  for (const position of [
+    { seed: 0, epoch: 0, index: 11 },
+    { seed: 0, epoch: -1, index: 0 },
+    { seed: 0, epoch: 0, index: 0.5 },
+  ]) {
     assert.throws(() => new EpochSampler(10, { batchSize: 2, position }), /does not fit 10 images/);
   }
   assert.throws(() => new EpochSampler(0, { batchSize: 2 }), /from 0 images/);

@@ -11,7 +11,10 @@ export interface SizeOptions {
  *
  * @returns [height, width]
  */
-export function chooseSize(sizes: readonly { height: number; width: number }[], { multipleOf = 4, maxSide = 256 }: SizeOptions = {}): [number, number] {
+export function chooseSize(
+  sizes: readonly { height: number; width: number }[],
+  { multipleOf = 4, maxSide = 256 }: SizeOptions = {},
+): [number, number] {
   if (sizes.length === 0) throw new RangeError('[images] no sizes to choose from');
   const counts = new Map<string, number>();
   let best = '';

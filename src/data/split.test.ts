@@ -14,7 +14,10 @@ test('a split is a partition, repeats by seed, and leaves every class an image t
         const labels = Int32Array.from(counts.flatMap((n, c) => Array<number>(n).fill(c)));
         const set = { labels, classes: counts.map(String) };
         const { train, validation } = splitIndices(set, share, seed);
-        assert.deepEqual([...train, ...validation].sort((a, b) => a - b), [...labels.keys()]);
+        assert.deepEqual(
+          [...train, ...validation].sort((a, b) => a - b),
+          [...labels.keys()],
+        );
         assert.deepEqual(new Set(Array.from(train, (i) => labels[i])).size, counts.length);
         assert.deepEqual(splitIndices(set, share, seed), { train, validation });
         counts.forEach((n, c) => {

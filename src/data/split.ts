@@ -7,7 +7,10 @@ import { DataRandom } from './random.ts';
  *
  * @param validation share of images for validation, 0 <= validation < 1
  */
-export function splitImages(set: ImageSet, { validation, seed = 0 }: { validation: number; seed?: number }): { train: ImageSet; validation: ImageSet } {
+export function splitImages(
+  set: ImageSet,
+  { validation, seed = 0 }: { validation: number; seed?: number },
+): { train: ImageSet; validation: ImageSet } {
   const { train, validation: held } = splitIndices(set, validation, seed);
   return { train: subset(set, train), validation: subset(set, held) };
 }

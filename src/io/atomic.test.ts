@@ -78,7 +78,8 @@ test('a fault at any step before the rename leaves the old file and no temporary
       for (let step = 0; step < total; step++) {
         const { fs } = faulty(step, code);
         const writing = writeFileAtomic(path, [text('new'), text(' file')], { fs });
-        if (step === 5) await writing; // a folder that does not open is not synced
+        if (step === 5)
+          await writing; // a folder that does not open is not synced
         else await assert.rejects(writing, { code });
         assert.equal(await nodeFs.readFile(path, 'utf8'), step < 5 ? 'old file' : 'new file', `${code} at step ${step}`);
         assert.deepEqual(await nodeFs.readdir(folder), ['model']);
@@ -156,8 +157,12 @@ test('kill -9 at random moments: the file is always one of the two versions', { 
       await closed;
       const bytes = await nodeFs.readFile(path);
       assert.equal(bytes.length, size);
-      assert.ok(bytes.every((b) => b === bytes[0]), 'one version only');
+      assert.ok(
+        bytes.every((b) => b === bytes[0]),
+        'one version only',
+      );
     }
     await writeFileAtomic(path, text('end'));
     assert.deepEqual(await nodeFs.readdir(folder), ['x']);
-  }));
+  }),
+);

@@ -5,10 +5,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { errorCode, showBytes } from './errors.ts';
 
 /** The file operations that an atomic write needs; tests inject faults here. */
-export type AtomicFs = Pick<
-  typeof nodeFs,
-  'open' | 'rename' | 'unlink' | 'readdir' | 'stat' | 'realpath' | 'statfs'
->;
+export type AtomicFs = Pick<typeof nodeFs, 'open' | 'rename' | 'unlink' | 'readdir' | 'stat' | 'realpath' | 'statfs'>;
 
 export interface AtomicOptions {
   /** Bytes that will be written, when known: checked against the free space before the first byte. */
@@ -45,7 +42,10 @@ export async function openAtomic(path: string, options: AtomicOptions = {}): Pro
   const free = await freeBytes(fs, folder);
   if (expected > 0 && free !== undefined && free < expected) throw diskFull(path, expected, free);
   const temp = join(folder, `${tempPrefix(basename(target))}${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
-  const mode = await fs.stat(target).then((s) => s.mode & 0o777, () => 0o666);
+  const mode = await fs.stat(target).then(
+    (s) => s.mode & 0o777,
+    () => 0o666,
+  );
   try {
     return new AtomicFile(path, target, temp, await fs.open(temp, 'wx', mode), fs, options);
   } catch (error) {
@@ -150,7 +150,10 @@ async function writerLives(fs: AtomicFs, pid: number, temp: string): Promise<boo
   if (pid === process.pid) {
     // In a container every run has the same process id: what is older than this process is not ours.
     const started = Date.now() - process.uptime() * 1000;
-    return fs.stat(temp).then((s) => s.mtimeMs >= started - 1000, () => true);
+    return fs.stat(temp).then(
+      (s) => s.mtimeMs >= started - 1000,
+      () => true,
+    );
   }
   try {
     process.kill(pid, 0);
@@ -173,7 +176,10 @@ async function syncFolder(fs: AtomicFs, folder: string): Promise<void> {
 }
 
 async function freeBytes(fs: AtomicFs, folder: string): Promise<number | undefined> {
-  return fs.statfs(folder).then((s) => s.bavail * s.bsize, () => undefined);
+  return fs.statfs(folder).then(
+    (s) => s.bavail * s.bsize,
+    () => undefined,
+  );
 }
 
 function diskFull(path: string, needed: number, free: number | undefined, cause?: unknown): Error {

@@ -8,9 +8,13 @@ import { decodeImage, encodePng, type Image, ImageError, probeImage, resizeImage
 
 const golden = new URL('../../tests/golden/images/', import.meta.url);
 
-const solid = (width: number, height: number, background: Colour) =>
-  sharp({ create: { width, height, channels: 3, background } });
-const grey = (width: number, height: number, ...pixels: number[]): Image => ({ width, height, channels: 1, pixels: Uint8Array.from(pixels) });
+const solid = (width: number, height: number, background: Colour) => sharp({ create: { width, height, channels: 3, background } });
+const grey = (width: number, height: number, ...pixels: number[]): Image => ({
+  width,
+  height,
+  channels: 1,
+  pixels: Uint8Array.from(pixels),
+});
 
 test('PNG round trip, grey and RGB', async () => {
   for (const channels of [1, 3] as const) {
@@ -35,20 +39,29 @@ test('JPEG and WebP decode; grey to RGB and back', async () => {
 });
 
 test('transparency is laid on white', async () => {
-  const png = await sharp(new Uint8Array([0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 128]), { raw: { width: 3, height: 1, channels: 4 } }).png().toBuffer();
+  const png = await sharp(new Uint8Array([0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 128]), { raw: { width: 3, height: 1, channels: 4 } })
+    .png()
+    .toBuffer();
   assert.deepEqual((await decodeImage(png)).pixels, Uint8Array.of(255, 255, 255, 0, 0, 0, 255, 127, 127));
 });
 
 test('EXIF rotation is applied', async () => {
   const raw = { raw: { width: 3, height: 2, channels: 1 } } as const;
-  const png = await sharp(Uint8Array.of(1, 2, 3, 4, 5, 6), raw).toColourspace('b-w').withMetadata({ orientation: 6 }).png().toBuffer();
+  const png = await sharp(Uint8Array.of(1, 2, 3, 4, 5, 6), raw)
+    .toColourspace('b-w')
+    .withMetadata({ orientation: 6 })
+    .png()
+    .toBuffer();
   assert.deepEqual(await decodeImage(png, { channels: 1 }), grey(2, 3, 4, 1, 5, 2, 6, 3));
   assert.deepEqual(await probeImage(png, { channels: 1 }), { width: 2, height: 3, channels: 1 });
 });
 
 test('16 bits become 8, CMYK becomes RGB, of an animation the first frame', async () => {
   const deep = { raw: { width: 2, height: 2, channels: 1, depth: 'ushort' } } as unknown as SharpOptions;
-  const png = await sharp(Uint16Array.of(0, 0x8000, 0xffff, 0x1234), deep).toColourspace('grey16').png().toBuffer();
+  const png = await sharp(Uint16Array.of(0, 0x8000, 0xffff, 0x1234), deep)
+    .toColourspace('grey16')
+    .png()
+    .toBuffer();
   assert.deepEqual(await decodeImage(png), grey(2, 2, 0, 0x80, 0xff, 0x12));
 
   const cmyk = await decodeImage(new URL('cmyk.jpg', golden).pathname);
@@ -57,7 +70,9 @@ test('16 bits become 8, CMYK becomes RGB, of an animation the first frame', asyn
   assert.ok(r! > 150 && g! < 100 && b! < 100, `a dark red, got ${[r, g, b]}`);
 
   const frames = await Promise.all([solid(4, 4, '#ff0000'), solid(4, 4, '#00ff00')].map((s) => s.png().toBuffer()));
-  const animated = await sharp(frames, { join: { animated: true } }).webp({ lossless: true }).toBuffer();
+  const animated = await sharp(frames, { join: { animated: true } })
+    .webp({ lossless: true })
+    .toBuffer();
   const first = await decodeImage(animated);
   assert.deepEqual([first.height, ...first.pixels.subarray(0, 3)], [4, 255, 0, 0]);
 });
@@ -79,9 +94,15 @@ test('fits: stretch keeps all, cover crops, contain pads', async () => {
   const area = { height: 2, width: 2, filter: 'area' } as const;
   assert.deepEqual(resizeImage(wide, area), grey(2, 2, 15, 35, 15, 35));
   assert.deepEqual(resizeImage(wide, { ...area, fit: 'cover' }), grey(2, 2, 20, 30, 20, 30));
-  assert.deepEqual(resizeImage(wide, { height: 4, width: 4, filter: 'area', fit: 'contain' }), grey(4, 4, 0, 0, 0, 0, ...wide.pixels, 0, 0, 0, 0));
+  assert.deepEqual(
+    resizeImage(wide, { height: 4, width: 4, filter: 'area', fit: 'contain' }),
+    grey(4, 4, 0, 0, 0, 0, ...wide.pixels, 0, 0, 0, 0),
+  );
   for (const fit of ['stretch', 'cover', 'contain'] as const) {
-    const { height, width, pixels } = resizeImage({ width: 8, height: 4, channels: 1, pixels: new Uint8Array(32).fill(90) }, { height: 4, width: 4, fit });
+    const { height, width, pixels } = resizeImage(
+      { width: 8, height: 4, channels: 1, pixels: new Uint8Array(32).fill(90) },
+      { height: 4, width: 4, fit },
+    );
     assert.deepEqual([height, width, pixels[0], pixels[8]], [4, 4, fit === 'contain' ? 0 : 90, 90], fit);
   }
 });

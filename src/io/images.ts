@@ -79,7 +79,10 @@ export async function encodePng({ width, height, channels, pixels }: Image): Pro
     throw new RangeError(`[image] ${height} x ${width} x ${channels} takes ${width * height * channels} bytes, got ${pixels.byteLength}`);
   }
   const source = (await sharp())(pixels, { raw: { width, height, channels }, limitInputPixels: false });
-  return source.toColourspace(channels === 1 ? 'b-w' : 'srgb').png({ compressionLevel: 9 }).toBuffer();
+  return source
+    .toColourspace(channels === 1 ? 'b-w' : 'srgb')
+    .png({ compressionLevel: 9 })
+    .toBuffer();
 }
 
 const defaultMaxPixels = 100_000_000;
@@ -116,7 +119,13 @@ async function naming<T>(input: ImageInput, options: DecodeOptions, run: () => P
     return await run();
   } catch (error) {
     const name = options.name ?? (typeof input === 'string' ? input : 'image');
-    const reason = errorCode(error) === 'ENOENT' ? 'no such file' : errorMessage(error).trim().split(/:?\s*\n\s*/).join(': ');
+    const reason =
+      errorCode(error) === 'ENOENT'
+        ? 'no such file'
+        : errorMessage(error)
+            .trim()
+            .split(/:?\s*\n\s*/)
+            .join(': ');
     throw new ImageError(name, reason, { cause: error });
   }
 }
@@ -150,7 +159,10 @@ function greyToRgb(grey: Uint8Array): Uint8Array {
 }
 
 /** The size before cropping or padding. */
-function scaledSize(from: { height: number; width: number }, { height, width, fit = 'stretch' }: ResizeOptions): { height: number; width: number } {
+function scaledSize(
+  from: { height: number; width: number },
+  { height, width, fit = 'stretch' }: ResizeOptions,
+): { height: number; width: number } {
   if (fit === 'stretch') return { height, width };
   const ratios = [width / from.width, height / from.height];
   const scale = fit === 'cover' ? Math.max(...ratios) : Math.min(...ratios);

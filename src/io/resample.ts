@@ -57,7 +57,13 @@ function filterRows({ width, height, channels, pixels }: Image, { taps, starts, 
   return out;
 }
 
-function makeWeights(source: number, size: number, taps: number, total: number, fill: (i: number) => [number, number, (at: number) => number]): Weights {
+function makeWeights(
+  source: number,
+  size: number,
+  taps: number,
+  total: number,
+  fill: (i: number) => [number, number, (at: number) => number],
+): Weights {
   const starts = new Int32Array(size);
   const counts = new Int32Array(size);
   const weights = new Float64Array(size * taps);

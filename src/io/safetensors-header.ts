@@ -19,11 +19,38 @@ export interface Header {
 
 /** Bits of one element of every type of the format. */
 const storedBits: Readonly<Record<string, number>> = {
-  BOOL: 8, U8: 8, I8: 8, F8_E5M2: 8, F8_E4M3: 8, F8_E8M0: 8, F8_E4M3FNUZ: 8, F8_E5M2FNUZ: 8, F4: 4, F6_E2M3: 6, F6_E3M2: 6,
-  I16: 16, U16: 16, F16: 16, BF16: 16, I32: 32, U32: 32, F32: 32, F64: 64, I64: 64, U64: 64, C64: 64,
+  BOOL: 8,
+  U8: 8,
+  I8: 8,
+  F8_E5M2: 8,
+  F8_E4M3: 8,
+  F8_E8M0: 8,
+  F8_E4M3FNUZ: 8,
+  F8_E5M2FNUZ: 8,
+  F4: 4,
+  F6_E2M3: 6,
+  F6_E3M2: 6,
+  I16: 16,
+  U16: 16,
+  F16: 16,
+  BF16: 16,
+  I32: 32,
+  U32: 32,
+  F32: 32,
+  F64: 64,
+  I64: 64,
+  U64: 64,
+  C64: 64,
 };
 const storedTypes: Readonly<Record<DType, string>> = {
-  f32: 'F32', bf16: 'BF16', f16: 'F16', i32: 'I32', i64: 'I64', u8: 'U8', i8: 'I8', bool: 'BOOL',
+  f32: 'F32',
+  bf16: 'BF16',
+  f16: 'F16',
+  i32: 'I32',
+  i64: 'I64',
+  u8: 'U8',
+  i8: 'I8',
+  bool: 'BOOL',
 };
 const dtypes = new Map(Object.entries(storedTypes).map(([ours, theirs]) => [theirs, ours as DType]));
 
@@ -90,7 +117,9 @@ export function parseHeader(text: Uint8Array, dataBytes: number, path: string): 
   let end = 0;
   for (const [name, { byteOffset, byteLength }] of tensors) {
     if (byteOffset !== end) {
-      fail(`${JSON.stringify(name)} begins at byte ${byteOffset}, the tensor before it ends at ${end}: ${byteOffset < end ? 'overlap' : 'hole'}`);
+      fail(
+        `${JSON.stringify(name)} begins at byte ${byteOffset}, the tensor before it ends at ${end}: ${byteOffset < end ? 'overlap' : 'hole'}`,
+      );
     }
     end = byteOffset + byteLength;
     if (end > dataBytes) fail(`${JSON.stringify(name)} ends at byte ${end}, the data section has ${dataBytes}; the file is truncated`);

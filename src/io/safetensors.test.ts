@@ -40,7 +40,14 @@ test('reads what the reference package wrote', async () => {
   assert.deepEqual(file.metadata, { format: 'np', note: 'made by safetensors' });
   assert.deepEqual([...file.tensors.keys()].sort(), Object.keys(expected).sort());
   const arrays = {
-    f32: Float32Array, i64: BigInt64Array, i32: Int32Array, u8: Uint8Array, i8: Int8Array, bool: Uint8Array, f16: Uint16Array, bf16: Uint16Array,
+    f32: Float32Array,
+    i64: BigInt64Array,
+    i32: Int32Array,
+    u8: Uint8Array,
+    i8: Int8Array,
+    bool: Uint8Array,
+    f16: Uint16Array,
+    bf16: Uint16Array,
   };
   for (const [name, { shape, values }] of Object.entries<{ shape: number[]; values: number[] }>(expected)) {
     assert.deepEqual(file.tensors.get(name)!.shape, shape);
@@ -79,7 +86,11 @@ const dtype = fc.constantFrom(...(Object.keys(itemSize) as DType[]));
 const tensor: fc.Arbitrary<TensorRecord> = fc
   .tuple(dtype, fc.array(fc.nat(4), { maxLength: 3 }), fc.nat(255))
   .map(([dtype, shape, fill]) => ({ dtype, shape, data: new Uint8Array(shape.reduce((a, b) => a * b, itemSize[dtype])).fill(fill) }));
-const tensors = fc.dictionary(fc.string().filter((name) => name !== '__metadata__'), tensor, { maxKeys: 5 });
+const tensors = fc.dictionary(
+  fc.string().filter((name) => name !== '__metadata__'),
+  tensor,
+  { maxKeys: 5 },
+);
 const metadata = fc.dictionary(fc.string(), fc.string(), { maxKeys: 3 });
 
 test('round trip of any tensors and metadata; tensors lie aligned', () =>
@@ -141,7 +152,11 @@ test('random damage of a foreign header is read or refused, never a crash', asyn
 });
 
 test('the rules of the format', async () => {
-  const f32 = (begin: number, end: number, shape: unknown = [(end - begin) / 4]): unknown => ({ dtype: 'F32', shape, data_offsets: [begin, end] });
+  const f32 = (begin: number, end: number, shape: unknown = [(end - begin) / 4]): unknown => ({
+    dtype: 'F32',
+    shape,
+    data_offsets: [begin, end],
+  });
   const cases: [unknown, number, RegExp][] = [
     [{ a: f32(0, 8), b: f32(4, 12) }, 12, /"b" begins at byte 4, the tensor before it ends at 8: overlap/],
     [{ a: f32(0, 4), b: f32(8, 12) }, 12, /hole/],

@@ -3,7 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { type DType, itemSize } from '../tensor/dtype.ts';
 import { openAtomic } from './atomic.ts';
 import { FormatError, showBytes } from './errors.ts';
-import { encodeHeader, type Header, parseHeader, sealDigest, type StoredTensor } from './safetensors-header.ts';
+import { encodeHeader, type Header, parseHeader, type StoredTensor, sealDigest } from './safetensors-header.ts';
 
 /** A tensor as io speaks of it: little-endian elements in row-major order. */
 export interface TensorRecord {
@@ -117,7 +117,9 @@ export class SafetensorsFile implements AsyncDisposable {
     const stored = this.tensors.get(name);
     if (!stored) throw new RangeError(`[safetensors] ${this.path} has no tensor ${name}; it has ${listNames(this.tensors.keys())}`);
     if (!stored.dtype) {
-      throw new FormatError(`[safetensors] ${this.path}: ${name} is ${stored.storedType}, which is not read; convert it to F32, F16 or BF16`);
+      throw new FormatError(
+        `[safetensors] ${this.path}: ${name} is ${stored.storedType}, which is not read; convert it to F32, F16 or BF16`,
+      );
     }
     if (out && out.byteLength < stored.byteLength) {
       throw new RangeError(`[safetensors] ${name} takes ${stored.byteLength} bytes, the buffer has ${out.byteLength}`);

@@ -1,4 +1,6 @@
 /** The platform that methods stand on, and the way to them. */
+/** The schema library of `config`, so that a method and the platform use one copy of it. */
+export { z } from 'zod';
 export { Bench, figureAt, meets, parseBench } from './bench.ts';
 export { type CatalogueItem, catalogue, loadMethod, loadMethodOf } from './catalogue.ts';
 export { type Contract, type ContractName, type ContractTypes, contracts } from './contract.ts';

@@ -1,8 +1,8 @@
 /** Layers, initialisers, losses, optimisers and schedules. */
 export * from './init.ts';
 export * from './losses.ts';
+export * from './models/vit.ts';
 export * from './module.ts';
 export * from './optim.ts';
 export * from './schedule.ts';
 export * from './transformer.ts';
-export * from './models/vit.ts';

@@ -13,7 +13,8 @@ export function truncatedNormal(key: random.Key, shape: Shape, std = 0.02): Tens
 /** U(-bound, bound). */
 export const uniformParameter = (key: random.Key, shape: Shape, bound: number): Tensor => random.uniform(key, shape, -bound, bound);
 /** Xavier/Glorot uniform: bound sqrt(6 / (in + out)). */
-export const xavierUniform = (key: random.Key, shape: readonly [number, number]): Tensor => uniformParameter(key, shape, Math.sqrt(6 / (shape[0] + shape[1])));
+export const xavierUniform = (key: random.Key, shape: readonly [number, number]): Tensor =>
+  uniformParameter(key, shape, Math.sqrt(6 / (shape[0] + shape[1])));
 /** Xavier/Glorot standard deviation, sqrt(2 / (in + out)): what the first vision transformer's weights start from; 0.02 at width 768. */
 export const xavierStd = (inFeatures: number, outFeatures: number): number => Math.sqrt(2 / (inFeatures + outFeatures));
 export const zerosParameter = (shape: Shape): Tensor => full(shape, 0);

@@ -1,6 +1,22 @@
 /** Mean losses over a batch. */
-import { add, cast, crossEntropy, div, greaterEqual, less, maximum, mean, mul, reshape, softCrossEntropy, sub, square, sum, type Tensor } from '../tensor/index.ts';
-import { logSumExp } from '../tensor/index.ts';
+import {
+  add,
+  cast,
+  crossEntropy,
+  div,
+  greaterEqual,
+  less,
+  logSumExp,
+  maximum,
+  mean,
+  mul,
+  reshape,
+  softCrossEntropy,
+  square,
+  sub,
+  sum,
+  type Tensor,
+} from '../tensor/index.ts';
 
 /**
  * Mean cross-entropy over the rows whose label is in 0..C-1. logits [..., C], labels [...] integers.

@@ -2,8 +2,21 @@
  * Models are plain trees: classes whose fields are tensors, numbers and other models. A layer is made by a static `init` from a random key
  * and is called with `.forward`; nothing is registered anywhere.
  */
-import { add, embedding, layerNorm, matmul, random, reshape, rmsNorm, Tensor, type Shape, conv2d, convTranspose2d, transpose } from '../tensor/index.ts';
-import { truncatedNormal, zerosParameter, onesParameter, uniformParameter } from './init.ts';
+import {
+  add,
+  conv2d,
+  convTranspose2d,
+  embedding,
+  layerNorm,
+  matmul,
+  type random,
+  reshape,
+  rmsNorm,
+  type Shape,
+  type Tensor,
+  transpose,
+} from '../tensor/index.ts';
+import { onesParameter, truncatedNormal, uniformParameter, zerosParameter } from './init.ts';
 
 /** y = x W + b. weight [in, out], bias [out]. */
 export class Linear {
@@ -16,7 +29,10 @@ export class Linear {
   /** Truncated normal of standard deviation `std` (default 1/sqrt(in)), zero bias. */
   static init(key: random.Key, inFeatures: number, outFeatures: number, options: { bias?: boolean; std?: number } = {}): Linear {
     const std = options.std ?? 1 / Math.sqrt(inFeatures);
-    return new Linear(truncatedNormal(key, [inFeatures, outFeatures], std), options.bias === false ? undefined : zerosParameter([outFeatures]));
+    return new Linear(
+      truncatedNormal(key, [inFeatures, outFeatures], std),
+      options.bias === false ? undefined : zerosParameter([outFeatures]),
+    );
   }
   /** x [..., in] -> [..., out]. */
   forward(x: Tensor): Tensor {
@@ -86,9 +102,20 @@ export class Conv2d {
     this.stride = stride;
     this.padding = padding;
   }
-  static init(key: random.Key, inChannels: number, outChannels: number, kernel: number, options: { stride?: number; padding?: number } = {}): Conv2d {
+  static init(
+    key: random.Key,
+    inChannels: number,
+    outChannels: number,
+    kernel: number,
+    options: { stride?: number; padding?: number } = {},
+  ): Conv2d {
     const bound = 1 / Math.sqrt(inChannels * kernel * kernel);
-    return new Conv2d(uniformParameter(key, [outChannels, inChannels, kernel, kernel], bound), zerosParameter([outChannels]), options.stride ?? 1, options.padding ?? 0);
+    return new Conv2d(
+      uniformParameter(key, [outChannels, inChannels, kernel, kernel], bound),
+      zerosParameter([outChannels]),
+      options.stride ?? 1,
+      options.padding ?? 0,
+    );
   }
   /** x [B, in, H, W] -> [B, out, H', W']. */
   forward(x: Tensor): Tensor {
@@ -108,9 +135,20 @@ export class ConvTranspose2d {
     this.stride = stride;
     this.padding = padding;
   }
-  static init(key: random.Key, inChannels: number, outChannels: number, kernel: number, options: { stride?: number; padding?: number } = {}): ConvTranspose2d {
+  static init(
+    key: random.Key,
+    inChannels: number,
+    outChannels: number,
+    kernel: number,
+    options: { stride?: number; padding?: number } = {},
+  ): ConvTranspose2d {
     const bound = 1 / Math.sqrt(inChannels * kernel * kernel);
-    return new ConvTranspose2d(uniformParameter(key, [inChannels, outChannels, kernel, kernel], bound), zerosParameter([outChannels]), options.stride ?? 1, options.padding ?? 0);
+    return new ConvTranspose2d(
+      uniformParameter(key, [inChannels, outChannels, kernel, kernel], bound),
+      zerosParameter([outChannels]),
+      options.stride ?? 1,
+      options.padding ?? 0,
+    );
   }
   /** x [B, in, H, W] -> [B, out, (H-1)*stride - 2*padding + k, ...]. */
   forward(x: Tensor): Tensor {

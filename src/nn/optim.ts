@@ -1,5 +1,25 @@
 /** Optimisers as pure functions over trees: state in, state out. */
-import { add, cast, div, forEachTensor, full, isFloat, leaves, mapTree, minimum, mul, type Path, pow, sqrt, square, sub, sum, Tensor, tensor, lerp } from '../tensor/index.ts';
+import {
+  add,
+  cast,
+  div,
+  forEachTensor,
+  full,
+  isFloat,
+  leaves,
+  lerp,
+  mapTree,
+  minimum,
+  mul,
+  type Path,
+  pow,
+  sqrt,
+  square,
+  sub,
+  sum,
+  Tensor,
+  tensor,
+} from '../tensor/index.ts';
 
 /** What one parameter does differently from the rest. */
 export interface ParameterGroup {
@@ -25,7 +45,9 @@ export interface AdamWState<M> {
 }
 
 /** No weight decay for vectors (biases, norms), as the usual recipes have it. */
-export const decayMatricesOnly = (weightDecay: number) => (_: Path, p: Tensor): ParameterGroup => ({ weightDecay: p.rank > 1 ? weightDecay : 0 });
+export const decayMatricesOnly =
+  (weightDecay: number) =>
+  (_: Path, p: Tensor): ParameterGroup => ({ weightDecay: p.rank > 1 ? weightDecay : 0 });
 
 /**
  * AdamW: Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2), bias-corrected.
@@ -67,7 +89,9 @@ export class AdamW {
         const p1 = sub(mul(p32, decay ? sub(1, mul(rate, decay)) : 1), mul(rate, update));
         return { p: cast(p1, p.dtype), m: m1, v: v1 };
       },
-      gradients, state.m, state.v,
+      gradients,
+      state.m,
+      state.v,
     );
     const pick = (k: 'p' | 'm' | 'v'): M => mapTriples(model, next, k);
     return { model: pick('p'), state: { step, m: pick('m'), v: pick('v') } };

@@ -16,7 +16,10 @@ export function warmupCosine(options: { peak: number; steps: number; warmup?: nu
   };
 }
 
-export const constant = (rate: number): Schedule => () => rate;
+export const constant =
+  (rate: number): Schedule =>
+  () =>
+    rate;
 
 /** Layer-wise decay: the factor of layer i of n (0 is the stem, n the head) is decay^(n - i). Clark et al. 2020, arXiv 2003.10555. */
 export const layerDecay = (decay: number, layer: number, layers: number): number => decay ** (layers - layer);

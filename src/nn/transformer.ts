@@ -1,5 +1,21 @@
 /** Attention, MLP and transformer blocks (pre-norm; Vaswani et al. 2017, Xiong et al. 2020). */
-import { add, attention, dropout, gelu, mul, random, reshape, slice, type Tensor, tanh, relu, silu, cast, div, less } from '../tensor/index.ts';
+import {
+  add,
+  attention,
+  cast,
+  div,
+  dropout,
+  gelu,
+  less,
+  mul,
+  random,
+  relu,
+  reshape,
+  silu,
+  slice,
+  type Tensor,
+  tanh,
+} from '../tensor/index.ts';
 import { xavierStd } from './init.ts';
 import { LayerNorm, Linear } from './module.ts';
 
@@ -26,11 +42,22 @@ export class SelfAttention {
     this.heads = heads;
     this.causal = causal;
   }
-  static init(key: random.Key, width: number, heads: number, options: { causal?: boolean; qkvBias?: boolean; headWidth?: number } = {}): SelfAttention {
+  static init(
+    key: random.Key,
+    width: number,
+    heads: number,
+    options: { causal?: boolean; qkvBias?: boolean; headWidth?: number } = {},
+  ): SelfAttention {
     const [a, b] = random.splitKey(key) as [random.Key, random.Key];
     const inner = heads * (options.headWidth ?? width / heads);
-    if (!Number.isInteger(inner / heads)) throw new Error(`[attention] width ${width} does not divide into ${heads} heads; choose a divisor or give headWidth`);
-    return new SelfAttention(Linear.init(a, width, 3 * inner, { bias: options.qkvBias ?? true, std: xavierStd(width, 3 * inner) }), Linear.init(b, inner, width, { std: xavierStd(inner, width) }), heads, options.causal ?? false);
+    if (!Number.isInteger(inner / heads))
+      throw new Error(`[attention] width ${width} does not divide into ${heads} heads; choose a divisor or give headWidth`);
+    return new SelfAttention(
+      Linear.init(a, width, 3 * inner, { bias: options.qkvBias ?? true, std: xavierStd(width, 3 * inner) }),
+      Linear.init(b, inner, width, { std: xavierStd(inner, width) }),
+      heads,
+      options.causal ?? false,
+    );
   }
   /** x [B, T, width] -> [B, T, width]. */
   forward(x: Tensor): Tensor {
@@ -53,7 +80,11 @@ export class Mlp {
   }
   static init(key: random.Key, width: number, hidden: number, activation: Activation = 'gelu'): Mlp {
     const [a, b] = random.splitKey(key) as [random.Key, random.Key];
-    return new Mlp(Linear.init(a, width, hidden, { std: xavierStd(width, hidden) }), Linear.init(b, hidden, width, { std: xavierStd(hidden, width) }), activation);
+    return new Mlp(
+      Linear.init(a, width, hidden, { std: xavierStd(width, hidden) }),
+      Linear.init(b, hidden, width, { std: xavierStd(hidden, width) }),
+      activation,
+    );
   }
   forward(x: Tensor): Tensor {
     return this.down.forward(activations[this.activation](this.up.forward(x)));
@@ -74,11 +105,25 @@ export class Block {
   }
   static init(
     key: random.Key,
-    options: { width: number; heads: number; hidden?: number; causal?: boolean; qkvBias?: boolean; headWidth?: number; activation?: Activation; eps?: number },
+    options: {
+      width: number;
+      heads: number;
+      hidden?: number;
+      causal?: boolean;
+      qkvBias?: boolean;
+      headWidth?: number;
+      activation?: Activation;
+      eps?: number;
+    },
   ): Block {
     const [a, b] = random.splitKey(key) as [random.Key, random.Key];
     const { width, heads, hidden = 4 * width, activation = 'gelu', eps = 1e-6 } = options;
-    return new Block(LayerNorm.init(width, eps), SelfAttention.init(a, width, heads, options), LayerNorm.init(width, eps), Mlp.init(b, width, hidden, activation));
+    return new Block(
+      LayerNorm.init(width, eps),
+      SelfAttention.init(a, width, heads, options),
+      LayerNorm.init(width, eps),
+      Mlp.init(b, width, hidden, activation),
+    );
   }
   /** x [B, T, width]. */
   forward(x: Tensor, noise?: Noise): Tensor {

@@ -4,8 +4,8 @@ import type { Value } from './graph.ts';
 import { lower } from './lower/lower.ts';
 import { type Block, canOverwrite, lifetimes, place, Sharing } from './lower/memory.ts';
 import type { BufferSpec, Program } from './lower/program.ts';
-import { simplify } from './passes/simplify.ts';
 import { expandFused } from './passes/expand.ts';
+import { simplify } from './passes/simplify.ts';
 import type { TensorType } from './shape.ts';
 
 /** Where the memory of a result comes from. */
@@ -41,7 +41,12 @@ export interface Assembled {
  * @param inputTypes type of every input, by index.
  * @param donated input indices whose memory may be reused.
  */
-export function assemble(target: Target, traced: readonly Value[], inputTypes: readonly TensorType[], donated: ReadonlySet<number>): Assembled {
+export function assemble(
+  target: Target,
+  traced: readonly Value[],
+  inputTypes: readonly TensorType[],
+  donated: ReadonlySet<number>,
+): Assembled {
   const { results } = simplify(expandFused(traced, target));
   const lowered = lower(results, donated, target);
   const { calls, bufferBytes } = lowered;
@@ -51,12 +56,16 @@ export function assemble(target: Target, traced: readonly Value[], inputTypes: r
 
   // results: passed-through inputs, repeated ones, donated memory, or new
   const sources: ResultSource[] = [];
-  const free = new Set([...lowered.inputs].flatMap(([input, buffer]) => (donated.has(input) && !lowered.results.includes(buffer) ? [buffer] : [])));
-  lowered.results.forEach((buffer, r) => {
+  const free = new Set(
+    [...lowered.inputs].flatMap(([input, buffer]) => (donated.has(input) && !lowered.results.includes(buffer) ? [buffer] : [])),
+  );
+  lowered.results.forEach((buffer) => {
     if (inputOf.has(buffer)) sources.push({ kind: 'input', input: inputOf.get(buffer)! });
     else {
       const start = life[buffer]!.first;
-      const fits = (b: number): boolean => inputTypes[inputOf.get(b)!]!.bytes === bufferBytes[buffer] && (life[b]!.last < start || (life[b]!.last === start && calls[start] !== undefined && canOverwrite(calls[start], b, buffer)));
+      const fits = (b: number): boolean =>
+        inputTypes[inputOf.get(b)!]!.bytes === bufferBytes[buffer] &&
+        (life[b]!.last < start || (life[b]!.last === start && calls[start] !== undefined && canOverwrite(calls[start], b, buffer)));
       const donor = [...free].filter(fits).sort((a, b) => life[b]!.last - life[a]!.last || inputOf.get(a)! - inputOf.get(b)!)[0];
       if (donor === undefined) sources.push({ kind: 'new' });
       else {
@@ -75,8 +84,16 @@ export function assemble(target: Target, traced: readonly Value[], inputTypes: r
       if (!isTemporary(w.buffer) || life[w.buffer]!.first !== i || sharing.find(w.buffer) !== w.buffer) continue;
       const from = call.reads.find((v) => {
         const root = sharing.find(v.buffer);
-        return isTemporary(v.buffer) && root !== w.buffer && life[root]!.last === i && life[v.buffer]!.last === i && bufferBytes[v.buffer] === bufferBytes[w.buffer] && isTemporary(root) &&
-          canOverwrite(call, v.buffer, w.buffer) && !call.writes.some((o) => o !== w && sharing.find(o.buffer) === root);
+        return (
+          isTemporary(v.buffer) &&
+          root !== w.buffer &&
+          life[root]!.last === i &&
+          life[v.buffer]!.last === i &&
+          bufferBytes[v.buffer] === bufferBytes[w.buffer] &&
+          isTemporary(root) &&
+          canOverwrite(call, v.buffer, w.buffer) &&
+          !call.writes.some((o) => o !== w && sharing.find(o.buffer) === root)
+        );
       });
       if (!from) continue;
       const root = sharing.find(from.buffer);
@@ -92,9 +109,15 @@ export function assemble(target: Target, traced: readonly Value[], inputTypes: r
   const externalInputs = [...lowered.inputs.keys()].sort((a, b) => a - b);
   const externalResults = sources.flatMap((s, r) => (s.kind === 'new' ? [r] : []));
   const buffers: BufferSpec[] = bufferBytes.map((bytes) => ({ bytes, external: -1, offset: 0 }));
-  externalInputs.forEach((input, k) => { buffers[lowered.inputs.get(input)!]!.external = k; });
-  externalResults.forEach((r, k) => { buffers[lowered.results[r]!]!.external = externalInputs.length + k; });
-  roots.forEach((b, i) => { buffers[b]!.offset = placed.offsets[i]!; });
+  externalInputs.forEach((input, k) => {
+    buffers[lowered.inputs.get(input)!]!.external = k;
+  });
+  externalResults.forEach((r, k) => {
+    buffers[lowered.results[r]!]!.external = externalInputs.length + k;
+  });
+  roots.forEach((b, i) => {
+    buffers[b]!.offset = placed.offsets[i]!;
+  });
   bufferBytes.forEach((_, b) => {
     const root = sharing.find(b);
     if (root !== b) Object.assign(buffers[b]!, { external: buffers[root]!.external, offset: buffers[root]!.offset });

@@ -57,7 +57,9 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
       entry = traceEntry(fn, args, tensors, donate, device);
       entries.set(signature, entry);
       if (entries.size === MANY_SIGNATURES)
-        process.emitWarning(`[compile] ${name} was traced for ${MANY_SIGNATURES} signatures; numbers in its arguments probably change from call to call: pass them as tensors`);
+        process.emitWarning(
+          `[compile] ${name} was traced for ${MANY_SIGNATURES} signatures; numbers in its arguments probably change from call to call: pass them as tensors`,
+        );
     }
     return entry;
   };
@@ -109,7 +111,13 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
   });
 }
 
-function traceEntry<A extends unknown[], R>(fn: (...args: A) => R, args: A, tensors: readonly Tensor[], donate: readonly number[], device: Device): Entry<R> {
+function traceEntry<A extends unknown[], R>(
+  fn: (...args: A) => R,
+  args: A,
+  tensors: readonly Tensor[],
+  donate: readonly number[],
+  device: Device,
+): Entry<R> {
   const trace = new Trace();
   const inputs = tensors.map((t) => trace.input(t.type));
   let i = 0;
@@ -126,7 +134,12 @@ function traceEntry<A extends unknown[], R>(fn: (...args: A) => R, args: A, tens
     at += n;
   });
   const types = tensors.map((t) => t.type);
-  const assembled = assemble(device, outputs.map((t) => trace.valueOf(t)), [...types, ...captured.map((t) => t.type)], donated);
+  const assembled = assemble(
+    device,
+    outputs.map((t) => trace.valueOf(t)),
+    [...types, ...captured.map((t) => t.type)],
+    donated,
+  );
   return {
     ...assembled,
     device,
@@ -165,7 +178,8 @@ function matches(known: unknown, tree: unknown, tensors: Tensor[]): boolean {
   if (Object.getPrototypeOf(tree) !== Object.getPrototypeOf(known)) return false;
   let n = 0;
   for (const k in tree) {
-    if (!Object.hasOwn(known, k) || !matches((known as Record<string, unknown>)[k], (tree as Record<string, unknown>)[k], tensors)) return false;
+    if (!Object.hasOwn(known, k) || !matches((known as Record<string, unknown>)[k], (tree as Record<string, unknown>)[k], tensors))
+      return false;
     n++;
   }
   for (const _ in known) n--;

@@ -1,6 +1,7 @@
 /** What the tensor layer asks of a device. It does not know which devices exist: they register themselves here. */
-import type { TensorType } from './shape.ts';
+
 import type { Program, View } from './lower/program.ts';
+import type { TensorType } from './shape.ts';
 
 /** What lowering asks of a device. */
 export type Target = Pick<Device, 'fused' | 'gemmReads'>;
@@ -52,7 +53,8 @@ export function device(name: string): Device {
   let d = open.get(name);
   if (d) return d;
   const make = devices.get(name);
-  if (!make) throw new Error(`[device] '${name}' is unknown; available: ${[...devices.keys()].join(', ') || 'none (import thimble/device)'}`);
+  if (!make)
+    throw new Error(`[device] '${name}' is unknown; available: ${[...devices.keys()].join(', ') || 'none (import thimble/device)'}`);
   d = make();
   open.set(name, d);
   return d;

@@ -8,7 +8,14 @@ export const itemSize: Record<DType, number> = { f32: 4, bf16: 2, f16: 2, i32: 4
 /** The type a value is computed in: what a register holds after a load. */
 export type Lane = 'f32' | 'i32' | 'i64';
 export const laneOf: Record<DType, Lane> = {
-  f32: 'f32', bf16: 'f32', f16: 'f32', i32: 'i32', i64: 'i64', u8: 'i32', i8: 'i32', bool: 'i32',
+  f32: 'f32',
+  bf16: 'f32',
+  f16: 'f32',
+  i32: 'i32',
+  i64: 'i64',
+  u8: 'i32',
+  i8: 'i32',
+  bool: 'i32',
 };
 
 export const isFloat = (dtype: DType): boolean => laneOf[dtype] === 'f32';
@@ -64,7 +71,16 @@ const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
 
 /** The typed array that JavaScript offers for a dtype's raw storage (bf16 and f16 as their bits). */
-export type TypedArray = Float32Array | Float64Array | Int32Array | Uint32Array | BigInt64Array | Uint8Array | Int8Array | Uint16Array | Int16Array;
+export type TypedArray =
+  | Float32Array
+  | Float64Array
+  | Int32Array
+  | Uint32Array
+  | BigInt64Array
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array;
 
 /** Numbers -> the bytes that a device stores. */
 export function encode(values: ArrayLike<number | bigint | boolean>, dtype: DType): Uint8Array {
@@ -74,13 +90,27 @@ export function encode(values: ArrayLike<number | bigint | boolean>, dtype: DTyp
     for (let i = 0; i < n; i++) array[i] = f(Number(values[i]));
   };
   switch (dtype) {
-    case 'f32': put(new Float32Array(bytes.buffer)); break;
-    case 'bf16': put(new Uint16Array(bytes.buffer), toBf16); break;
-    case 'f16': put(new Uint16Array(bytes.buffer), toF16); break;
-    case 'i32': put(new Int32Array(bytes.buffer)); break;
-    case 'i8': put(new Int8Array(bytes.buffer)); break;
-    case 'u8': put(bytes); break;
-    case 'bool': put(bytes, (x) => (x ? 1 : 0)); break;
+    case 'f32':
+      put(new Float32Array(bytes.buffer));
+      break;
+    case 'bf16':
+      put(new Uint16Array(bytes.buffer), toBf16);
+      break;
+    case 'f16':
+      put(new Uint16Array(bytes.buffer), toF16);
+      break;
+    case 'i32':
+      put(new Int32Array(bytes.buffer));
+      break;
+    case 'i8':
+      put(new Int8Array(bytes.buffer));
+      break;
+    case 'u8':
+      put(bytes);
+      break;
+    case 'bool':
+      put(bytes, (x) => (x ? 1 : 0));
+      break;
     case 'i64': {
       const array = new BigInt64Array(bytes.buffer);
       for (let i = 0; i < n; i++) array[i] = BigInt(values[i] as number | bigint);
@@ -94,12 +124,19 @@ export function decode(bytes: Uint8Array, dtype: DType): Float32Array | Float64A
   const b = bytes.byteOffset % itemSize[dtype] === 0 ? bytes : bytes.slice();
   const n = b.byteLength / itemSize[dtype];
   switch (dtype) {
-    case 'f32': return new Float32Array(b.buffer, b.byteOffset, n);
-    case 'bf16': return Float32Array.from(new Uint16Array(b.buffer, b.byteOffset, n), fromBf16);
-    case 'f16': return Float32Array.from(new Uint16Array(b.buffer, b.byteOffset, n), fromF16);
-    case 'i32': return new Int32Array(b.buffer, b.byteOffset, n);
-    case 'i64': return Float64Array.from(new BigInt64Array(b.buffer, b.byteOffset, n), Number);
-    case 'i8': return new Int8Array(b.buffer, b.byteOffset, n);
-    default: return b;
+    case 'f32':
+      return new Float32Array(b.buffer, b.byteOffset, n);
+    case 'bf16':
+      return Float32Array.from(new Uint16Array(b.buffer, b.byteOffset, n), fromBf16);
+    case 'f16':
+      return Float32Array.from(new Uint16Array(b.buffer, b.byteOffset, n), fromF16);
+    case 'i32':
+      return new Int32Array(b.buffer, b.byteOffset, n);
+    case 'i64':
+      return Float64Array.from(new BigInt64Array(b.buffer, b.byteOffset, n), Number);
+    case 'i8':
+      return new Int8Array(b.buffer, b.byteOffset, n);
+    default:
+      return b;
   }
 }

@@ -11,7 +11,10 @@ const LIMIT = 2000;
 export function evaluate<K extends OpName>(op: K, attrs: OpAttrs[K], inputs: readonly Tensor[]): Tensor[] {
   if (op === 'reshape' || op === 'identity' || op === 'stopGradient' || op === 'custom') {
     // the same numbers: the results share the storage of the operands
-    const types = ops[op].infer(attrs as never, inputs.map((t) => t.type));
+    const types = ops[op].infer(
+      attrs as never,
+      inputs.map((t) => t.type),
+    );
     return types.map((type, i) => Tensor.concrete(type, inputs[i]!.storage.retain()));
   }
   const device: Device = inputs[0]?.storage.device ?? defaultDevice();
@@ -23,7 +26,12 @@ export function evaluate<K extends OpName>(op: K, attrs: OpAttrs[K], inputs: rea
     const trace = new Trace();
     const values = inputs.map((t) => trace.valueOf(trace.input(t.type)));
     const results = trace.graph.add(op, attrs, values).outputs;
-    const assembled = assemble(device, results, inputs.map((t) => t.type), new Set());
+    const assembled = assemble(
+      device,
+      results,
+      inputs.map((t) => t.type),
+      new Set(),
+    );
     made = { ...assembled, device, executable: device.prepare(assembled.program) };
     if (cache.size >= LIMIT) cache.delete(cache.keys().next().value!);
     cache.set(key, made);
@@ -46,7 +54,8 @@ export function launch(made: Loaded, inputs: readonly Tensor[], donated?: Readon
   };
   const buffers = made.externalInputs.map((i) => {
     const { storage } = inputs[i]!;
-    if (storage.device !== device) throw new Error(`[tensor] operands on devices ${device.name} and ${storage.device.name} in one program; move one of them`);
+    if (storage.device !== device)
+      throw new Error(`[tensor] operands on devices ${device.name} and ${storage.device.name} in one program; move one of them`);
     return donated?.has(i) && storage.shared ? copyOf(i, storage).buffer : storage.buffer;
   });
   const fresh = made.externalResults.map((r) => new Storage(device, device.alloc(made.resultTypes[r]!.bytes)));

@@ -1,10 +1,10 @@
 /** Reverse-mode differentiation: a walk back over the traced graph that adds gradient nodes to the same graph. */
 import { compile } from './compile.ts';
 import { isFloat } from './dtype.ts';
-import { add, full } from './functions/pointwise.ts';
 import { isFused, references } from './functions/fused.ts';
 import { concat } from './functions/layout.ts';
-import { type GradientRule, gradients, type CustomVjp } from './gradients.ts';
+import { add, full } from './functions/pointwise.ts';
+import { type CustomVjp, type GradientRule, gradients } from './gradients.ts';
 import { is, type Node, type Value } from './graph.ts';
 import { ShapeError, show } from './shape.ts';
 import { Tensor } from './tensor.ts';
@@ -17,7 +17,9 @@ type LossOf<M, R extends unknown[], Out> = (model: M, ...rest: R) => Out;
  * The loss and its gradient with respect to the first argument (a tree; gradients have its structure, `undefined` at integer
  * tensors). `lossOf` returns one f32 number, or `[loss, aux]` with any further tensors.
  */
-export function valueAndGrad<M, R extends unknown[], Out extends Tensor | readonly [Tensor, unknown]>(lossOf: LossOf<M, R, Out>): (model: M, ...rest: R) => [Out, M] {
+export function valueAndGrad<M, R extends unknown[], Out extends Tensor | readonly [Tensor, unknown]>(
+  lossOf: LossOf<M, R, Out>,
+): (model: M, ...rest: R) => [Out, M] {
   const differentiate = (model: M, ...rest: R): [Out, M] => {
     const trace = currentTrace()!;
     const marks: Tensor[] = [];
@@ -29,7 +31,9 @@ export function valueAndGrad<M, R extends unknown[], Out extends Tensor | readon
     const result = lossOf(marked, ...rest);
     const loss = (Array.isArray(result) ? result[0] : result) as Tensor;
     if (!(loss instanceof Tensor) || loss.size !== 1 || !isFloat(loss.dtype))
-      throw new ShapeError(`[grad] the loss must be one float number, not ${loss instanceof Tensor ? loss.type.key : typeof loss}; take its mean() or sum()`);
+      throw new ShapeError(
+        `[grad] the loss must be one float number, not ${loss instanceof Tensor ? loss.type.key : typeof loss}; take its mean() or sum()`,
+      );
     const found = backward(trace, loss, marks);
     let i = 0;
     return [result, mapTree(model, (t) => (isFloat(t.dtype) ? found[i++] : undefined))];
@@ -82,7 +86,10 @@ export function backward(trace: Trace, loss: Tensor, wrt: readonly Tensor[]): Te
     back.forEach((g, i) => {
       const to = node.inputs[i]!;
       if (!g || !active.has(to.node) || !isFloat(to.type.dtype)) return;
-      if (g.type !== to.type) throw new ShapeError(`[grad] the gradient of ${node.op} has ${g.type.key} for an operand of ${show(to.type.shape)} ${to.type.dtype}`);
+      if (g.type !== to.type)
+        throw new ShapeError(
+          `[grad] the gradient of ${node.op} has ${g.type.key} for an operand of ${show(to.type.shape)} ${to.type.dtype}`,
+        );
       const list = parts.get(to);
       if (list) list.push(g);
       else parts.set(to, [g]);
@@ -94,7 +101,8 @@ export function backward(trace: Trace, loss: Tensor, wrt: readonly Tensor[]): Te
 function pullback(trace: Trace, node: Node, gs: (Tensor | undefined)[], inputs: Tensor[]): readonly (Tensor | undefined)[] {
   const rule = gradients[node.op] as GradientRule<unknown>;
   if (rule === null) return [];
-  const own = rule === 'reference' ? rule : rule(gs[0] as Tensor, { attrs: node.attrs, inputs, outputs: node.outputs.map((v) => trace.wrap(v)), gs });
+  const own =
+    rule === 'reference' ? rule : rule(gs[0] as Tensor, { attrs: node.attrs, inputs, outputs: node.outputs.map((v) => trace.wrap(v)), gs });
   if (own !== 'reference') return own;
   if (!isFused(node.op)) throw new Error(`[grad] ${node.op} has no reference to differentiate`);
   const marks = inputs.map((t) => apply('identity', {}, [t]));
@@ -120,7 +128,11 @@ function accumulate(trace: Trace, list: readonly Tensor[]): Tensor {
       at += n.inputs[0]!.type.shape[axis]!;
       return fits;
     });
-    if (tiles && at === shape[axis]) return concat(along.map((n) => trace.wrap(n.inputs[0]!)), axis);
+    if (tiles && at === shape[axis])
+      return concat(
+        along.map((n) => trace.wrap(n.inputs[0]!)),
+        axis,
+      );
   }
   return list.reduce((a, b) => add(a, b));
 }

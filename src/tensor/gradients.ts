@@ -3,10 +3,30 @@
  * gradient passes; `'reference'` that the op's reference is differentiated (second derivatives of fused ops, and their further outputs).
  */
 import { isFloat } from './dtype.ts';
-import { add, broadcastTo, cast, cos, div, equal, exp, full, iota, less, log, mul, neg, pow, sin, square, sub, where, zerosLike } from './functions/pointwise.ts';
 import { flip, narrow, pad, permute, reshape, slice, transpose } from './functions/layout.ts';
-import { cumsum, sum } from './functions/reduce.ts';
 import { matmul } from './functions/linear.ts';
+import {
+  add,
+  broadcastTo,
+  cast,
+  cos,
+  div,
+  equal,
+  exp,
+  full,
+  iota,
+  less,
+  log,
+  mul,
+  neg,
+  pow,
+  sin,
+  square,
+  sub,
+  where,
+  zerosLike,
+} from './functions/pointwise.ts';
+import { cumsum, sum } from './functions/reduce.ts';
 import type { OpAttrs, OpName } from './ops.ts';
 import type { Tensor } from './tensor.ts';
 import { apply, applyAll } from './trace.ts';
@@ -42,13 +62,34 @@ function sliceGradient(g: Tensor, { attrs, inputs: [x] }: At<OpAttrs['slice']>):
     const index = mul(iota(attrs.size[axis]!), step);
     y = apply('scatterAdd', { axis, size: (attrs.size[axis]! - 1) * step + 1 }, [y, index]);
   });
-  return [pad(y, attrs.start, x!.shape.map((d, i) => d - attrs.start[i]! - y.shape[i]!))];
+  return [
+    pad(
+      y,
+      attrs.start,
+      x!.shape.map((d, i) => d - attrs.start[i]! - y.shape[i]!),
+    ),
+  ];
 }
 
 export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
-  input: null, full: null, iota: null, randomBits: null, stopGradient: null,
-  floor: null, not: null, mod: null, and: null, or: null, xor: null, shl: null, shr: null, lt: null, le: null, eq: null,
-  argmax: null, argsort: null,
+  input: null,
+  full: null,
+  iota: null,
+  randomBits: null,
+  stopGradient: null,
+  floor: null,
+  not: null,
+  mod: null,
+  and: null,
+  or: null,
+  xor: null,
+  shl: null,
+  shr: null,
+  lt: null,
+  le: null,
+  eq: null,
+  argmax: null,
+  argsort: null,
 
   neg: (g) => [neg(g)],
   abs: (g, { inputs: [x] }) => [mul(g, sub(cast(less(0, x!), g.dtype), cast(less(x!, 0), g.dtype)))],
@@ -76,7 +117,9 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
   reshape: (g, { inputs: [x] }) => [reshape(g, x!.shape)],
   permute(g, { attrs: { axes } }) {
     const back = new Array<number>(axes.length);
-    axes.forEach((a, i) => { back[a] = i; });
+    axes.forEach((a, i) => {
+      back[a] = i;
+    });
     return [permute(g, back)];
   },
   broadcast: (g, { inputs: [x] }) => [unbroadcast(g, x!.shape)],
@@ -122,12 +165,22 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
   softmax: (g, { outputs: [y] }) => [apply('softmaxGrad', {}, [g, y!])],
   crossEntropy(_, { inputs: [logits, labels], outputs: [, lse], gs: [g, gLse] }) {
     let d = apply('crossEntropyGrad', {}, [logits!, labels!, lse!, g ?? zerosLike(lse!)]);
-    if (gLse) d = add(d, mul(cast(reshape(gLse, [...gLse.shape, 1]), logits!.dtype), exp(sub(logits!, cast(reshape(lse!, [...lse!.shape, 1]), logits!.dtype)))));
+    if (gLse)
+      d = add(
+        d,
+        mul(
+          cast(reshape(gLse, [...gLse.shape, 1]), logits!.dtype),
+          exp(sub(logits!, cast(reshape(lse!, [...lse!.shape, 1]), logits!.dtype))),
+        ),
+      );
     return [d, undefined];
   },
   attention(_, { attrs, inputs, outputs: [o, lse], gs: [g, gLse] }) {
     if (gLse) return 'reference';
     return applyAll('attentionGrad', attrs, [...inputs, o!, lse!, g ?? full(o!.shape, 0, o!.dtype)]).slice(0, 3);
   },
-  normGrad: 'reference', softmaxGrad: 'reference', crossEntropyGrad: 'reference', attentionGrad: 'reference',
+  normGrad: 'reference',
+  softmaxGrad: 'reference',
+  crossEntropyGrad: 'reference',
+  attentionGrad: 'reference',
 };

@@ -24,10 +24,15 @@ export class Graph {
   readonly nodes: Node[] = [];
 
   add<K extends OpName>(op: K, attrs: OpAttrs[K], inputs: readonly Value[]): Node<K> {
-    const types = ops[op].infer(attrs as never, inputs.map((v) => v.type));
+    const types = ops[op].infer(
+      attrs as never,
+      inputs.map((v) => v.type),
+    );
     const outputs: Value[] = [];
     const node: Node<K> = { id: this.nodes.length, op, attrs, inputs, outputs };
-    types.forEach((type, index) => { outputs.push({ node: node as Node, index, type }); });
+    types.forEach((type, index) => {
+      outputs.push({ node: node as Node, index, type });
+    });
     this.nodes.push(node as Node);
     return node;
   }

@@ -1,18 +1,19 @@
 /** Tensors, differentiation and compiled programs. */
-export { type Compiled, type CompileOptions, compile } from './compile.ts';
+
 export type { Plan } from './assemble.ts';
-export { type Device, type DeviceBuffer, type Executable, defaultDevice, device, registerDevice, withDevice } from './device.ts';
+export { type Compiled, type CompileOptions, compile } from './compile.ts';
+export { type Device, type DeviceBuffer, defaultDevice, device, type Executable, registerDevice, withDevice } from './device.ts';
 export { type DType, decode, dtypes, encode, fromBf16, fromF16, isFloat, itemSize, promote, toBf16, toF16 } from './dtype.ts';
+export { attention, attentionWithLse, crossEntropy, layerNorm, rmsNorm, softCrossEntropy, softmax } from './functions/fused.ts';
+export * from './functions/image.ts';
+export * from './functions/indexing.ts';
+export * from './functions/layout.ts';
+export * from './functions/linear.ts';
+export * from './functions/pointwise.ts';
+export * as random from './functions/random.ts';
+export { dropout } from './functions/random.ts';
+export * from './functions/reduce.ts';
 export { customVjp, grad, valueAndGrad } from './grad.ts';
 export { type Shape, ShapeError, sizeOf, type TensorType, typeOf } from './shape.ts';
 export { empty, fromBytes, scope, Tensor, tensor } from './tensor.ts';
 export { countParameters, disposeTree, flatten, forEachTensor, leaves, mapTree, type Path, treeBytes, unflatten } from './tree.ts';
-export * from './functions/pointwise.ts';
-export * from './functions/layout.ts';
-export * from './functions/reduce.ts';
-export * from './functions/linear.ts';
-export * from './functions/indexing.ts';
-export { attention, attentionWithLse, crossEntropy, layerNorm, rmsNorm, softCrossEntropy, softmax } from './functions/fused.ts';
-export * as random from './functions/random.ts';
-export { dropout } from './functions/random.ts';
-export * from './functions/image.ts';

@@ -91,8 +91,14 @@ export type OpTable = { [K in OpName]: Rule<OpAttrs[K]> };
 
 const total = (types: readonly TensorType[]): number => types.reduce((n, t) => n + t.bytes, 0);
 const traffic = (_: unknown, inputs: readonly TensorType[], outputs: readonly TensorType[]): number => total(inputs) + total(outputs);
-const perOutput = (k: number) => (_: unknown, _i: readonly TensorType[], o: readonly TensorType[]): number => k * o[0]!.size;
-const perInput = (k: number) => (_: unknown, i: readonly TensorType[]): number => k * i[0]!.size;
+const perOutput =
+  (k: number) =>
+  (_: unknown, _i: readonly TensorType[], o: readonly TensorType[]): number =>
+    k * o[0]!.size;
+const perInput =
+  (k: number) =>
+  (_: unknown, i: readonly TensorType[]): number =>
+    k * i[0]!.size;
 const zero = (): number => 0;
 const like = (_: unknown, [x]: readonly TensorType[]): TensorType[] => [x!];
 
@@ -117,7 +123,9 @@ const unary = (op: UnaryName, flops = 1): Rule<None> => ({
 
 /** Primitives take equal shapes; the functions over them broadcast first (functions/pointwise.ts). */
 function equalShapes(op: string, types: readonly TensorType[]): void {
-  for (const t of types) if (!sameShape(t.shape, types[0]!.shape)) throw new ShapeError(`[${op}] shapes differ: ${types.map((x) => show(x.shape)).join(', ')}; broadcast them first`);
+  for (const t of types)
+    if (!sameShape(t.shape, types[0]!.shape))
+      throw new ShapeError(`[${op}] shapes differ: ${types.map((x) => show(x.shape)).join(', ')}; broadcast them first`);
 }
 
 const bitOps = new Set(['and', 'or', 'xor', 'shl', 'shr']);
@@ -139,7 +147,12 @@ const reduce = (op: 'sum' | 'reduceMax'): Rule<{ axes: readonly number[] }> => (
   infer({ axes }, [x]) {
     if (op === 'sum' && (x!.dtype === 'bool' || x!.dtype === 'u8' || x!.dtype === 'i8'))
       throw new ShapeError(`[sum] of ${x!.dtype}${show(x!.shape)} would overflow; cast it to i32 or f32 first`);
-    return [typeOf(x!.shape.map((d, i) => (axes.includes(i) ? 1 : d)), x!.dtype)];
+    return [
+      typeOf(
+        x!.shape.map((d, i) => (axes.includes(i) ? 1 : d)),
+        x!.dtype,
+      ),
+    ];
   },
   flops: perInput(1),
   bytes: traffic,
@@ -150,13 +163,15 @@ function without(shape: Shape, axis: number): string {
 }
 
 function windows(w: Window2d, height: number, width: number): [number, number] {
-  const out = (size: number, i: 0 | 1): number => Math.floor((size + 2 * w.padding[i] - w.dilation[i] * (w.kernel[i] - 1) - 1) / w.stride[i]) + 1;
+  const out = (size: number, i: 0 | 1): number =>
+    Math.floor((size + 2 * w.padding[i] - w.dilation[i] * (w.kernel[i] - 1) - 1) / w.stride[i]) + 1;
   return [out(height, 0), out(width, 1)];
 }
 
 /** m, k, n of a matmul of [..., m, k] and [..., k, n]; the batch axes are equal. */
 export function matmulDims(a: Shape, b: Shape): { m: number; n: number; k: number } {
-  if (a.length < 2 || b.length < 2) throw new ShapeError(`[matmul] needs at least rank 2, not ${show(a)} and ${show(b)}; reshape a vector to [1, n] or [n, 1]`);
+  if (a.length < 2 || b.length < 2)
+    throw new ShapeError(`[matmul] needs at least rank 2, not ${show(a)} and ${show(b)}; reshape a vector to [1, n] or [n, 1]`);
   const [m, k] = a.slice(-2) as [number, number];
   const [kb, n] = b.slice(-2) as [number, number];
   if (k !== kb) throw new ShapeError(`[matmul] inner sizes of ${show(a)} and ${show(b)} differ: ${k} and ${kb}; transpose one of them`);
@@ -170,7 +185,9 @@ function attentionTypes([q, k, v]: readonly TensorType[]): { B: number; Tq: numb
   const [Bk, Tk, Hk, Ek] = k!.shape as [number, number, number, number];
   const [Bv, Tv, Hv, Ev] = v!.shape as [number, number, number, number];
   if (!ok || Bk !== B || Bv !== B || Tv !== Tk || Hv !== Hk || Ek !== E || Hq % Hk)
-    throw new ShapeError(`[attention] q ${q!.key}, k ${k!.key}, v ${v!.key} do not fit q [B, Tq, Hq, E], k [B, Tk, Hkv, E], v [B, Tk, Hkv, Ev] with Hq a multiple of Hkv`);
+    throw new ShapeError(
+      `[attention] q ${q!.key}, k ${k!.key}, v ${v!.key} do not fit q [B, Tq, Hq, E], k [B, Tk, Hkv, E], v [B, Tk, Hkv, Ev] with Hq a multiple of Hkv`,
+    );
   return { B, Tq, Tk, Hq, E, Ev };
 }
 const attentionFlops = ([q, k, v]: readonly TensorType[]): number => 2 * q!.size * k!.shape[1]! * (1 + v!.shape[3]! / q!.shape[3]!);
@@ -183,17 +200,41 @@ export const ops: OpTable = {
     kind: 'pointwise',
     infer({ shape }, [k0, k1]) {
       for (const k of [k0!, k1!])
-        if (k.dtype !== 'i32' || k.size !== 1) throw new ShapeError(`[random] a key is two i32 words, not ${k.key}; make one with random.key(seed)`);
+        if (k.dtype !== 'i32' || k.size !== 1)
+          throw new ShapeError(`[random] a key is two i32 words, not ${k.key}; make one with random.key(seed)`);
       return [typeOf(shape, 'i32')];
     },
     flops: perOutput(40),
     bytes: traffic,
   },
-  neg: unary('neg'), abs: unary('abs'), exp: unary('exp', 8), log: unary('log', 8), sqrt: unary('sqrt'), rsqrt: unary('rsqrt', 2),
-  sin: unary('sin', 12), cos: unary('cos', 12), tanh: unary('tanh', 12), erf: unary('erf', 16), floor: unary('floor'), not: unary('not'),
-  add: binary('add'), sub: binary('sub'), mul: binary('mul'), div: binary('div'), max: binary('max'), min: binary('min'), pow: binary('pow'),
-  mod: binary('mod'), and: binary('and'), or: binary('or'), xor: binary('xor'), shl: binary('shl'), shr: binary('shr'),
-  lt: binary('lt', true), le: binary('le', true), eq: binary('eq', true),
+  neg: unary('neg'),
+  abs: unary('abs'),
+  exp: unary('exp', 8),
+  log: unary('log', 8),
+  sqrt: unary('sqrt'),
+  rsqrt: unary('rsqrt', 2),
+  sin: unary('sin', 12),
+  cos: unary('cos', 12),
+  tanh: unary('tanh', 12),
+  erf: unary('erf', 16),
+  floor: unary('floor'),
+  not: unary('not'),
+  add: binary('add'),
+  sub: binary('sub'),
+  mul: binary('mul'),
+  div: binary('div'),
+  max: binary('max'),
+  min: binary('min'),
+  pow: binary('pow'),
+  mod: binary('mod'),
+  and: binary('and'),
+  or: binary('or'),
+  xor: binary('xor'),
+  shl: binary('shl'),
+  shr: binary('shr'),
+  lt: binary('lt', true),
+  le: binary('le', true),
+  eq: binary('eq', true),
   where: {
     kind: 'pointwise',
     infer(_, [c, a, b]) {
@@ -208,7 +249,17 @@ export const ops: OpTable = {
   cast: { kind: 'pointwise', infer: ({ dtype }, [x]) => [typeOf(x!.shape, dtype)], flops: zero, bytes: traffic },
 
   reshape: { kind: 'view', infer: ({ shape }, [x]) => [typeOf(shape, x!.dtype)], flops: zero, bytes: zero },
-  permute: { kind: 'view', infer: ({ axes }, [x]) => [typeOf(axes.map((a) => x!.shape[a]!), x!.dtype)], flops: zero, bytes: zero },
+  permute: {
+    kind: 'view',
+    infer: ({ axes }, [x]) => [
+      typeOf(
+        axes.map((a) => x!.shape[a]!),
+        x!.dtype,
+      ),
+    ],
+    flops: zero,
+    bytes: zero,
+  },
   broadcast: {
     kind: 'view',
     infer({ shape }, [x]) {
@@ -223,7 +274,12 @@ export const ops: OpTable = {
   flip: { kind: 'view', infer: like, flops: zero, bytes: zero },
   pad: {
     kind: 'copy',
-    infer: ({ before, after }, [x]) => [typeOf(x!.shape.map((d, i) => d + before[i]! + after[i]!), x!.dtype)],
+    infer: ({ before, after }, [x]) => [
+      typeOf(
+        x!.shape.map((d, i) => d + before[i]! + after[i]!),
+        x!.dtype,
+      ),
+    ],
     flops: zero,
     bytes: traffic,
   },
@@ -234,7 +290,12 @@ export const ops: OpTable = {
       for (const t of inputs)
         if (t.dtype !== first!.dtype || without(t.shape, axis) !== without(first!.shape, axis) || t.shape.length !== first!.shape.length)
           throw new ShapeError(`[concat] ${first!.key} and ${t.key} must agree in dtype and in all axes but ${axis}`);
-      return [typeOf(first!.shape.map((d, i) => (i === axis ? inputs.reduce((n, t) => n + t.shape[i]!, 0) : d)), first!.dtype)];
+      return [
+        typeOf(
+          first!.shape.map((d, i) => (i === axis ? inputs.reduce((n, t) => n + t.shape[i]!, 0) : d)),
+          first!.dtype,
+        ),
+      ];
     },
     flops: zero,
     bytes: traffic,
@@ -242,7 +303,17 @@ export const ops: OpTable = {
 
   sum: reduce('sum'),
   reduceMax: reduce('reduceMax'),
-  argmax: { kind: 'reduce', infer: ({ axis }, [x]) => [typeOf(x!.shape.map((d, i) => (i === axis ? 1 : d)), 'i32')], flops: perInput(1), bytes: traffic },
+  argmax: {
+    kind: 'reduce',
+    infer: ({ axis }, [x]) => [
+      typeOf(
+        x!.shape.map((d, i) => (i === axis ? 1 : d)),
+        'i32',
+      ),
+    ],
+    flops: perInput(1),
+    bytes: traffic,
+  },
   cumsum: { kind: 'index', infer: like, flops: perInput(1), bytes: traffic },
 
   matmul: {
@@ -261,7 +332,10 @@ export const ops: OpTable = {
       if (x!.shape.length !== 4) throw new ShapeError(`[unfold] needs [B, C, H, W], not ${show(x!.shape)}`);
       const [B, C, H, W] = needFloat('unfold', x!).shape as [number, number, number, number];
       const [oh, ow] = windows(w, H, W);
-      if (oh < 1 || ow < 1) throw new ShapeError(`[unfold] a ${w.kernel.join('x')} window does not fit into ${H}x${W} with padding ${w.padding.join('x')}; pad more or shrink the kernel`);
+      if (oh < 1 || ow < 1)
+        throw new ShapeError(
+          `[unfold] a ${w.kernel.join('x')} window does not fit into ${H}x${W} with padding ${w.padding.join('x')}; pad more or shrink the kernel`,
+        );
       return [typeOf([B, C * w.kernel[0] * w.kernel[1], oh * ow], x!.dtype)];
     },
     flops: zero,
@@ -274,7 +348,9 @@ export const ops: OpTable = {
       const [oh, ow] = windows(w, w.height, w.width);
       const taps = w.kernel[0] * w.kernel[1];
       if (x!.shape.length !== 3 || CK % taps || L !== oh * ow)
-        throw new ShapeError(`[fold] ${show(x!.shape)} is not [B, C*${taps}, ${oh * ow}], what ${w.kernel.join('x')} windows over ${w.height}x${w.width} give`);
+        throw new ShapeError(
+          `[fold] ${show(x!.shape)} is not [B, C*${taps}, ${oh * ow}], what ${w.kernel.join('x')} windows over ${w.height}x${w.width} give`,
+        );
       return [typeOf([B, CK / taps, w.height, w.width], x!.dtype)];
     },
     flops: perInput(1),
@@ -286,12 +362,27 @@ export const ops: OpTable = {
     infer({ axis }, [x, i]) {
       needInt('take', i!);
       if (i!.shape.length !== 1) throw new ShapeError(`[take] needs a vector of indices, not ${i!.key}`);
-      return [typeOf(x!.shape.map((d, a) => (a === axis ? i!.size : d)), x!.dtype)];
+      return [
+        typeOf(
+          x!.shape.map((d, a) => (a === axis ? i!.size : d)),
+          x!.dtype,
+        ),
+      ];
     },
     flops: zero,
     bytes: (_, [, i], [o]) => 2 * o!.bytes + i!.bytes,
   },
-  scatterAdd: { kind: 'index', infer: ({ axis, size }, [dy]) => [typeOf(dy!.shape.map((d, a) => (a === axis ? size : d)), dy!.dtype)], flops: perInput(1), bytes: traffic },
+  scatterAdd: {
+    kind: 'index',
+    infer: ({ axis, size }, [dy]) => [
+      typeOf(
+        dy!.shape.map((d, a) => (a === axis ? size : d)),
+        dy!.dtype,
+      ),
+    ],
+    flops: perInput(1),
+    bytes: traffic,
+  },
   takeAlong: {
     kind: 'index',
     infer({ axis }, [x, i]) {
@@ -303,7 +394,17 @@ export const ops: OpTable = {
     flops: zero,
     bytes: (_, [, i], [o]) => 2 * o!.bytes + i!.bytes,
   },
-  scatterAlong: { kind: 'index', infer: ({ axis, size }, [dy]) => [typeOf(dy!.shape.map((d, a) => (a === axis ? size : d)), dy!.dtype)], flops: perInput(1), bytes: traffic },
+  scatterAlong: {
+    kind: 'index',
+    infer: ({ axis, size }, [dy]) => [
+      typeOf(
+        dy!.shape.map((d, a) => (a === axis ? size : d)),
+        dy!.dtype,
+      ),
+    ],
+    flops: perInput(1),
+    bytes: traffic,
+  },
   argsort: {
     kind: 'index',
     // the second output is the merge buffer: scratch that the planner must know about
@@ -322,7 +423,8 @@ export const ops: OpTable = {
       needFloat('norm', x!);
       const D = x!.shape.at(-1);
       for (const p of params)
-        if (p.size !== D || p.shape.length !== 1 || p.dtype !== 'f32') throw new ShapeError(`[norm] gain and bias must be f32[${D}] for ${x!.key}, not ${p.key}`);
+        if (p.size !== D || p.shape.length !== 1 || p.dtype !== 'f32')
+          throw new ShapeError(`[norm] gain and bias must be f32[${D}] for ${x!.key}, not ${p.key}`);
       if (params.length !== affine) throw new ShapeError(`[norm] expected ${affine} gain and bias tensors, got ${params.length}`);
       const rows = typeOf(x!.shape.slice(0, -1), 'f32');
       return [x!, rows, rows];
@@ -348,7 +450,10 @@ export const ops: OpTable = {
     infer(_, [x, y]) {
       needFloat('crossEntropy', x!);
       needInt('crossEntropy', y!);
-      if (!sameShape(x!.shape.slice(0, -1), y!.shape)) throw new ShapeError(`[crossEntropy] labels ${show(y!.shape)} do not match logits ${show(x!.shape)}; they lack exactly the class axis`);
+      if (!sameShape(x!.shape.slice(0, -1), y!.shape))
+        throw new ShapeError(
+          `[crossEntropy] labels ${show(y!.shape)} do not match logits ${show(x!.shape)}; they lack exactly the class axis`,
+        );
       const rows = typeOf(y!.shape, 'f32');
       return [rows, rows];
     },
@@ -366,5 +471,10 @@ export const ops: OpTable = {
     bytes: traffic,
   },
   // q, k, v, o, lse, dO -> dq, dk, dv, and sum(o * dO) per query: scratch that the planner must know about
-  attentionGrad: { kind: 'fused', infer: (_, [q, k, v, , lse]) => [q!, k!, v!, lse!], flops: (_, inputs) => 2.5 * attentionFlops(inputs), bytes: traffic },
+  attentionGrad: {
+    kind: 'fused',
+    infer: (_, [q, k, v, , lse]) => [q!, k!, v!, lse!],
+    flops: (_, inputs) => 2.5 * attentionFlops(inputs),
+    bytes: traffic,
+  },
 };

@@ -35,7 +35,8 @@ export function typeOf(shape: Shape, dtype: DType): TensorType {
   let type = interned.get(key);
   if (!type) {
     for (const d of shape)
-      if (!Number.isSafeInteger(d) || d < 0) throw new ShapeError(`[tensor] ${show(shape)} is no shape: dimension ${d} must be a whole number >= 0`);
+      if (!Number.isSafeInteger(d) || d < 0)
+        throw new ShapeError(`[tensor] ${show(shape)} is no shape: dimension ${d} must be a whole number >= 0`);
     const size = sizeOf(shape);
     type = Object.freeze({ shape: Object.freeze([...shape]), dtype, size, bytes: size * itemSize[dtype], key });
     interned.set(key, type);
@@ -71,7 +72,9 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
     const x = a[i - rank + a.length] ?? 1;
     const y = b[i - rank + b.length] ?? 1;
     if (x !== y && x !== 1 && y !== 1)
-      throw new ShapeError(`[${op}] shapes ${show(a)} and ${show(b)} do not broadcast: ${x} and ${y} meet at axis ${i - rank}; reshape one, or make one of them 1`);
+      throw new ShapeError(
+        `[${op}] shapes ${show(a)} and ${show(b)} do not broadcast: ${x} and ${y} meet at axis ${i - rank}; reshape one, or make one of them 1`,
+      );
     out[i] = x === 1 ? y : x;
   }
   return out;
@@ -84,6 +87,8 @@ export function resolveReshape(from: Shape, to: readonly number[]): number[] {
   const known = to.reduce((n, d) => (d === -1 ? n : n * d), 1);
   const out = to.map((d) => (d === -1 ? (known === 0 ? 0 : size / known) : d));
   if (holes > 1 || sizeOf(out) !== size || out.some((d) => !Number.isInteger(d) || d < 0))
-    throw new ShapeError(`[reshape] ${show(from)} has ${size} elements, ${show(to)} has ${holes ? `${known} x -1` : known}; the counts must be equal`);
+    throw new ShapeError(
+      `[reshape] ${show(from)} has ${size} elements, ${show(to)} has ${holes ? `${known} x -1` : known}; the counts must be equal`,
+    );
   return out;
 }

@@ -1,5 +1,5 @@
 /** The value that users hold: a shape, a dtype, and either numbers on a device or a place in a program being traced. */
-import { type DeviceBuffer, type Device, defaultDevice } from './device.ts';
+import { type Device, type DeviceBuffer, defaultDevice } from './device.ts';
 import { type DType, decode, encode } from './dtype.ts';
 import type { Value } from './graph.ts';
 import { type Shape, ShapeError, show, sizeOf, type TensorType, typeOf } from './shape.ts';
@@ -80,14 +80,18 @@ export class Tensor {
   get storage(): Storage {
     if ('storage' in this.#place) return this.#place.storage;
     if ('gone' in this.#place) throw new Error(`[tensor] ${this.type.key} was ${this.#place.gone}`);
-    throw new Error(`[tensor] ${this.type.key} is being traced and has no numbers yet; return it from the compiled function and read it outside`);
+    throw new Error(
+      `[tensor] ${this.type.key} is being traced and has no numbers yet; return it from the compiled function and read it outside`,
+    );
   }
   /** Its place in the program that `trace` builds; throws for a tensor of a trace that is over. */
   valueIn(trace: Trace): Value | undefined {
     if (!('value' in this.#place)) return undefined;
     const { trace: own, value } = this.#place;
     if (own !== trace)
-      throw new Error(`[tensor] ${this.type.key} belongs to a program whose tracing has ended; return it from the compiled function instead of storing it in an outer variable`);
+      throw new Error(
+        `[tensor] ${this.type.key} belongs to a program whose tracing has ended; return it from the compiled function instead of storing it in an outer variable`,
+      );
     return value;
   }
 
@@ -110,7 +114,8 @@ export class Tensor {
   toArray(): NestedNumbers {
     const data = this.data();
     let at = 0;
-    const build = (axis: number): NestedNumbers => (axis === this.rank ? data[at++]! : Array.from({ length: this.shape[axis]! }, () => build(axis + 1)));
+    const build = (axis: number): NestedNumbers =>
+      axis === this.rank ? data[at++]! : Array.from({ length: this.shape[axis]! }, () => build(axis + 1));
     return build(0);
   }
 
@@ -147,7 +152,8 @@ function shapeOfNested(x: unknown): number[] {
   if (!Array.isArray(x)) return [];
   const inner = x.length ? shapeOfNested(x[0]) : [];
   for (const row of x)
-    if (shapeOfNested(row).join() !== inner.join()) throw new ShapeError(`[tensor] ragged nested arrays: ${show(inner)} beside ${show(shapeOfNested(row))}`);
+    if (shapeOfNested(row).join() !== inner.join())
+      throw new ShapeError(`[tensor] ragged nested arrays: ${show(inner)} beside ${show(shapeOfNested(row))}`);
   return [x.length, ...inner];
 }
 
@@ -162,9 +168,19 @@ export function tensor(
   const typed = ArrayBuffer.isView(values);
   const shape = options.shape ?? (typed ? [values.length] : shapeOfNested(values));
   const natural: DType =
-    values instanceof Int32Array ? 'i32' : values instanceof Uint8Array ? 'u8' : values instanceof Int8Array ? 'i8' : values instanceof BigInt64Array ? 'i64' : typeof values === 'boolean' ? 'bool' : 'f32';
+    values instanceof Int32Array
+      ? 'i32'
+      : values instanceof Uint8Array
+        ? 'u8'
+        : values instanceof Int8Array
+          ? 'i8'
+          : values instanceof BigInt64Array
+            ? 'i64'
+            : typeof values === 'boolean'
+              ? 'bool'
+              : 'f32';
   const type = typeOf(shape, options.dtype ?? natural);
-  const flat = typed ? values : Array.isArray(values) ? (values as unknown[]).flat(20 as 1) as number[] : [Number(values)];
+  const flat = typed ? values : Array.isArray(values) ? ((values as unknown[]).flat(20 as 1) as number[]) : [Number(values)];
   if (flat.length !== type.size) throw new ShapeError(`[tensor] ${flat.length} numbers do not fill ${show(shape)} of ${sizeOf(shape)}`);
   const asIs = typed && type.dtype === natural && !(values instanceof Float64Array);
   const bytes = asIs ? new Uint8Array(values.buffer, values.byteOffset, values.byteLength) : encode(flat as ArrayLike<number>, type.dtype);

@@ -1,6 +1,7 @@
 /** Tracing: while a trace is open, operations add nodes to its graph; otherwise they run at once. */
-import { Graph, type Value } from './graph.ts';
+
 import { evaluate } from './eager.ts';
+import { Graph, type Value } from './graph.ts';
 import type { OpAttrs, OpName } from './ops.ts';
 import { Tensor } from './tensor.ts';
 
@@ -48,7 +49,13 @@ export function within<T>(trace: Trace | undefined, body: () => T): T {
 export function applyAll<K extends OpName>(op: K, attrs: OpAttrs[K], inputs: readonly Tensor[]): Tensor[] {
   const trace = open;
   if (!trace) return evaluate(op, attrs, inputs);
-  return trace.graph.add(op, attrs, inputs.map((t) => trace.valueOf(t))).outputs.map((v) => trace.wrap(v));
+  return trace.graph
+    .add(
+      op,
+      attrs,
+      inputs.map((t) => trace.valueOf(t)),
+    )
+    .outputs.map((v) => trace.wrap(v));
 }
 
 /** Applies a primitive: its first result. */

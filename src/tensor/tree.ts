@@ -7,7 +7,8 @@ import { Tensor } from './tensor.ts';
 export type Path = readonly (string | number)[];
 type Container = { [key: string]: unknown };
 
-const isContainer = (x: unknown): x is Container => typeof x === 'object' && x !== null && !ArrayBuffer.isView(x) && !(x instanceof Map) && !(x instanceof Set);
+const isContainer = (x: unknown): x is Container =>
+  typeof x === 'object' && x !== null && !ArrayBuffer.isView(x) && !(x instanceof Map) && !(x instanceof Set);
 
 /** Calls `visit` for every tensor, in the order of the fields. */
 export function forEachTensor(tree: unknown, visit: (t: Tensor, path: Path) => void, path: Path = []): void {
@@ -48,7 +49,9 @@ export function mapTree<T>(tree: T, f: (t: Tensor, path: Path, ...others: (Tenso
 /** 'blocks.0.attention.query' -> tensor, for saving and for naming parameters. */
 export function flatten(tree: unknown): Map<string, Tensor> {
   const out = new Map<string, Tensor>();
-  forEachTensor(tree, (t, path) => { out.set(path.join('.'), t); });
+  forEachTensor(tree, (t, path) => {
+    out.set(path.join('.'), t);
+  });
   return out;
 }
 
@@ -57,7 +60,10 @@ export function unflatten<T>(template: T, tensors: ReadonlyMap<string, Tensor>):
   return mapTree(template, (t, path) => {
     const name = path.join('.');
     const found = tensors.get(name);
-    if (!found) throw new Error(`[tree] tensor '${name}' ${t.type.key} is missing; present: ${[...tensors.keys()].slice(0, 5).join(', ')}${tensors.size > 5 ? ', ...' : ''}`);
+    if (!found)
+      throw new Error(
+        `[tree] tensor '${name}' ${t.type.key} is missing; present: ${[...tensors.keys()].slice(0, 5).join(', ')}${tensors.size > 5 ? ', ...' : ''}`,
+      );
     if (found.type !== t.type) throw new Error(`[tree] tensor '${name}' is ${found.type.key}, the model needs ${t.type.key}`);
     return found;
   });
@@ -72,7 +78,10 @@ export function disposeTree(tree: unknown): void {
 export function structure(tree: unknown): string {
   if (tree instanceof Tensor) return '*';
   if (Array.isArray(tree)) return `[${tree.map(structure).join()}]`;
-  if (isContainer(tree)) return `${tree.constructor?.name ?? ''}{${Object.keys(tree).map((k) => `${k}:${structure(tree[k])}`).join()}}`;
+  if (isContainer(tree))
+    return `${tree.constructor?.name ?? ''}{${Object.keys(tree)
+      .map((k) => `${k}:${structure(tree[k])}`)
+      .join()}}`;
   if (typeof tree === 'function' || (typeof tree === 'object' && tree !== null)) return `#${identityOf(tree)}`;
   if (typeof tree === 'string') return JSON.stringify(tree);
   return Object.is(tree, -0) ? '-0' : typeof tree === 'bigint' ? `${tree}n` : String(tree);

@@ -1,5 +1,10 @@
 /** The reference train step's start (../README.md has the convention) and the line that every peer prints. */
-export const D = 128, HEADS = 4, LAYERS = 4, VOCAB = 512, BATCH = 16, TOKENS = 128;
+export const D = 128,
+  HEADS = 4,
+  LAYERS = 4,
+  VOCAB = 512,
+  BATCH = 16,
+  TOKENS = 128;
 export const ADAMW = { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01 };
 
 const [PARAMETERS, IDS, TARGETS] = [0, 1, 2];
@@ -12,7 +17,10 @@ function hash32(stream, i) {
 }
 
 function shapes() {
-  const list = [['e', [VOCAB, D]], ['p', [TOKENS, D]]];
+  const list = [
+    ['e', [VOCAB, D]],
+    ['p', [TOKENS, D]],
+  ];
   for (let i = 0; i < LAYERS; i++) {
     list.push([`l1g${i}`, [D], 1], [`l1b${i}`, [D], 0], [`l2g${i}`, [D], 1], [`l2b${i}`, [D], 0]);
     list.push([`qkv${i}`, [D, 3 * D]], [`qkvb${i}`, [3 * D], 0], [`o${i}`, [D, D]], [`ob${i}`, [D], 0]);
@@ -36,7 +44,8 @@ export function parameters() {
 }
 
 const integers = (stream) => Int32Array.from({ length: BATCH * TOKENS }, (_, i) => hash32(stream, i) % VOCAB);
-export const ids = integers(IDS), targets = integers(TARGETS);
+export const ids = integers(IDS),
+  targets = integers(TARGETS);
 
 /** `--name value` from the command line. */
 export function option(name, fallback) {
@@ -55,7 +64,8 @@ export async function measure(peer, version, threads, makeStep) {
       if (t <= 6) line.losses.push(loss);
       else line.msAll.push(+(performance.now() - start).toFixed(2));
     }
-    const sorted = [...line.msAll].sort((a, b) => a - b), half = sorted.length >> 1;
+    const sorted = [...line.msAll].sort((a, b) => a - b),
+      half = sorted.length >> 1;
     line.ms = sorted.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
   } catch (error) {
     line.reason = String(error?.message ?? error).slice(0, 300);

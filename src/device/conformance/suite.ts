@@ -1,11 +1,10 @@
 /** Tests that every device passes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Device, isFloat } from '../../tensor/index.ts';
+import { compile, type Device, isFloat, type Tensor } from '../../tensor/index.ts';
 import { ops } from '../../tensor/ops.ts';
 import { ReferenceDevice } from '../reference/index.ts';
 import { cases, inputsOn, runCase, weighted } from './cases.ts';
-import { compile, type Tensor } from '../../tensor/index.ts';
 
 /** |a - b| <= tolerance * max(1, |b|), elementwise, with NaN equal to NaN. */
 export function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what: string): void {
@@ -38,7 +37,10 @@ export function testReference(): void {
   const device = new ReferenceDevice();
   test('every op has a case', () => {
     const covered = new Set(cases.flatMap((c) => c.ops));
-    assert.deepEqual(Object.keys(ops).filter((op) => op !== 'input' && !covered.has(op as never)), []);
+    assert.deepEqual(
+      Object.keys(ops).filter((op) => op !== 'input' && !covered.has(op as never)),
+      [],
+    );
   });
   for (const c of cases) {
     if (c.forwardOnly || c.tolerance) continue; // what rounds has no differences to compare with
@@ -57,7 +59,10 @@ export function testReference(): void {
           };
           const h = 1e-5;
           const slope = (at(h) - at(-h)) / (2 * h);
-          assert.ok(Math.abs(own[i]! - slope) <= 1e-6 * Math.max(1, Math.abs(slope)), `gradient of input ${k}, element ${i}: ${own[i]}, by differences ${slope}`);
+          assert.ok(
+            Math.abs(own[i]! - slope) <= 1e-6 * Math.max(1, Math.abs(slope)),
+            `gradient of input ${k}, element ${i}: ${own[i]}, by differences ${slope}`,
+          );
         }
       });
     });

@@ -19,6 +19,7 @@ export interface Backend {
 }
 
 export interface LoadedProgram {
+  readonly words?: BigInt64Array;
   /** Sets the address of a slot. */
   slot(i: number, address: number): void;
   /** Runs steps [first, last); returns the number of indices that were out of range, negative for a program it refuses. */
@@ -37,10 +38,17 @@ export function openBackend(wish = process.env.THIMBLE_CPU): Backend {
   if (wish !== undefined && wish !== 'native' && wish !== 'wasm') throw new Error(`[cpu] THIMBLE_CPU is '${wish}'; use native or wasm`);
   if (wish !== 'wasm') {
     let why = '';
-    const built = ensureNative({ quiet: true, onFallback: (reason) => { why = reason; } });
+    const built = ensureNative({
+      quiet: true,
+      onFallback: (reason) => {
+        why = reason;
+      },
+    });
     if (built) return nativeBackend(built.path);
     if (wish === 'native') throw new Error(`[cpu] THIMBLE_CPU=native, but ${why}; install cc, gcc or clang`);
-    process.stderr.write(`[cpu] ${why}: running the WebAssembly kernels, on one thread and several times slower (THIMBLE_CPU=wasm asks for them)\n`);
+    process.stderr.write(
+      `[cpu] ${why}: running the WebAssembly kernels, on one thread and several times slower (THIMBLE_CPU=wasm asks for them)\n`,
+    );
   }
   return wasmBackend();
 }
@@ -67,8 +75,12 @@ function nativeBackend(path: string): Backend {
     isa: String(lib.func('const char *thimble_isa()')()),
     threads,
     alloc: (bytes) => Number(alloc(bytes)),
-    free: (at, bytes) => { free(at, bytes); },
-    write: (at, data) => { copyIn(at, data, data.byteLength); },
+    free: (at, bytes) => {
+      free(at, bytes);
+    },
+    write: (at, data) => {
+      copyIn(at, data, data.byteLength);
+    },
     read(at, bytes) {
       const out = new Uint8Array(bytes);
       if (bytes) copyOut(out, at, bytes);
@@ -83,10 +95,13 @@ function nativeBackend(path: string): Backend {
           slots[2 * i] = at;
           slots[2 * i + 1] = Math.floor(at / 2 ** 32);
         },
-        run: (first, last) => (void words, Number(run(program, table, threads, first, last))),
+        words, // what `program` points at: kept as long as this object
+        run: (first, last) => Number(run(program, table, threads, first, last)),
         runAsync: (first, last) =>
           new Promise((resolve, reject) => {
-            run.async(program, table, threads, first, last, (error: Error | null, n: number) => (void words, error ? reject(error) : resolve(Number(n))));
+            run.async(program, table, threads, first, last, (error: Error | null, n: number) =>
+              error ? reject(error) : resolve(Number(n)),
+            );
           }),
         free() {},
       };
@@ -118,7 +133,9 @@ function wasmBackend(): Backend {
     try {
       memory.grow(pages);
     } catch {
-      throw new Error(`[cpu] WebAssembly memory cannot grow from ${memory.buffer.byteLength} by ${pages * 65536} bytes (its limit is 4 GiB); install a C compiler for the native kernels, or make the program smaller`);
+      throw new Error(
+        `[cpu] WebAssembly memory cannot grow from ${memory.buffer.byteLength} by ${pages * 65536} bytes (its limit is 4 GiB); install a C compiler for the native kernels, or make the program smaller`,
+      );
     }
     return memory.buffer.byteLength;
   });
@@ -129,8 +146,12 @@ function wasmBackend(): Backend {
     isa: new TextDecoder().decode(name.slice(0, name.indexOf(0))),
     threads: 1,
     alloc: (bytes) => heap.alloc(bytes),
-    free: (at, bytes) => { heap.free(at, bytes); },
-    write: (at, data) => { view(at, data.byteLength).set(data); },
+    free: (at, bytes) => {
+      heap.free(at, bytes);
+    },
+    write: (at, data) => {
+      view(at, data.byteLength).set(data);
+    },
     read: (at, bytes) => view(at, bytes).slice(),
     load(words, count) {
       const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
@@ -140,7 +161,9 @@ function wasmBackend(): Backend {
       view(slots, 8 * count).fill(0);
       const run = (first: number, last: number): number => Number(exports.thimble_run(program, slots, 1, first, last));
       return {
-        slot: (i, at) => { new DataView(memory.buffer).setUint32(slots + 8 * i, at, true); },
+        slot: (i, at) => {
+          new DataView(memory.buffer).setUint32(slots + 8 * i, at, true);
+        },
         run,
         runAsync: async (first, last) => run(first, last),
         free() {

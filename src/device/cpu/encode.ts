@@ -8,14 +8,35 @@ const ABI = 1n;
 const MAXD = 6;
 const MAX_HEAD = 2048;
 const kernels = [
-  'map', 'reduce', 'argreduce', 'gemm', 'norm', 'normGrad', 'softmax', 'softmaxGrad', 'crossEntropy', 'crossEntropyGrad',
-  'attention', 'attentionGrad', 'take', 'scatterAdd', 'takeAlong', 'scatterAlong', 'argsort', 'cumsum', 'unfold', 'fold',
+  'map',
+  'reduce',
+  'argreduce',
+  'gemm',
+  'norm',
+  'normGrad',
+  'softmax',
+  'softmaxGrad',
+  'crossEntropy',
+  'crossEntropyGrad',
+  'attention',
+  'attentionGrad',
+  'take',
+  'scatterAdd',
+  'takeAlong',
+  'scatterAlong',
+  'argsort',
+  'cumsum',
+  'unfold',
+  'fold',
 ] as const;
 
 const code = (dtype: DType): bigint => BigInt(dtypes.indexOf(dtype));
 const ceil = (a: number, b: number): number => Math.ceil(a / b);
 const bits = new DataView(new ArrayBuffer(8));
-const double = (x: number): bigint => (bits.setFloat64(0, x), bits.getBigInt64(0));
+function double(x: number): bigint {
+  bits.setFloat64(0, x);
+  return bits.getBigInt64(0);
+}
 const itemSizes: Record<DType, number> = { f32: 4, bf16: 2, f16: 2, i32: 4, i64: 8, u8: 1, i8: 1, bool: 1 };
 
 interface Encoded {
@@ -46,13 +67,30 @@ const ints = (...xs: number[]): bigint[] => xs.map(BigInt);
 const MAP_GRAIN = 16384;
 const rowGrain = (rows: number, width: number): number => Math.max(1, Math.min(ceil(rows, 4), ceil(8192, Math.max(1, width))));
 
-function mapWords(dims: readonly number[], reads: readonly View[], writes: readonly View[], i: ReturnType<typeof instructions>, ref: (v: View) => bigint[]): bigint[] {
-  if (dims.length > MAXD) throw new Error(`[cpu] a pointwise call over ${dims.length} separate axes exceeds ${MAXD}; make an operand contiguous first`);
+function mapWords(
+  dims: readonly number[],
+  reads: readonly View[],
+  writes: readonly View[],
+  i: ReturnType<typeof instructions>,
+  ref: (v: View) => bigint[],
+): bigint[] {
+  if (dims.length > MAXD)
+    throw new Error(`[cpu] a pointwise call over ${dims.length} separate axes exceeds ${MAXD}; make an operand contiguous first`);
   const padded = (xs: readonly number[]): bigint[] => Array.from({ length: MAXD }, (_, d) => BigInt(xs[d] ?? (xs === dims ? 1 : 0)));
   const operand = (v: View): bigint[] => [...ref(v), code(v.dtype), ...padded(v.strides)];
   return [
-    BigInt(dims.length), ...padded(dims), BigInt(reads.length), BigInt(writes.length), BigInt(i.constants.length), BigInt(i.code.length),
-    ...reads.flatMap(operand), ...writes.flatMap(operand), ...(writes.length ? ints(...i.results) : []), ...i.constants, ...i.constantTypes, ...i.code,
+    BigInt(dims.length),
+    ...padded(dims),
+    BigInt(reads.length),
+    BigInt(writes.length),
+    BigInt(i.constants.length),
+    BigInt(i.code.length),
+    ...reads.flatMap(operand),
+    ...writes.flatMap(operand),
+    ...(writes.length ? ints(...i.results) : []),
+    ...i.constants,
+    ...i.constantTypes,
+    ...i.code,
   ];
 }
 
@@ -61,9 +99,17 @@ function mapWords(dims: readonly number[], reads: readonly View[], writes: reado
  * chunks of at least 2 MFLOP; rows in multiples of the micro-kernel's 12, columns of its 32.
  */
 export function gemmBlocks(m: number, n: number, k: number, batches: number): { MB: number; NB: number; grain: number } {
-  const even = (size: number, block: number, unit: number): number => Math.max(1, Math.min(size, ceil(ceil(size, ceil(size, block)), unit) * unit));
+  const even = (size: number, block: number, unit: number): number =>
+    Math.max(1, Math.min(size, ceil(ceil(size, ceil(size, block)), unit) * unit));
   let best = { MB: Math.max(1, m), NB: Math.max(1, n) };
-  for (const [i, [mb, nb]] of ([[264, 128], [120, 128], [120, 64], [72, 64]] as const).entries()) {
+  for (const [i, [mb, nb]] of (
+    [
+      [264, 128],
+      [120, 128],
+      [120, 64],
+      [72, 64],
+    ] as const
+  ).entries()) {
     const MB = even(m, mb, 12);
     const NB = even(n, nb, 32);
     if (i > 0 && 2 * MB * NB * k < 2e6) break;
@@ -91,7 +137,13 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
       const i = instructions(expression);
       const NB = Math.min(Math.max(1, inner), 256);
       const blocks = outer * ceil(inner, NB);
-      const words = [...w(0), code(writes[0]!.dtype), op === 'sum' ? 0n : 1n, ...ints(i.results[0]!, outer, count, inner, NB), ...mapWords(dims, reads, [], i, ref)];
+      const words = [
+        ...w(0),
+        code(writes[0]!.dtype),
+        op === 'sum' ? 0n : 1n,
+        ...ints(i.results[0]!, outer, count, inner, NB),
+        ...mapWords(dims, reads, [], i, ref),
+      ];
       return { extent: blocks, grain: rowGrain(blocks, count * NB), words };
     }
     case 'gemm': {
@@ -103,18 +155,47 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
       };
       const [c0, c1, cRow] = writes[0]!.strides as [number, number, number, number];
       const perBatch = ceil(m, MB) * ceil(n, NB);
-      const words = [...ints(m, n, k, ...batch, MB, NB, 0), ...matrix(reads[0]!), ...matrix(reads[1]!), ...w(0), code(writes[0]!.dtype), ...ints(cRow, c0, c1)];
+      const words = [
+        ...ints(m, n, k, ...batch, MB, NB, 0),
+        ...matrix(reads[0]!),
+        ...matrix(reads[1]!),
+        ...w(0),
+        code(writes[0]!.dtype),
+        ...ints(cRow, c0, c1),
+      ];
       return { extent: batch[0] * batch[1] * perBatch, grain, words };
     }
     case 'norm': {
       const { rows, width, eps, rms, affine } = call.attrs;
-      const words = [...ints(rows, width, +rms), type, double(eps), ...r(0), ...(affine > 0 ? r(1) : NONE), ...(affine > 1 ? r(2) : NONE), ...w(0), ...(rms ? NONE : w(1)), ...w(2)];
+      const words = [
+        ...ints(rows, width, +rms),
+        type,
+        double(eps),
+        ...r(0),
+        ...(affine > 0 ? r(1) : NONE),
+        ...(affine > 1 ? r(2) : NONE),
+        ...w(0),
+        ...(rms ? NONE : w(1)),
+        ...w(2),
+      ];
       return { extent: rows, grain: rowGrain(rows, width), words };
     }
     case 'normGrad': {
       const { rows, width, rms, affine, rowsPerPart } = call.attrs;
       const at = reads.length;
-      const words = [...ints(rows, width, +rms), type, BigInt(rowsPerPart), ...r(0), ...r(1), ...(affine ? r(2) : NONE), ...(rms ? NONE : r(at - 2)), ...r(at - 1), ...w(0), ...(affine > 0 ? w(1) : NONE), ...(affine > 1 ? w(2) : NONE)];
+      const words = [
+        ...ints(rows, width, +rms),
+        type,
+        BigInt(rowsPerPart),
+        ...r(0),
+        ...r(1),
+        ...(affine ? r(2) : NONE),
+        ...(rms ? NONE : r(at - 2)),
+        ...r(at - 1),
+        ...w(0),
+        ...(affine > 0 ? w(1) : NONE),
+        ...(affine > 1 ? w(2) : NONE),
+      ];
       return { extent: rows, grain: rowsPerPart, words };
     }
     case 'softmax':
@@ -125,19 +206,30 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
     case 'crossEntropy':
     case 'crossEntropyGrad': {
       const { rows, width } = call.attrs;
-      return { extent: rows, grain: rowGrain(rows, width), words: [...ints(rows, width), type, code(reads[1]!.dtype), ...reads.flatMap(ref), ...writes.flatMap(ref)] };
+      return {
+        extent: rows,
+        grain: rowGrain(rows, width),
+        words: [...ints(rows, width), type, code(reads[1]!.dtype), ...reads.flatMap(ref), ...writes.flatMap(ref)],
+      };
     }
     case 'attention':
     case 'attentionGrad': {
       const { scale, causal, window } = call.attrs;
       const [B, Tq, Hq, E] = reads[0]!.shape as [number, number, number, number];
       const [, Tk, Hkv, Ev] = reads[2]!.shape as [number, number, number, number];
-      if (E > MAX_HEAD || Ev > MAX_HEAD) throw new Error(`[cpu] attention heads of ${Math.max(E, Ev)} features exceed ${MAX_HEAD}, what fits into a thread's scratch; use more heads`);
+      if (E > MAX_HEAD || Ev > MAX_HEAD)
+        throw new Error(
+          `[cpu] attention heads of ${Math.max(E, Ev)} features exceed ${MAX_HEAD}, what fits into a thread's scratch; use more heads`,
+        );
       const view = (v: View): bigint[] => [...ref(v), ...ints(v.strides[0]!, v.strides[1]!, v.strides[2]!)];
       const head = ints(B, Hq, Hkv, Tq, Tk, E, Ev, +causal, window);
       const views = [view(reads[0]!), view(reads[1]!), view(reads[2]!)].flat();
       if (call.kernel === 'attentionGrad')
-        return { extent: B * Hkv, grain: 1, words: [...head, type, double(scale), ...views, ...r(3), ...r(4), ...r(5), ...writes.slice(0, 3).flatMap(view)] };
+        return {
+          extent: B * Hkv,
+          grain: 1,
+          words: [...head, type, double(scale), ...views, ...r(3), ...r(4), ...r(5), ...writes.slice(0, 3).flatMap(view)],
+        };
       const QB = Math.min(Tq, 128);
       return { extent: B * Hq * ceil(Tq, QB), grain: 1, words: [...head, BigInt(QB), type, double(scale), ...views, ...w(0), ...w(1)] };
     }
@@ -146,16 +238,26 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
     case 'scatterAlong': {
       const { outer, axis, inner, picks } = call.attrs;
       const words = [...ints(outer, axis, inner, picks), type, code(reads[1]!.dtype), ...r(0), ...r(1), ...w(0)];
-      return call.kernel === 'take' ? { extent: outer * picks, grain: ceil(4096, Math.max(1, inner)), words } : { extent: outer, grain: ceil(4096, Math.max(1, picks * inner)), words };
+      return call.kernel === 'take'
+        ? { extent: outer * picks, grain: ceil(4096, Math.max(1, inner)), words }
+        : { extent: outer, grain: ceil(4096, Math.max(1, picks * inner)), words };
     }
     case 'scatterAdd': {
       const { outer, axis, inner, picks } = call.attrs;
       const NB = Math.min(Math.max(1, inner), 32);
-      return { extent: outer * ceil(inner, NB), grain: 1, words: [...ints(outer, axis, inner, picks, NB), type, code(reads[1]!.dtype), ...r(0), ...r(1), ...w(0)] };
+      return {
+        extent: outer * ceil(inner, NB),
+        grain: 1,
+        words: [...ints(outer, axis, inner, picks, NB), type, code(reads[1]!.dtype), ...r(0), ...r(1), ...w(0)],
+      };
     }
     case 'argsort': {
       const { rows, width, descending } = call.attrs;
-      return { extent: rows, grain: rowGrain(rows, width), words: [...ints(rows, width), type, BigInt(+descending), ...r(0), ...w(0), ...w(1)] };
+      return {
+        extent: rows,
+        grain: rowGrain(rows, width),
+        words: [...ints(rows, width), type, BigInt(+descending), ...r(0), ...w(0), ...w(1)],
+      };
     }
     case 'cumsum': {
       const { outer, axis, inner } = call.attrs;
@@ -167,7 +269,12 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
       const image = call.kernel === 'unfold' ? reads[0]! : writes[0]!;
       const [B, C] = image.shape as [number, number];
       const out = (n: number, i: 0 | 1): number => Math.floor((n + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) / stride[i]) + 1;
-      const words = [...ints(B, C, height, width, ...kernel, ...stride, ...padding, ...dilation, out(height, 0), out(width, 1)), type, ...r(0), ...w(0)];
+      const words = [
+        ...ints(B, C, height, width, ...kernel, ...stride, ...padding, ...dilation, out(height, 0), out(width, 1)),
+        type,
+        ...r(0),
+        ...w(0),
+      ];
       return { extent: B * C, grain: ceil(8192, Math.max(1, height * width)), words };
     }
   }

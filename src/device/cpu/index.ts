@@ -37,7 +37,10 @@ export class CpuDevice implements Device {
 
   alloc(bytes: number): CpuBuffer {
     const address = this.backend.alloc(bytes);
-    if (!address) throw new Error(`[cpu] out of memory: ${bytes} bytes asked for, ${this.#allocated} in use; lower the batch size or free tensors with dispose()`);
+    if (!address)
+      throw new Error(
+        `[cpu] out of memory: ${bytes} bytes asked for, ${this.#allocated} in use; lower the batch size or free tensors with dispose()`,
+      );
     this.#allocated += bytes;
     return { address, bytes };
   }
@@ -73,8 +76,12 @@ export class CpuDevice implements Device {
       for (let i = 0; i < buffers.length; i++) loaded.slot(i + 1, buffers[i]!.address as number);
     };
     const check = (bad: number): void => {
-      if (bad < 0) throw new Error(`[cpu] the kernels refuse the program (code ${bad}); the native build and the package differ: delete the build folder`);
-      if (bad > 0) throw new Error(`[cpu] ${bad} indices of take or scatter were outside their axis; check the ids against the size of the table`);
+      if (bad < 0)
+        throw new Error(
+          `[cpu] the kernels refuse the program (code ${bad}); the native build and the package differ: delete the build folder`,
+        );
+      if (bad > 0)
+        throw new Error(`[cpu] ${bad} indices of take or scatter were outside their axis; check the ids against the size of the table`);
     };
     const bytesOf = (view: View, buffers: readonly DeviceBuffer[]): Uint8Array => {
       const spec = program.buffers[view.buffer]!;
@@ -97,7 +104,11 @@ export class CpuDevice implements Device {
       },
       findNonFinite: (buffers) => {
         bind(buffers);
-        return firstNonFinite(program, (i) => check(loaded.run(i, i + 1)), (view) => bytesOf(view, buffers));
+        return firstNonFinite(
+          program,
+          (i) => check(loaded.run(i, i + 1)),
+          (view) => bytesOf(view, buffers),
+        );
       },
     };
     forgotten.register(executable, loaded);

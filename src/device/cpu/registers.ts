@@ -3,12 +3,58 @@ import type { Lane } from '../../tensor/dtype.ts';
 import type { Expression, Step } from '../../tensor/lower/program.ts';
 
 // In the order of the enums in native/thimble.h.
-const f32 = ['add', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'neg', 'abs', 'exp', 'log', 'sqrt', 'rsqrt', 'sin', 'cos', 'tanh', 'erf', 'floor', 'lt', 'le', 'eq', 'where', 'fma'];
-const i32 = ['add', 'sub', 'mul', 'div', 'mod', 'max', 'min', 'neg', 'abs', 'lt', 'le', 'eq', 'where', 'and', 'or', 'xor', 'shl', 'shr', 'not'];
+const f32 = [
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'max',
+  'min',
+  'pow',
+  'neg',
+  'abs',
+  'exp',
+  'log',
+  'sqrt',
+  'rsqrt',
+  'sin',
+  'cos',
+  'tanh',
+  'erf',
+  'floor',
+  'lt',
+  'le',
+  'eq',
+  'where',
+  'fma',
+];
+const i32 = [
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'mod',
+  'max',
+  'min',
+  'neg',
+  'abs',
+  'lt',
+  'le',
+  'eq',
+  'where',
+  'and',
+  'or',
+  'xor',
+  'shl',
+  'shr',
+  'not',
+];
 const i64 = ['add', 'sub', 'mul', 'div', 'mod', 'max', 'min', 'neg', 'abs', 'lt', 'le', 'eq', 'where'];
 const convert = ['f32i32', 'f32i64', 'i32f32', 'i32i64', 'i64i32', 'i64f32'];
 const opcodes = new Map<string, number>(
-  [...f32.map((op) => `f32.${op}`), ...i32.map((op) => `i32.${op}`), ...i64.map((op) => `i64.${op}`), ...convert, 'index', 'philox'].map((name, i) => [name, i]),
+  [...f32.map((op) => `f32.${op}`), ...i32.map((op) => `i32.${op}`), ...i64.map((op) => `i64.${op}`), ...convert, 'index', 'philox'].map(
+    (name, i) => [name, i],
+  ),
 );
 
 const MAX_REGISTERS = 40;
@@ -29,7 +75,8 @@ function argsOf(step: Operation): readonly number[] {
 }
 
 function opcode(step: Operation): number {
-  const name = step.op === 'index' || step.op === 'philox' ? step.op : step.op === 'convert' ? `${step.from}${step.to}` : `${step.lane}.${step.op}`;
+  const name =
+    step.op === 'index' || step.op === 'philox' ? step.op : step.op === 'convert' ? `${step.from}${step.to}` : `${step.lane}.${step.op}`;
   const code = opcodes.get(name);
   if (code === undefined) throw new Error(`[cpu] no instruction for ${name}; cast the operands to f32 or i32`);
   return code;
@@ -51,7 +98,9 @@ function doubleBits(x: number): bigint {
 /** a*b + c in one instruction where the product has no other use; the sum is then rounded once. */
 function contract(expression: Expression): Map<number, Operation> {
   const uses = new Map<number, number>();
-  const count = (id: number): void => { uses.set(id, (uses.get(id) ?? 0) + 1); };
+  const count = (id: number): void => {
+    uses.set(id, (uses.get(id) ?? 0) + 1);
+  };
   for (const s of expression.steps) if ('args' in s) s.args.forEach(count);
   expression.results.forEach(count);
   const at = (id: number): Step | undefined => expression.steps[id - expression.loads];
@@ -61,7 +110,10 @@ function contract(expression: Expression): Map<number, Operation> {
     const id = expression.loads + i;
     out.set(id, step);
     if (step.op !== 'add' || step.lane !== 'f32') return;
-    for (const [p, c] of [[step.args[0]!, step.args[1]!], [step.args[1]!, step.args[0]!]] as const) {
+    for (const [p, c] of [
+      [step.args[0]!, step.args[1]!],
+      [step.args[1]!, step.args[0]!],
+    ] as const) {
       const product = at(p);
       if (product?.op !== 'mul' || uses.get(p) !== 1) continue;
       out.set(id, { op: 'fma', lane: 'f32', args: [...product.args, c] });
@@ -103,7 +155,10 @@ export function instructions(expression: Expression): Instructions {
     const lane = resultLane(s);
     const dst = free[lane].pop() ?? next++;
     laneOfRegister.set(dst, lane);
-    if (dst >= MAX_REGISTERS) throw new Error(`[cpu] an expression of ${expression.steps.length} steps needs more than ${MAX_REGISTERS} registers; please report this program`);
+    if (dst >= MAX_REGISTERS)
+      throw new Error(
+        `[cpu] an expression of ${expression.steps.length} steps needs more than ${MAX_REGISTERS} registers; please report this program`,
+      );
     for (const a of new Set(argsOf(s))) {
       const r = register.get(a)!;
       if (lastUse.get(a) === id && r >= firstTemporary) free[laneOfRegister.get(r)!].push(r);

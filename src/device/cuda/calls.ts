@@ -36,11 +36,19 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
   const { reads, writes } = call;
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
   /** A kernel that calls `body` (a function of the .cuh files) with its parameters p0, p1, ... */
-  const kernel = (views: readonly (View | 'bad' | null)[], grid: readonly [number, number, number], body: (p: (i: number) => string) => string, block = 256): Launch[] => {
+  const kernel = (
+    views: readonly (View | 'bad' | null)[],
+    grid: readonly [number, number, number],
+    body: (p: (i: number) => string) => string,
+    block = 256,
+  ): Launch[] => {
     if (grid.some((g) => g === 0)) return [];
     const types = views.map((v) => (v === 'bad' ? 'u32 *' : v ? pointer(v) : 'float *'));
     const code = body((i) => (views[i] ? `p${i}` : '(float *)nullptr'));
-    const name = sources.add(`${types.join()}|${code}`, (n) => `extern "C" __global__ void __launch_bounds__(${block}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`);
+    const name = sources.add(
+      `${types.join()}|${code}`,
+      (n) => `extern "C" __global__ void __launch_bounds__(${block}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`,
+    );
     return [{ kind: 'kernel', name, grid, block, views }];
   };
 
@@ -70,8 +78,17 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
       return call.attrs.m * call.attrs.n ? [{ kind: 'gemm', call }] : [];
     case 'norm': {
       const { rows, width, eps, rms, affine } = call.attrs;
-      const views = [reads[0]!, affine > 0 ? reads[1]! : null, affine > 1 ? reads[2]! : null, writes[0]!, rms ? null : writes[1]!, writes[2]!];
-      return kernel(views, [rows, 1, 1], (p) => `norm(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${width}ull, ${eps}f, ${rms});`.replace(`${eps}f`, float(eps)));
+      const views = [
+        reads[0]!,
+        affine > 0 ? reads[1]! : null,
+        affine > 1 ? reads[2]! : null,
+        writes[0]!,
+        rms ? null : writes[1]!,
+        writes[2]!,
+      ];
+      return kernel(views, [rows, 1, 1], (p) =>
+        `norm(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${width}ull, ${eps}f, ${rms});`.replace(`${eps}f`, float(eps)),
+      );
     }
     case 'normGrad': {
       const { rows, width, rms, affine, rowsPerPart } = call.attrs;
@@ -79,32 +96,67 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
       const gain = affine ? reads[2]! : null;
       const mean = rms ? null : reads.at(-2)!;
       const rstd = reads.at(-1)!;
-      const dx = kernel([dy, x, gain, mean, rstd, writes[0]!], [rows, 1, 1], (p) => `norm_grad_x(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${width}ull, ${rms});`);
+      const dx = kernel(
+        [dy, x, gain, mean, rstd, writes[0]!],
+        [rows, 1, 1],
+        (p) => `norm_grad_x(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${width}ull, ${rms});`,
+      );
       if (!affine) return dx;
       const parts = [dy, x, mean, rstd, writes[1]!, affine > 1 ? writes[2]! : null];
-      return [...dx, ...kernel(parts, [Math.ceil(width / 32), Math.ceil(rows / rowsPerPart), 1], (p) => `norm_grad_parameters(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${rows}ull, ${width}ull, ${rowsPerPart}ull, ${rms});`)];
+      return [
+        ...dx,
+        ...kernel(
+          parts,
+          [Math.ceil(width / 32), Math.ceil(rows / rowsPerPart), 1],
+          (p) => `norm_grad_parameters(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${rows}ull, ${width}ull, ${rowsPerPart}ull, ${rms});`,
+        ),
+      ];
     }
     case 'softmax':
       return kernel([reads[0]!, writes[0]!], [call.attrs.rows, 1, 1], (p) => `softmax(${p(0)}, ${p(1)}, ${call.attrs.width}ull);`);
     case 'softmaxGrad':
-      return kernel([...reads, writes[0]!], [call.attrs.rows, 1, 1], (p) => `softmax_grad(${p(0)}, ${p(1)}, ${p(2)}, ${call.attrs.width}ull);`);
+      return kernel(
+        [...reads, writes[0]!],
+        [call.attrs.rows, 1, 1],
+        (p) => `softmax_grad(${p(0)}, ${p(1)}, ${p(2)}, ${call.attrs.width}ull);`,
+      );
     case 'crossEntropy':
-      return kernel([...reads, ...writes], [call.attrs.rows, 1, 1], (p) => `cross_entropy(${[0, 1, 2, 3].map(p).join(', ')}, ${call.attrs.width}ull);`);
+      return kernel(
+        [...reads, ...writes],
+        [call.attrs.rows, 1, 1],
+        (p) => `cross_entropy(${[0, 1, 2, 3].map(p).join(', ')}, ${call.attrs.width}ull);`,
+      );
     case 'crossEntropyGrad':
-      return kernel([...reads, writes[0]!], [call.attrs.rows, 1, 1], (p) => `cross_entropy_grad(${[0, 1, 2, 3, 4].map(p).join(', ')}, ${call.attrs.width}ull);`);
+      return kernel(
+        [...reads, writes[0]!],
+        [call.attrs.rows, 1, 1],
+        (p) => `cross_entropy_grad(${[0, 1, 2, 3, 4].map(p).join(', ')}, ${call.attrs.width}ull);`,
+      );
     case 'take':
     case 'takeAlong': {
       const { outer, axis, inner, picks } = call.attrs;
       const f = call.kernel === 'take' ? 'take' : 'take_along';
-      return kernel([...reads, writes[0]!, 'bad'], outer * inner * picks ? blocks(outer * picks * inner) : [0, 0, 0], (p) => `${f}(${[0, 1, 2, 3].map(p).join(', ')}, ${outer}ull, ${axis}ull, ${inner}ull, ${picks}ull);`);
+      return kernel(
+        [...reads, writes[0]!, 'bad'],
+        outer * inner * picks ? blocks(outer * picks * inner) : [0, 0, 0],
+        (p) => `${f}(${[0, 1, 2, 3].map(p).join(', ')}, ${outer}ull, ${axis}ull, ${inner}ull, ${picks}ull);`,
+      );
     }
     case 'scatterAlong': {
       const { outer, axis, inner, picks } = call.attrs;
-      return kernel([...reads, writes[0]!, 'bad'], outer * inner ? blocks(outer * inner) : [0, 0, 0], (p) => `scatter_along(${[0, 1, 2, 3].map(p).join(', ')}, ${outer}ull, ${axis}ull, ${inner}ull, ${picks}ull);`);
+      return kernel(
+        [...reads, writes[0]!, 'bad'],
+        outer * inner ? blocks(outer * inner) : [0, 0, 0],
+        (p) => `scatter_along(${[0, 1, 2, 3].map(p).join(', ')}, ${outer}ull, ${axis}ull, ${inner}ull, ${picks}ull);`,
+      );
     }
     case 'scatterAdd': {
       const { outer, axis, inner, picks } = call.attrs;
-      return kernel([...reads, writes[0]!, 'bad'], [Math.ceil(axis / 64), outer, 1], (p) => `scatter_add(${[0, 1, 2, 3].map(p).join(', ')}, ${axis}ull, ${inner}ull, ${picks}ull);`);
+      return kernel(
+        [...reads, writes[0]!, 'bad'],
+        [Math.ceil(axis / 64), outer, 1],
+        (p) => `scatter_add(${[0, 1, 2, 3].map(p).join(', ')}, ${axis}ull, ${inner}ull, ${picks}ull);`,
+      );
     }
     case 'argsort': {
       const { rows, width, descending } = call.attrs;
@@ -114,12 +166,21 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
       // the last pass must end in `out`
       return Array.from({ length: passes }, (_, i) => {
         const [from, to] = (passes - i) % 2 ? [work, out] : [out, work];
-        return kernel([reads[0]!, i ? from : null, to], blocks(rows * width), (p) => `merge_pass(${p(0)}, ${i ? p(1) : '(const int *)nullptr'}, ${p(2)}, ${rows}ull, ${width}ull, ${2 ** i}ull, ${descending});`);
+        return kernel(
+          [reads[0]!, i ? from : null, to],
+          blocks(rows * width),
+          (p) =>
+            `merge_pass(${p(0)}, ${i ? p(1) : '(const int *)nullptr'}, ${p(2)}, ${rows}ull, ${width}ull, ${2 ** i}ull, ${descending});`,
+        );
       }).flat();
     }
     case 'cumsum': {
       const { outer, axis, inner } = call.attrs;
-      return kernel([reads[0]!, writes[0]!], outer * axis * inner ? blocks(inner === 1 ? outer * 32 : outer * inner) : [0, 0, 0], (p) => `cumsum(${p(0)}, ${p(1)}, ${outer}ull, ${axis}ull, ${inner}ull);`);
+      return kernel(
+        [reads[0]!, writes[0]!],
+        outer * axis * inner ? blocks(inner === 1 ? outer * 32 : outer * inner) : [0, 0, 0],
+        (p) => `cumsum(${p(0)}, ${p(1)}, ${outer}ull, ${axis}ull, ${inner}ull);`,
+      );
     }
     case 'unfold':
     case 'fold': {
@@ -136,7 +197,11 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
       const [, Tk, Hkv] = reads[1]!.shape as [number, number, number];
       if (B * Tq * Hq * Tk === 0) return [];
       const T = storageType[reads[0]!.dtype];
-      const heads = (v: View): string => `Heads{${v.strides.slice(0, 3).map((s) => `${s}ull`).join(', ')}}`;
+      const heads = (v: View): string =>
+        `Heads{${v.strides
+          .slice(0, 3)
+          .map((s) => `${s}ull`)
+          .join(', ')}}`;
       const shape = `Shape{${[B, Hq, Hkv, Tq, Tk, +causal, window].join(', ')}, ${float(scale)}}`;
       const aligned = reads.slice(0, 3).every((v) => v.offset % 8 === 0 && v.strides.slice(0, 3).every((s) => s % 8 === 0));
       const given = (p: (i: number) => string): string => [0, 1, 2].map((i) => `${p(i)}, ${heads(reads[i]!)}`).join(', ');
@@ -148,8 +213,19 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
       const [dq, dk, dv, delta] = writes as [View, View, View, View];
       return [
         ...kernel([o, dO, delta], [ceil(B * Tq * Hq, 8), 1, 1], (p) => `attention_delta(${p(0)}, ${p(1)}, ${p(2)}, ${shape}, ${E});`),
-        ...kernel([q, k, v, dO, lse, delta, dk, dv], [ceil(Tk, 64), Hkv, B], (p) => `attention_grad_kv<${T}, ${E}>(${given(p)}, ${p(3)}, ${p(4)}, ${p(5)}, ${p(6)}, ${heads(dk)}, ${p(7)}, ${heads(dv)}, ${tail});`, 128),
-        ...kernel([q, k, v, dO, lse, delta, dq], [rows, Hq, B], (p) => `attention_grad_q<${T}, ${E}>(${given(p)}, ${p(3)}, ${p(4)}, ${p(5)}, ${p(6)}, ${heads(dq)}, ${tail});`, 128),
+        ...kernel(
+          [q, k, v, dO, lse, delta, dk, dv],
+          [ceil(Tk, 64), Hkv, B],
+          (p) =>
+            `attention_grad_kv<${T}, ${E}>(${given(p)}, ${p(3)}, ${p(4)}, ${p(5)}, ${p(6)}, ${heads(dk)}, ${p(7)}, ${heads(dv)}, ${tail});`,
+          128,
+        ),
+        ...kernel(
+          [q, k, v, dO, lse, delta, dq],
+          [rows, Hq, B],
+          (p) => `attention_grad_q<${T}, ${E}>(${given(p)}, ${p(3)}, ${p(4)}, ${p(5)}, ${p(6)}, ${heads(dq)}, ${tail});`,
+          128,
+        ),
       ];
     }
   }

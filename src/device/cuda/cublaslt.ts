@@ -30,7 +30,8 @@ interface Operand {
 export function operandOf(row: number, column: number, rows: number, columns: number): Operand | undefined {
   if (column === 1 && (row >= columns || rows === 1)) return { transposed: false, leading: Math.max(row, columns) };
   if (row === 1 && (column >= rows || columns === 1)) return { transposed: true, leading: Math.max(column, rows) };
-  if (column === 1 || columns === 1) return rows === 1 || row >= columns ? { transposed: false, leading: Math.max(row, columns) } : undefined;
+  if (column === 1 || columns === 1)
+    return rows === 1 || row >= columns ? { transposed: false, leading: Math.max(row, columns) } : undefined;
   return undefined;
 }
 
@@ -63,8 +64,36 @@ export class CublasLt {
       setLayout: f('cublasLtMatrixLayoutSetAttribute', ['uintptr_t', 'int', p, 'size_t']),
       pref: f('cublasLtMatmulPreferenceCreate', [p]),
       setPref: f('cublasLtMatmulPreferenceSetAttribute', ['uintptr_t', 'int', p, 'size_t']),
-      heuristic: f('cublasLtMatmulAlgoGetHeuristic', ['uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'int', p, p]),
-      matmul: f('cublasLtMatmul', ['uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'uintptr_t', 'size_t', 'uintptr_t']),
+      heuristic: f('cublasLtMatmulAlgoGetHeuristic', [
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'int',
+        p,
+        p,
+      ]),
+      matmul: f('cublasLtMatmul', [
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'uintptr_t',
+        'size_t',
+        'uintptr_t',
+      ]),
     };
     this.#handle = this.#get('create');
     this.#workspace = workspace;
@@ -116,7 +145,8 @@ export class CublasLt {
     const found = Buffer.alloc(8192);
     const count = new Int32Array(32);
     const status = l.heuristic(this.#handle, desc, lb, la, lc, lc, pref, 1, found, count);
-    if (status !== 0 || !count[0]) throw new Error(`[cuda] cuBLASLt has no algorithm for [${m}, ${k}] x [${k}, ${n}] of ${a!.dtype} (status ${status})`);
+    if (status !== 0 || !count[0])
+      throw new Error(`[cuda] cuBLASLt has no algorithm for [${m}, ${k}] x [${k}, ${n}] of ${a!.dtype} (status ${status})`);
     const algorithm = new Uint8Array(new ArrayBuffer(128));
     algorithm.set(found.subarray(0, 64));
     const need = Number(found.readBigUInt64LE(64));
@@ -124,7 +154,11 @@ export class CublasLt {
     const at = koffi.address(algorithm);
     const [one, zero] = [koffi.address(this.#one), koffi.address(this.#zero)];
     return {
-      run: (pa, pb, pc, stream) => this.#check(l.matmul(this.#handle, desc, one, pb, lb, pa, la, zero, pc, lc, pc, lc, at, this.#workspace, need, stream), `product [${m}, ${k}] x [${k}, ${n}]`),
+      run: (pa, pb, pc, stream) =>
+        this.#check(
+          l.matmul(this.#handle, desc, one, pb, lb, pa, la, zero, pc, lc, pc, lc, at, this.#workspace, need, stream),
+          `product [${m}, ${k}] x [${k}, ${n}]`,
+        ),
     };
   }
 }

@@ -61,7 +61,9 @@ export class CudaError extends Error {
 export function openDriver(): Driver {
   if (driver) return driver;
   const { lib, path } = openLibrary('cuda');
-  const raw = Object.fromEntries(Object.entries(signatures).map(([name, args]) => [name, lib.func(name, 'int', [...args]) as unknown as Fn & { async: Fn }])) as unknown as Record<keyof typeof signatures, Fn & { async: (...args: unknown[]) => void }>;
+  const raw = Object.fromEntries(
+    Object.entries(signatures).map(([name, args]) => [name, lib.func(name, 'int', [...args]) as unknown as Fn & { async: Fn }]),
+  ) as unknown as Record<keyof typeof signatures, Fn & { async: (...args: unknown[]) => void }>;
   const out = new BigUint64Array(1);
   const nameOf = (status: number): string => {
     if (raw.cuGetErrorName(status, out) !== 0 || !out[0]) return `error ${status}`;
@@ -109,7 +111,10 @@ export function openGpu(index = 0): { driver: Driver; context: number; device: n
   const device = int[0]!;
   const context = d.get('cuDevicePrimaryCtxRetain', device);
   d.cuCtxSetCurrent(context);
-  const attribute = (a: number): number => (d.cuDeviceGetAttribute(int, a, device), int[0]!);
+  const attribute = (a: number): number => {
+    d.cuDeviceGetAttribute(int, a, device);
+    return int[0]!;
+  };
   const name = Buffer.alloc(256);
   d.cuDeviceGetName(name, 256, device);
   d.cuDriverGetVersion(int);
@@ -118,6 +123,11 @@ export function openGpu(index = 0): { driver: Driver; context: number; device: n
     driver: d,
     context,
     device,
-    info: { name: name.toString('latin1').split('\0')[0]!, capability: attribute(75) * 10 + attribute(76), multiprocessors: attribute(16), driverVersion },
+    info: {
+      name: name.toString('latin1').split('\0')[0]!,
+      capability: attribute(75) * 10 + attribute(76),
+      multiprocessors: attribute(16),
+      driverVersion,
+    },
   };
 }

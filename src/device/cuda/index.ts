@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import koffi from 'koffi';
 import type { Device, DeviceBuffer, Executable } from '../../tensor/device.ts';
-import type { Program, View } from '../../tensor/lower/program.ts';
 import { itemSize } from '../../tensor/dtype.ts';
+import type { Program, View } from '../../tensor/lower/program.ts';
 import type { TensorType } from '../../tensor/shape.ts';
 import { firstNonFinite } from '../check.ts';
 import { type Launch, launchesOf, Sources } from './calls.ts';
@@ -37,7 +37,9 @@ class Parameters {
 
 /** The .cuh files, which every program's source begins with. */
 export function preludeSource(): string {
-  return ['prelude', 'rows', 'indexing', 'attention'].map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8')).join('\n');
+  return ['prelude', 'rows', 'indexing', 'attention']
+    .map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8'))
+    .join('\n');
 }
 
 /** The whole source of a program and its launches. */
@@ -77,7 +79,10 @@ export class CudaDevice implements Device {
     this.#driver = gpu.driver;
     this.#context = gpu.context;
     this.info = gpu.info;
-    if (gpu.info.capability < 70) throw new Error(`[cuda] ${gpu.info.name} has compute capability ${gpu.info.capability / 10}, at least 7.0 is needed; use the cpu device`);
+    if (gpu.info.capability < 70)
+      throw new Error(
+        `[cuda] ${gpu.info.name} has compute capability ${gpu.info.capability / 10}, at least 7.0 is needed; use the cpu device`,
+      );
     this.#stream = this.#driver.get('cuStreamCreate', 1);
     // freed memory stays with the process: the next allocation of its size is then immediate
     const pool = this.#driver.get('cuDeviceGetDefaultMemPool', gpu.device);
@@ -108,7 +113,11 @@ export class CudaDevice implements Device {
       if (!(error instanceof CudaError) || error.code !== 'CUDA_ERROR_OUT_OF_MEMORY') throw error;
       const free = new BigUint64Array(16);
       this.#driver.cuMemGetInfo_v2(free, free.subarray(8));
-      throw new CudaError(error.code, 'allocation', `${bytes} bytes asked for, ${free[0]} of ${free[8]} free, ${this.#allocated} in use by tensors and ${this.#arena.bytes} by the arena; lower the batch size`);
+      throw new CudaError(
+        error.code,
+        'allocation',
+        `${bytes} bytes asked for, ${free[0]} of ${free[8]} free, ${this.#allocated} in use by tensors and ${this.#arena.bytes} by the arena; lower the batch size`,
+      );
     }
   }
   alloc(bytes: number): CudaBuffer {
@@ -161,16 +170,19 @@ export class CudaDevice implements Device {
     const hasKernels = launches.some((ls) => ls.some((l) => l.kind === 'kernel'));
     const module = hasKernels ? d.get('cuModuleLoadData', cachedCubin(source, `sm_${this.info.capability}`)) : 0;
     const functions = new Map<string, number>();
-    for (const l of launches.flat()) if (l.kind === 'kernel' && !functions.has(l.name)) functions.set(l.name, d.get('cuModuleGetFunction', module, l.name));
+    for (const l of launches.flat())
+      if (l.kind === 'kernel' && !functions.has(l.name)) functions.set(l.name, d.get('cuModuleGetFunction', module, l.name));
 
     type Address = (v: View | 'bad' | null) => number;
-    const addresses = (buffers: readonly DeviceBuffer[]): Address => (v) => {
-      if (v === null) return 0;
-      if (v === 'bad') return this.#bad.address;
-      const spec = program.buffers[v.buffer]!;
-      const base = spec.external < 0 ? this.#arena.address + spec.offset : (buffers[spec.external]!.address as number);
-      return base + v.offset * itemSize[v.dtype];
-    };
+    const addresses =
+      (buffers: readonly DeviceBuffer[]): Address =>
+      (v) => {
+        if (v === null) return 0;
+        if (v === 'bad') return this.#bad.address;
+        const spec = program.buffers[v.buffer]!;
+        const base = spec.external < 0 ? this.#arena.address + spec.offset : (buffers[spec.external]!.address as number);
+        return base + v.offset * itemSize[v.dtype];
+      };
     // The driver reads a kernel's parameters through a list of pointers to them; both are laid out once and only the values change.
     const parameters = new Map(launches.flat().flatMap((l) => (l.kind === 'kernel' ? [[l, new Parameters(l.views.length)] as const] : [])));
     const submit = (list: readonly Launch[], at: Address): void => {
@@ -180,7 +192,9 @@ export class CudaDevice implements Device {
           continue;
         }
         const values = parameters.get(l)!;
-        l.views.forEach((v, i) => { values.set(i, at(v)); });
+        l.views.forEach((v, i) => {
+          values.set(i, at(v));
+        });
         d.cuLaunchKernel(functions.get(l.name), l.grid[0], l.grid[1], l.grid[2], l.block, 1, 1, 0, this.#stream, values.address, 0);
       }
     };
@@ -206,14 +220,17 @@ export class CudaDevice implements Device {
           graphs.delete(oldest);
           d.cuGraphExecDestroy(handle);
         }
-        graph = this.#capture(() => { for (const list of launches) submit(list, addresses(buffers)); });
+        graph = this.#capture(() => {
+          for (const list of launches) submit(list, addresses(buffers));
+        });
         graphs.set(key, graph);
       }
       d.cuGraphLaunch(graph, this.#stream);
     };
     const check = (): void => {
       const bad = this.#bad.view[0]!;
-      if (bad) throw new Error(`[cuda] ${bad} indices of take or scatter were outside their axis; check the ids against the size of the table`);
+      if (bad)
+        throw new Error(`[cuda] ${bad} indices of take or scatter were outside their axis; check the ids against the size of the table`);
     };
     return {
       run: (buffers) => {

@@ -1,6 +1,7 @@
 /** Finds NVIDIA's libraries: an environment variable, the loader's own path, the toolkit's folders, a Python environment's. */
-import { existsSync, readdirSync } from 'node:fs';
+
 import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import koffi from 'koffi';
 
@@ -8,10 +9,30 @@ export type LibraryName = 'cuda' | 'nvrtc' | 'cublasLt' | 'cudnn' | 'nccl';
 
 const names: Record<LibraryName, { variable: string; files: RegExp; loader: string[]; help: string }> = {
   cuda: { variable: 'THIMBLE_LIBCUDA', files: /^libcuda\.so\.1$/, loader: ['libcuda.so.1'], help: "install NVIDIA's driver" },
-  nvrtc: { variable: 'THIMBLE_LIBNVRTC', files: /^libnvrtc\.so\.\d+$/, loader: ['libnvrtc.so.13', 'libnvrtc.so.12'], help: 'install the CUDA toolkit, or pip install nvidia-cuda-nvrtc' },
-  cublasLt: { variable: 'THIMBLE_LIBCUBLASLT', files: /^libcublasLt\.so\.\d+$/, loader: ['libcublasLt.so.13', 'libcublasLt.so.12'], help: 'install the CUDA toolkit, or pip install nvidia-cublas' },
-  cudnn: { variable: 'THIMBLE_LIBCUDNN', files: /^libcudnn\.so\.\d+$/, loader: ['libcudnn.so.9'], help: 'pip install nvidia-cudnn-cu13 (optional: faster attention)' },
-  nccl: { variable: 'THIMBLE_LIBNCCL', files: /^libnccl\.so\.\d+$/, loader: ['libnccl.so.2'], help: 'pip install nvidia-nccl-cu13 (optional: several GPUs)' },
+  nvrtc: {
+    variable: 'THIMBLE_LIBNVRTC',
+    files: /^libnvrtc\.so\.\d+$/,
+    loader: ['libnvrtc.so.13', 'libnvrtc.so.12'],
+    help: 'install the CUDA toolkit, or pip install nvidia-cuda-nvrtc',
+  },
+  cublasLt: {
+    variable: 'THIMBLE_LIBCUBLASLT',
+    files: /^libcublasLt\.so\.\d+$/,
+    loader: ['libcublasLt.so.13', 'libcublasLt.so.12'],
+    help: 'install the CUDA toolkit, or pip install nvidia-cublas',
+  },
+  cudnn: {
+    variable: 'THIMBLE_LIBCUDNN',
+    files: /^libcudnn\.so\.\d+$/,
+    loader: ['libcudnn.so.9'],
+    help: 'pip install nvidia-cudnn-cu13 (optional: faster attention)',
+  },
+  nccl: {
+    variable: 'THIMBLE_LIBNCCL',
+    files: /^libnccl\.so\.\d+$/,
+    loader: ['libnccl.so.2'],
+    help: 'pip install nvidia-nccl-cu13 (optional: several GPUs)',
+  },
 };
 
 let folders: string[] | undefined;
@@ -20,12 +41,18 @@ let folders: string[] | undefined;
 function searchFolders(): string[] {
   if (folders) return folders;
   const found = (process.env.LD_LIBRARY_PATH ?? '').split(':').concat('/usr/local/nvidia/lib64');
-  for (const cuda of ['/usr/local/cuda', ...list('/usr/local').filter((f) => f.startsWith('cuda-')).map((f) => `/usr/local/${f}`)]) {
+  for (const cuda of [
+    '/usr/local/cuda',
+    ...list('/usr/local')
+      .filter((f) => f.startsWith('cuda-'))
+      .map((f) => `/usr/local/${f}`),
+  ]) {
     found.push(`${cuda}/lib64`);
     for (const target of list(`${cuda}/targets`)) found.push(`${cuda}/targets/${target}/lib`);
   }
   const python = spawnSync('python3', ['-c', 'import nvidia; print("\\n".join(nvidia.__path__))'], { encoding: 'utf8' });
-  for (const base of python.status === 0 ? python.stdout.trim().split('\n') : []) for (const part of list(base)) found.push(join(base, part, 'lib'));
+  for (const base of python.status === 0 ? python.stdout.trim().split('\n') : [])
+    for (const part of list(base)) found.push(join(base, part, 'lib'));
   folders = [...new Set(found)].filter((f) => f && !f.includes('compat') && existsSync(f));
   return folders;
 }
@@ -62,7 +89,11 @@ export function openLibrary(name: LibraryName): Found {
   const { variable, files, loader, help } = names[name];
   const wish = process.env[variable];
   const tried: string[] = [];
-  const inFolders = searchFolders().flatMap((f) => list(f).filter((x) => files.test(x)).map((x) => join(f, x)));
+  const inFolders = searchFolders().flatMap((f) =>
+    list(f)
+      .filter((x) => files.test(x))
+      .map((x) => join(f, x)),
+  );
   for (const path of wish ? [wish] : [...loader, ...inFolders]) {
     tried.push(path);
     try {

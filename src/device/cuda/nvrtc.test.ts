@@ -6,14 +6,14 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { assemble } from '../../tensor/assemble.ts';
 import { grad } from '../../tensor/index.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
 import { typeOf } from '../../tensor/shape.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 import { Trace, within } from '../../tensor/trace.ts';
 import { type Case, cases, weighted } from '../conformance/cases.ts';
 import { readable } from './cublaslt.ts';
 import { hasKernel, programSource } from './index.ts';
-import { cachedCubin, compileCubin } from './nvrtc.ts';
 import { openLibrary } from './libraries.ts';
+import { cachedCubin, compileCubin } from './nvrtc.ts';
 
 let missing: string | false = false;
 try {
@@ -32,7 +32,14 @@ function sourceOf(c: Case): string {
     return [value, ...gradients.filter((g) => g !== undefined)];
   });
   const types = [...inputs.map((t) => t.type), ...[...trace.captured.keys()].map((t) => t.type)];
-  return programSource(assemble(target, outputs.map((t) => trace.valueOf(t)), types, new Set()).program).source;
+  return programSource(
+    assemble(
+      target,
+      outputs.map((t) => trace.valueOf(t)),
+      types,
+      new Set(),
+    ).program,
+  ).source;
 }
 
 test('the conformance programs compile', { skip: missing }, () => {

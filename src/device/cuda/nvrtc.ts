@@ -49,10 +49,14 @@ export function compileCubin(source: string, arch: string): Buffer {
     read(handle[0], buffer);
     return buffer.subarray(0, Number(size[0]));
   };
-  if (n.create(handle, source, 'thimble.cu', 0, null, null) !== 0) throw new Error('[cuda] NVRTC refuses to make a program; the library may be damaged');
+  if (n.create(handle, source, 'thimble.cu', 0, null, null) !== 0)
+    throw new Error('[cuda] NVRTC refuses to make a program; the library may be damaged');
   try {
     const options = [`--gpu-architecture=${arch}`, '--std=c++17', '--fmad=true'];
-    if (n.compile(handle[0], options.length, options) !== 0) throw new Error(`[cuda] NVRTC cannot compile a generated kernel for ${arch}; please report this:\n${text(n.log, n.logSize).toString()}`);
+    if (n.compile(handle[0], options.length, options) !== 0)
+      throw new Error(
+        `[cuda] NVRTC cannot compile a generated kernel for ${arch}; please report this:\n${text(n.log, n.logSize).toString()}`,
+      );
     return text(n.cubin, n.size);
   } finally {
     n.destroy(handle);
@@ -63,7 +67,11 @@ const SEAL = 32;
 const sealOf = (code: Buffer): Buffer => createHash('sha256').update(code).digest();
 
 /** As compileCubin, from the cache where it holds an intact copy. Two processes may write the same entry: the last rename wins. */
-export function cachedCubin(source: string, arch: string, folder = process.env.THIMBLE_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'thimble')): Buffer {
+export function cachedCubin(
+  source: string,
+  arch: string,
+  folder = process.env.THIMBLE_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'thimble'),
+): Buffer {
   const key = createHash('sha256').update(`${open().version}\0${arch}\0${source}`).digest('hex').slice(0, 32);
   const path = join(folder, `cuda-${key}.cubin`);
   try {

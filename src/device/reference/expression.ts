@@ -8,12 +8,34 @@ const floorDiv: Binary = (a, b) => (b === 0 ? 0 : Math.floor(a / b));
 const floorMod: Binary = (a, b) => (b === 0 ? 0 : a - Math.floor(a / b) * b);
 
 const pointwise: Record<string, (...xs: number[]) => number> = {
-  neg: (x) => -x!, abs: (x) => Math.abs(x!), exp: (x) => Math.exp(x!), log: (x) => Math.log(x!), sqrt: (x) => Math.sqrt(x!), rsqrt: (x) => 1 / Math.sqrt(x!),
-  sin: (x) => Math.sin(x!), cos: (x) => Math.cos(x!), tanh: (x) => Math.tanh(x!), erf: (x) => erf(x!), floor: (x) => Math.floor(x!), not: (x) => +!x,
-  add: (a, b) => a! + b!, sub: (a, b) => a! - b!, mul: (a, b) => a! * b!, div: (a, b) => a! / b!, pow: (a, b) => a! ** b!,
-  max: (a, b) => Math.max(a!, b!), min: (a, b) => Math.min(a!, b!),
-  and: (a, b) => a! & b!, or: (a, b) => a! | b!, xor: (a, b) => a! ^ b!, shl: (a, b) => a! << b!, shr: (a, b) => (a! >>> b!) | 0,
-  lt: (a, b) => +(a! < b!), le: (a, b) => +(a! <= b!), eq: (a, b) => +(a! === b!), where: (c, a, b) => (c ? a! : b!),
+  neg: (x) => -x!,
+  abs: (x) => Math.abs(x!),
+  exp: (x) => Math.exp(x!),
+  log: (x) => Math.log(x!),
+  sqrt: (x) => Math.sqrt(x!),
+  rsqrt: (x) => 1 / Math.sqrt(x!),
+  sin: (x) => Math.sin(x!),
+  cos: (x) => Math.cos(x!),
+  tanh: (x) => Math.tanh(x!),
+  erf: (x) => erf(x!),
+  floor: (x) => Math.floor(x!),
+  not: (x) => +!x,
+  add: (a, b) => a! + b!,
+  sub: (a, b) => a! - b!,
+  mul: (a, b) => a! * b!,
+  div: (a, b) => a! / b!,
+  pow: (a, b) => a! ** b!,
+  max: (a, b) => Math.max(a!, b!),
+  min: (a, b) => Math.min(a!, b!),
+  and: (a, b) => a! & b!,
+  or: (a, b) => a! | b!,
+  xor: (a, b) => a! ^ b!,
+  shl: (a, b) => a! << b!,
+  shr: (a, b) => (a! >>> b!) | 0,
+  lt: (a, b) => +(a! < b!),
+  le: (a, b) => +(a! <= b!),
+  eq: (a, b) => +(a! === b!),
+  where: (c, a, b) => (c ? a! : b!),
 };
 
 function convert(x: number, to: Lane): number {
@@ -25,15 +47,26 @@ function convert(x: number, to: Lane): number {
 
 function apply(step: Step, arg: (i: number) => number, flat: number): number {
   switch (step.op) {
-    case 'const': return step.value;
-    case 'index': return flat;
-    case 'philox': return philox(arg(0), arg(1), flat);
-    case 'convert': return convert(arg(0), step.to);
+    case 'const':
+      return step.value;
+    case 'index':
+      return flat;
+    case 'philox':
+      return philox(arg(0), arg(1), flat);
+    case 'convert':
+      return convert(arg(0), step.to);
   }
   const args = step.args.map((_, i) => arg(i)) as number[];
   if (step.lane === 'f32') return pointwise[step.op]!(...args);
   const [a, b] = args as [number, number];
-  const x = step.op === 'div' ? floorDiv(a, b) : step.op === 'mod' ? floorMod(a, b) : step.op === 'mul' && step.lane === 'i32' ? Math.imul(a, b) : pointwise[step.op]!(...args);
+  const x =
+    step.op === 'div'
+      ? floorDiv(a, b)
+      : step.op === 'mod'
+        ? floorMod(a, b)
+        : step.op === 'mul' && step.lane === 'i32'
+          ? Math.imul(a, b)
+          : pointwise[step.op]!(...args);
   return step.lane === 'i32' ? x | 0 : x;
 }
 

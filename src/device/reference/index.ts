@@ -84,7 +84,11 @@ export class ReferenceDevice implements Device {
       runAsync: async (externals) => run(externals),
       findNonFinite(externals) {
         const memory = bind(externals);
-        return firstNonFinite(program, (i) => execute(program.calls[i]!, memory), (v) => encode(memory(v), v.dtype));
+        return firstNonFinite(
+          program,
+          (i) => execute(program.calls[i]!, memory),
+          (v) => encode(memory(v), v.dtype),
+        );
       },
     };
   }
@@ -102,17 +106,28 @@ function accessor(v: View, memory: Float64Array): At {
     }
     return at;
   };
-  return { size: sizeOf(shape), get: (i) => memory[place(i)]!, set: (i, x) => { memory[place(i)] = store(x, v.dtype); } };
+  return {
+    size: sizeOf(shape),
+    get: (i) => memory[place(i)]!,
+    set: (i, x) => {
+      memory[place(i)] = store(x, v.dtype);
+    },
+  };
 }
 
 /** Integers wrap as their storage does; floats keep their float64 value. */
 function store(x: number, dtype: DType): number {
   switch (dtype) {
-    case 'u8': return x & 255;
-    case 'i8': return (x << 24) >> 24;
-    case 'bool': return x ? 1 : 0;
-    case 'i32': return x | 0;
-    default: return x;
+    case 'u8':
+      return x & 255;
+    case 'i8':
+      return (x << 24) >> 24;
+    case 'bool':
+      return x ? 1 : 0;
+    case 'i32':
+      return x | 0;
+    default:
+      return x;
   }
 }
 
@@ -124,7 +139,9 @@ function execute(call: AnyCall, memory: (v: View) => Float64Array): void {
     // results may lie over operands: all of an element is read before any of it is written
     for (let i = 0; i < n; i++) {
       const out = evaluate(call.attrs.expression, (k) => reads[k]!.get(i), i);
-      out.forEach((x, k) => { writes[k]!.set(i, x); });
+      out.forEach((x, k) => {
+        writes[k]!.set(i, x);
+      });
     }
     return;
   }

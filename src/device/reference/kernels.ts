@@ -61,7 +61,9 @@ function* taps(call: Call<'unfold' | 'fold'>, image: readonly number[]): Generat
 function clear(out: At): void {
   for (let i = 0; i < out.size; i++) out.set(i, 0);
 }
-const add = (out: At, i: number, x: number): void => { out.set(i, out.get(i) + x); };
+const add = (out: At, i: number, x: number): void => {
+  out.set(i, out.get(i) + x);
+};
 function inAxis(i: number, axis: number): number {
   if (i < 0 || i >= axis) throw new Error(`[reference] index ${i} is outside an axis of ${axis}`);
   return i;
@@ -72,11 +74,16 @@ export const kernels: { [K in KernelName]?: Kernel<K> } = {
   argreduce: reduce as Kernel<'argreduce'>,
   gemm,
   take({ attrs: { outer, axis, inner, picks } }, [x, index], [out]) {
-    for (let o = 0; o < outer; o++) for (let j = 0; j < picks; j++) for (let n = 0; n < inner; n++) out!.set((o * picks + j) * inner + n, x!.get((o * axis + inAxis(index!.get(j), axis)) * inner + n));
+    for (let o = 0; o < outer; o++)
+      for (let j = 0; j < picks; j++)
+        for (let n = 0; n < inner; n++) out!.set((o * picks + j) * inner + n, x!.get((o * axis + inAxis(index!.get(j), axis)) * inner + n));
   },
   scatterAdd({ attrs: { outer, axis, inner, picks } }, [dy, index], [out]) {
     clear(out!);
-    for (let o = 0; o < outer; o++) for (let j = 0; j < picks; j++) for (let n = 0; n < inner; n++) add(out!, (o * axis + inAxis(index!.get(j), axis)) * inner + n, dy!.get((o * picks + j) * inner + n));
+    for (let o = 0; o < outer; o++)
+      for (let j = 0; j < picks; j++)
+        for (let n = 0; n < inner; n++)
+          add(out!, (o * axis + inAxis(index!.get(j), axis)) * inner + n, dy!.get((o * picks + j) * inner + n));
   },
   takeAlong({ attrs: { outer, axis, inner, picks } }, [x, index], [out]) {
     for (let o = 0; o < outer; o++)
@@ -103,7 +110,12 @@ export const kernels: { [K in KernelName]?: Kernel<K> } = {
         if (Number.isNaN(p) || Number.isNaN(q)) return +Number.isNaN(p) - +Number.isNaN(q);
         return descending ? q - p : p - q;
       };
-      row.map((_, i) => i).sort((a, b) => (row[a] === row[b] ? 0 : compare(a, b))).forEach((i, at) => { out!.set(r * width + at, i); });
+      row
+        .map((_, i) => i)
+        .sort((a, b) => (row[a] === row[b] ? 0 : compare(a, b)))
+        .forEach((i, at) => {
+          out!.set(r * width + at, i);
+        });
     }
   },
   cumsum({ attrs: { outer, axis, inner } }, [x], [out]) {

@@ -10,7 +10,10 @@ function mulHigh(a: number, b: number): number {
 }
 
 /** The four output words of a counter under a key. */
-export function philoxBlock(counter: readonly [number, number, number, number], key: readonly [number, number]): [number, number, number, number] {
+export function philoxBlock(
+  counter: readonly [number, number, number, number],
+  key: readonly [number, number],
+): [number, number, number, number] {
   let [x0, x1, x2, x3] = counter.map((x) => x >>> 0) as [number, number, number, number];
   let [k0, k1] = key.map((x) => x >>> 0) as [number, number];
   for (let round = 0; round < 10; round++) {

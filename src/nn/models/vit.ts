@@ -39,7 +39,14 @@ export class Vit {
   readonly head: Linear;
   readonly grid: readonly [number, number];
 
-  constructor(stem: Conv2d, positions: Tensor | undefined, blocks: Block[], norm: LayerNorm, head: Linear, grid: readonly [number, number]) {
+  constructor(
+    stem: Conv2d,
+    positions: Tensor | undefined,
+    blocks: Block[],
+    norm: LayerNorm,
+    head: Linear,
+    grid: readonly [number, number],
+  ) {
     this.stem = stem;
     this.positions = positions;
     this.blocks = blocks;
@@ -51,7 +58,9 @@ export class Vit {
   static init(key: random.Key, c: VitConfig): Vit {
     const [a, b, d, e] = random.splitKey(key, 4) as [random.Key, random.Key, random.Key, random.Key];
     const grid = patchGrid(c);
-    const blocks = Array.from({ length: c.layers }, (_, i) => Block.init(random.foldIn(d, i), { width: c.features, heads: c.heads, hidden: c.hidden ?? 4 * c.features }));
+    const blocks = Array.from({ length: c.layers }, (_, i) =>
+      Block.init(random.foldIn(d, i), { width: c.features, heads: c.heads, hidden: c.hidden ?? 4 * c.features }),
+    );
     return new Vit(
       Conv2d.init(a, c.channels, c.features, c.patch.size, { stride: c.patch.stride, padding: c.patch.padding }),
       c.positions === 'learned' ? truncatedNormal(b, [1, grid[0] * grid[1], c.features]) : undefined,
@@ -68,7 +77,14 @@ export class Vit {
     const grid = patches.shape.slice(2) as [number, number];
     let h = add(gridToSequence(patches), this.positionsFor(grid));
     this.blocks.forEach((block, i) => {
-      h = block.forward(h, noise && { ...noise, key: random.foldIn(noise.key, i), dropPath: ((noise.dropPath ?? 0) * i) / Math.max(1, this.blocks.length - 1) });
+      h = block.forward(
+        h,
+        noise && {
+          ...noise,
+          key: random.foldIn(noise.key, i),
+          dropPath: ((noise.dropPath ?? 0) * i) / Math.max(1, this.blocks.length - 1),
+        },
+      );
     });
     return this.norm.forward(h);
   }

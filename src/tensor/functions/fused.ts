@@ -5,11 +5,28 @@
 import type { AttentionAttrs, OpAttrs } from '../ops.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply, applyAll } from '../trace.ts';
-import { add, broadcastTo, cast, div, equal, exp, full, greaterEqual, iota, less, maximum, minimum, mul, rsqrt, sub, where } from './pointwise.ts';
-import { permute, reshape, transpose, unsqueeze } from './layout.ts';
-import { logSumExp, max, mean, sum } from './reduce.ts';
 import { oneHot, takeAlong } from './indexing.ts';
+import { permute, reshape, transpose, unsqueeze } from './layout.ts';
 import { matmul } from './linear.ts';
+import {
+  add,
+  broadcastTo,
+  cast,
+  div,
+  equal,
+  exp,
+  full,
+  greaterEqual,
+  iota,
+  less,
+  maximum,
+  minimum,
+  mul,
+  rsqrt,
+  sub,
+  where,
+} from './pointwise.ts';
+import { logSumExp, max, mean, sum } from './reduce.ts';
 
 /** (x - mean) / sqrt(var + eps) * gain + bias over the last axis. gain, bias: f32 [D]. Ba et al. 2016, arXiv 1607.06450. */
 export function layerNorm(x: Tensor, gain?: Tensor, bias?: Tensor, eps = 1e-5): Tensor {
@@ -53,7 +70,11 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: Partial<Atte
 
 /** `attention` with the log-sum-exp of the scores, f32 [B, Hq, Tq], from which partial results can be merged. */
 export function attentionWithLse(q: Tensor, k: Tensor, v: Tensor, options: Partial<AttentionAttrs> = {}): { out: Tensor; lse: Tensor } {
-  const attrs = { scale: options.scale ?? 1 / Math.sqrt(q.shape.at(-1) ?? 1), causal: options.causal ?? false, window: options.window ?? 0 };
+  const attrs = {
+    scale: options.scale ?? 1 / Math.sqrt(q.shape.at(-1) ?? 1),
+    causal: options.causal ?? false,
+    window: options.window ?? 0,
+  };
   const [out, lse] = applyAll('attention', attrs, [q, k, v]) as [Tensor, Tensor];
   return { out, lse };
 }
@@ -112,7 +133,8 @@ export const references: { [K in Fused]: (attrs: OpAttrs[K], inputs: readonly Te
     const D = x.shape.at(-1)!;
     // any split into parts has the same meaning: only their sum is read; here everything is in the first
     const parts = Math.max(1, Math.ceil(x.size / D / rows));
-    const partial = (t: Tensor): Tensor => mul(sum(reshape(t, [-1, D]), 0, { keepDims: true }), cast(reshape(less(iota(parts), 1), [parts, 1]), 'f32'));
+    const partial = (t: Tensor): Tensor =>
+      mul(sum(reshape(t, [-1, D]), 0, { keepDims: true }), cast(reshape(less(iota(parts), 1), [parts, 1]), 'f32'));
     return [cast(dx, inputs[0]!.dtype), partial(mul(dy, hat)), partial(dy)];
   },
   softmax(_, [x]) {
@@ -159,7 +181,12 @@ export const references: { [K in Fused]: (attrs: OpAttrs[K], inputs: readonly Te
     const dS = mul(mul(p, sub(matmul(g, transpose(heads(cast(v!, 'f32'), Hq))), delta)), attrs.scale);
     const dQ = matmul(dS, heads(cast(k!, 'f32'), Hq));
     const dK = matmul(transpose(dS), heads(cast(q!, 'f32'), Hq));
-    return [cast(permute(dQ, [0, 2, 1, 3]), q!.dtype), cast(sumGroups(dK, H), k!.dtype), cast(sumGroups(dV, H), v!.dtype), reshape(delta, lse!.shape)];
+    return [
+      cast(permute(dQ, [0, 2, 1, 3]), q!.dtype),
+      cast(sumGroups(dK, H), k!.dtype),
+      cast(sumGroups(dV, H), v!.dtype),
+      reshape(delta, lse!.shape),
+    ];
   },
 };
 

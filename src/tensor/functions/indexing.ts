@@ -2,8 +2,8 @@
 import { axisOf, ShapeError, show } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
-import { cast, equal, iota } from './pointwise.ts';
 import { reshape } from './layout.ts';
+import { cast, equal, iota } from './pointwise.ts';
 
 /** out[..., j, ...] = x[..., index[j], ...] along `axis`; an index of rank r puts r axes there. */
 export function take(x: Tensor, index: Tensor, axis = 0): Tensor {
@@ -16,12 +16,16 @@ export function take(x: Tensor, index: Tensor, axis = 0): Tensor {
 export const embedding = (table: Tensor, ids: Tensor): Tensor => take(table, ids, 0);
 
 /** out[i][j][k] = x[index[i][j][k]][j][k] for axis 0, and so on; x and index agree in the other axes. */
-export const takeAlong = (x: Tensor, index: Tensor, axis = -1): Tensor => apply('takeAlong', { axis: axisOf('takeAlong', axis, x.rank) }, [x, index]);
+export const takeAlong = (x: Tensor, index: Tensor, axis = -1): Tensor =>
+  apply('takeAlong', { axis: axisOf('takeAlong', axis, x.rank) }, [x, index]);
 
 /** Zeros of `size` along `axis`, with updates[j] added at index[j] (a vector). Repeated indices add up. */
 export const scatterAdd = (updates: Tensor, index: Tensor, size: number, axis = 0): Tensor => {
   const a = axisOf('scatterAdd', axis, updates.rank);
-  if (index.rank !== 1 || index.size !== updates.shape[a]) throw new ShapeError(`[scatterAdd] index ${show(index.shape)} must be a vector of the ${updates.shape[a]} entries of axis ${axis} of ${show(updates.shape)}`);
+  if (index.rank !== 1 || index.size !== updates.shape[a])
+    throw new ShapeError(
+      `[scatterAdd] index ${show(index.shape)} must be a vector of the ${updates.shape[a]} entries of axis ${axis} of ${show(updates.shape)}`,
+    );
   return apply('scatterAdd', { axis: a, size }, [updates, index]);
 };
 

@@ -12,7 +12,8 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 /** Axis i of the result is axis axes[i] of x. */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
   const to = axes.map((a) => axisOf('permute', a, x.rank));
-  if (to.length !== x.rank || new Set(to).size !== x.rank) throw new ShapeError(`[permute] ${show(axes)} is no permutation of the ${x.rank} axes of ${show(x.shape)}`);
+  if (to.length !== x.rank || new Set(to).size !== x.rank)
+    throw new ShapeError(`[permute] ${show(axes)} is no permutation of the ${x.rank} axes of ${show(x.shape)}`);
   return to.every((a, i) => a === i) ? x : apply('permute', { axes: to }, [x]);
 }
 
@@ -28,7 +29,10 @@ export function transpose(x: Tensor, a = -2, b = -1): Tensor {
 export function squeeze(x: Tensor, axis: number): Tensor {
   const a = axisOf('squeeze', axis, x.rank);
   if (x.shape[a] !== 1) throw new ShapeError(`[squeeze] axis ${axis} of ${show(x.shape)} has size ${x.shape[a]}, not 1`);
-  return reshape(x, x.shape.filter((_, i) => i !== a));
+  return reshape(
+    x,
+    x.shape.filter((_, i) => i !== a),
+  );
 }
 
 /** Puts a new axis of size 1 at `axis` of the result. */
@@ -50,7 +54,8 @@ export function slice(x: Tensor, ...ranges: (readonly [number, number?, number?]
     const [a = 0, b = d, by = 1] = ranges[i] ?? [];
     const from = a < 0 ? a + d : a;
     const to = b < 0 ? b + d : b;
-    if (from < 0 || to > d || from > to || by < 1) throw new ShapeError(`[slice] [${a}, ${b}) by ${by} is outside axis ${i} of ${show(x.shape)}`);
+    if (from < 0 || to > d || from > to || by < 1)
+      throw new ShapeError(`[slice] [${a}, ${b}) by ${by} is outside axis ${i} of ${show(x.shape)}`);
     start.push(from);
     step.push(by);
     size.push(Math.ceil((to - from) / by));
@@ -70,7 +75,9 @@ export function split(x: Tensor, parts: number | readonly number[], axis = -1): 
   const d = x.shape[a]!;
   const sizes = typeof parts === 'number' ? new Array<number>(parts).fill(d / parts) : parts;
   if (sizes.reduce((n, s) => n + s, 0) !== d || sizes.some((s) => !Number.isInteger(s)))
-    throw new ShapeError(`[split] axis ${axis} of ${show(x.shape)} has size ${d}; it does not split into ${typeof parts === 'number' ? `${parts} equal parts` : show(sizes)}`);
+    throw new ShapeError(
+      `[split] axis ${axis} of ${show(x.shape)} has size ${d}; it does not split into ${typeof parts === 'number' ? `${parts} equal parts` : show(sizes)}`,
+    );
   let at = 0;
   return sizes.map((s) => narrow(x, a, (at += s) - s, s));
 }
@@ -82,8 +89,10 @@ export function flip(x: Tensor, axes: number | readonly number[]): Tensor {
 
 /** Adds `before[i]` and `after[i]` elements of `value` at the ends of axis i. */
 export function pad(x: Tensor, before: readonly number[], after: readonly number[], value = 0): Tensor {
-  if (before.length !== x.rank || after.length !== x.rank) throw new ShapeError(`[pad] needs ${x.rank} widths on both sides for ${show(x.shape)}`);
-  if ([...before, ...after].some((n) => n < 0)) throw new ShapeError(`[pad] widths ${show(before)}, ${show(after)} must be >= 0; use slice to cut`);
+  if (before.length !== x.rank || after.length !== x.rank)
+    throw new ShapeError(`[pad] needs ${x.rank} widths on both sides for ${show(x.shape)}`);
+  if ([...before, ...after].some((n) => n < 0))
+    throw new ShapeError(`[pad] widths ${show(before)}, ${show(after)} must be >= 0; use slice to cut`);
   return [...before, ...after].every((n) => n === 0) ? x : apply('pad', { before, after, value }, [x]);
 }
 
@@ -95,5 +104,8 @@ export function concat(xs: readonly Tensor[], axis = 0): Tensor {
 
 /** Joins along a new axis. */
 export function stack(xs: readonly Tensor[], axis = 0): Tensor {
-  return concat(xs.map((x) => unsqueeze(x, axis)), axis);
+  return concat(
+    xs.map((x) => unsqueeze(x, axis)),
+    axis,
+  );
 }

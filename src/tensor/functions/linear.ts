@@ -1,11 +1,12 @@
 /** Contractions: matrix products and convolutions. */
+
+import { promote } from '../dtype.ts';
 import type { Window2d } from '../ops.ts';
 import { broadcastShapes, ShapeError, show } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
-import { promote } from '../dtype.ts';
-import { add, broadcastTo, cast } from './pointwise.ts';
 import { pad, permute, reshape, slice, transpose } from './layout.ts';
+import { add, broadcastTo, cast } from './pointwise.ts';
 
 /** [..., m, k] x [..., k, n] -> [..., m, n]; batch axes broadcast. f32 accumulation. */
 export function matmul(a: Tensor, b: Tensor): Tensor {
@@ -14,7 +15,8 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   if (x.rank < 2 || y.rank < 2) return apply('matmul', {}, [x, y]); // throws with both shapes
   const [m, k] = x.shape.slice(-2) as [number, number];
   // one matrix on the right: all rows of a in one product
-  if (y.rank === 2 && x.rank > 2 && k === y.shape[0]) return reshape(apply('matmul', {}, [reshape(x, [-1, k]), y]), [...x.shape.slice(0, -2), m, y.shape[1]!]);
+  if (y.rank === 2 && x.rank > 2 && k === y.shape[0])
+    return reshape(apply('matmul', {}, [reshape(x, [-1, k]), y]), [...x.shape.slice(0, -2), m, y.shape[1]!]);
   const batch = broadcastShapes('matmul', x.shape.slice(0, -2), y.shape.slice(0, -2));
   return apply('matmul', {}, [broadcastTo(x, [...batch, ...x.shape.slice(-2)]), broadcastTo(y, [...batch, ...y.shape.slice(-2)])]);
 }
@@ -24,7 +26,8 @@ export interface ConvOptions {
   padding?: number | readonly [number, number];
   dilation?: number | readonly [number, number];
 }
-const pair = (x: number | readonly [number, number] | undefined, otherwise: number): readonly [number, number] => (x === undefined ? [otherwise, otherwise] : typeof x === 'number' ? [x, x] : x);
+const pair = (x: number | readonly [number, number] | undefined, otherwise: number): readonly [number, number] =>
+  x === undefined ? [otherwise, otherwise] : typeof x === 'number' ? [x, x] : x;
 
 function window(kernel: readonly [number, number], o: ConvOptions): Window2d {
   return { kernel, stride: pair(o.stride, 1), padding: pair(o.padding, 0), dilation: pair(o.dilation, 1) };
@@ -57,9 +60,16 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOp
 }
 
 /** The adjoint of conv2d. x [B, C, H, W], weight [C, O, kh, kw], bias [O] -> [B, O, (H-1)*stride - 2*padding + dilation*(k-1) + 1, ...]. */
-export function convTranspose2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions & { outputPadding?: number | readonly [number, number] } = {}): Tensor {
+export function convTranspose2d(
+  x: Tensor,
+  weight: Tensor,
+  bias?: Tensor,
+  options: ConvOptions & { outputPadding?: number | readonly [number, number] } = {},
+): Tensor {
   if (x.rank !== 4 || weight.rank !== 4 || x.shape[1] !== weight.shape[0])
-    throw new ShapeError(`[convTranspose2d] x ${show(x.shape)} and weight ${show(weight.shape)} do not fit [B, C, H, W] and [C, O, kh, kw]`);
+    throw new ShapeError(
+      `[convTranspose2d] x ${show(x.shape)} and weight ${show(weight.shape)} do not fit [B, C, H, W] and [C, O, kh, kw]`,
+    );
   const [B, C, H, W] = x.shape as [number, number, number, number];
   const [, O, kh, kw] = weight.shape as [number, number, number, number];
   const w = window([kh, kw], options);
@@ -78,9 +88,19 @@ export function avgPool2d(x: Tensor, kernel: number, options: { stride?: number 
   const oh = Math.floor((H - kernel) / s) + 1;
   const ow = Math.floor((W - kernel) / s) + 1;
   const summed = apply('sum', { axes: [2] }, [reshape(columns, [B, C, kernel * kernel, oh * ow])]);
-  return reshape(apply('mul', {}, [summed, broadcastTo(cast(apply('full', { shape: [], value: 1 / (kernel * kernel), dtype: 'f32' }, []), x.dtype), summed.shape)]), [B, C, oh, ow]);
+  return reshape(
+    apply('mul', {}, [
+      summed,
+      broadcastTo(cast(apply('full', { shape: [], value: 1 / (kernel * kernel), dtype: 'f32' }, []), x.dtype), summed.shape),
+    ]),
+    [B, C, oh, ow],
+  );
 }
 
 /** Zero padding of the last two axes by the same width on all sides. */
 export const pad2d = (x: Tensor, width: number): Tensor =>
-  pad(x, x.shape.map((_, i) => (i >= x.rank - 2 ? width : 0)), x.shape.map((_, i) => (i >= x.rank - 2 ? width : 0)));
+  pad(
+    x,
+    x.shape.map((_, i) => (i >= x.rank - 2 ? width : 0)),
+    x.shape.map((_, i) => (i >= x.rank - 2 ? width : 0)),
+  );

@@ -43,8 +43,14 @@ function meet(op: string, xs: readonly Operand[]): Tensor[] {
   return ts.map((t) => broadcastTo(t, shape));
 }
 
-const unary = (op: UnaryName) => (x: Tensor): Tensor => apply(op, {}, [x]);
-const binary = (op: BinaryName | CompareName) => (a: Operand, b: Operand): Tensor => apply(op, {}, meet(op, [a, b]));
+const unary =
+  (op: UnaryName) =>
+  (x: Tensor): Tensor =>
+    apply(op, {}, [x]);
+const binary =
+  (op: BinaryName | CompareName) =>
+  (a: Operand, b: Operand): Tensor =>
+    apply(op, {}, meet(op, [a, b]));
 
 export const neg = unary('neg');
 export const abs = unary('abs');
@@ -102,7 +108,8 @@ export const silu = (x: Tensor): Tensor => mul(x, sigmoid(x));
 /** x * Phi(x) with the exact normal distribution function (Hendrycks and Gimpel 2016, arXiv 1606.08415). */
 export const gelu = (x: Tensor): Tensor => mul(mul(x, 0.5), add(1, erf(mul(x, Math.SQRT1_2))));
 /** The tanh approximation of GELU (same paper, eq. in section 2). */
-export const geluTanh = (x: Tensor): Tensor => mul(mul(x, 0.5), add(1, tanh(mul(Math.sqrt(2 / Math.PI), add(x, mul(0.044715, mul(x, mul(x, x))))))));
+export const geluTanh = (x: Tensor): Tensor =>
+  mul(mul(x, 0.5), add(1, tanh(mul(Math.sqrt(2 / Math.PI), add(x, mul(0.044715, mul(x, mul(x, x))))))));
 /** log(1 + exp(x)) without overflow. */
 export const softplus = (x: Tensor): Tensor => add(maximum(x, 0), log(add(1, exp(neg(abs(x))))));
 /** Linear interpolation a + (b - a) t. */

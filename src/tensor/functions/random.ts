@@ -5,8 +5,8 @@
 import type { Shape } from '../shape.ts';
 import { Tensor, tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
-import { add, bitAnd, bitXor, cast, cos, less, log, mul, shiftRight, sqrt, sub } from './pointwise.ts';
 import { narrow, reshape } from './layout.ts';
+import { add, bitAnd, bitXor, cast, cos, less, log, mul, shiftRight, sqrt, sub } from './pointwise.ts';
 import { argsort } from './reduce.ts';
 
 /** A key: i32 [2]. */
@@ -35,7 +35,10 @@ export function splitKey(k: Key, n = 2): Key[] {
 
 /** The key of (k, number): for a step counter or a layer index; `data` may be a tensor of one i32. */
 export function foldIn(k: Key, data: number | Tensor): Key {
-  const word = data instanceof Tensor ? reshape(cast(data, 'i32'), [1]) : reshape(apply('full', { shape: [], value: data | 0, dtype: 'i32' }, []), [1]);
+  const word =
+    data instanceof Tensor
+      ? reshape(cast(data, 'i32'), [1])
+      : reshape(apply('full', { shape: [], value: data | 0, dtype: 'i32' }, []), [1]);
   const [a, b] = words(k);
   const mixed = bitXor(apply('randomBits', { shape: [2] }, [reshape(bitXor(reshape(a, [1]), word), []), b]), 0x3c6ef372);
   return mixed;
@@ -61,7 +64,10 @@ export const bernoulli = (k: Key, shape: Shape, p: number | Tensor): Tensor => l
 /** Whole numbers in [low, high), i32. The bias of at most (high - low) / 2^31 is below what 24-bit uniforms show. */
 export function randint(k: Key, shape: Shape, low: number, high: number): Tensor {
   const positive = bitAnd(bits(k, shape), 0x7fffffff);
-  return add(apply('mod', {}, [positive, apply('broadcast', { shape }, [apply('full', { shape: [], value: high - low, dtype: 'i32' }, [])])]), low);
+  return add(
+    apply('mod', {}, [positive, apply('broadcast', { shape }, [apply('full', { shape: [], value: high - low, dtype: 'i32' }, [])])]),
+    low,
+  );
 }
 
 /** A random order of 0..n-1 (i32). */

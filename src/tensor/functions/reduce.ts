@@ -2,8 +2,8 @@
 import { axesOf, axisOf, ShapeError } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
-import { add, broadcastTo, div, exp, equal, log, mul, neg, sqrt, stopGradient, sub, where } from './pointwise.ts';
 import { flip, narrow, reshape } from './layout.ts';
+import { add, broadcastTo, div, equal, exp, log, mul, neg, sqrt, stopGradient, sub, where } from './pointwise.ts';
 
 export interface ReduceOptions {
   /** Keep the reduced axes as size 1. */
@@ -12,7 +12,12 @@ export interface ReduceOptions {
 type Axes = number | readonly number[];
 
 function finish(x: Tensor, axes: readonly number[], reduced: Tensor, keepDims = false): Tensor {
-  return keepDims ? reduced : reshape(reduced, x.shape.filter((_, i) => !axes.includes(i)));
+  return keepDims
+    ? reduced
+    : reshape(
+        reduced,
+        x.shape.filter((_, i) => !axes.includes(i)),
+      );
 }
 const count = (x: Tensor, axes: readonly number[]): number => axes.reduce((n, a) => n * x.shape[a]!, 1);
 
@@ -36,7 +41,8 @@ export function variance(x: Tensor, axes?: Axes, options: ReduceOptions & { corr
   const d = sub(x, mean(x, a, { keepDims: true }));
   return mul(sum(mul(d, d), a, options), 1 / n);
 }
-export const std = (x: Tensor, axes?: Axes, options: ReduceOptions & { correction?: number } = {}): Tensor => sqrt(variance(x, axes, options));
+export const std = (x: Tensor, axes?: Axes, options: ReduceOptions & { correction?: number } = {}): Tensor =>
+  sqrt(variance(x, axes, options));
 
 /** Index (i32) of the first maximum along an axis. */
 export function argmax(x: Tensor, axis = -1, options: ReduceOptions = {}): Tensor {
@@ -65,7 +71,8 @@ export function cumsum(x: Tensor, axis = -1, options: { reverse?: boolean } = {}
 }
 
 /** Stable order (i32) along the last axis; NaN comes last. */
-export const argsort = (x: Tensor, options: { descending?: boolean } = {}): Tensor => apply('argsort', { descending: options.descending ?? false }, [x]);
+export const argsort = (x: Tensor, options: { descending?: boolean } = {}): Tensor =>
+  apply('argsort', { descending: options.descending ?? false }, [x]);
 
 /** Sorted values and their indices along the last axis; gradients flow to the values. */
 export function sort(x: Tensor, options: { descending?: boolean } = {}): { values: Tensor; indices: Tensor } {

@@ -63,12 +63,17 @@ export function fuse(nodes: readonly Node[], results: readonly Value[]): Fusion 
   const stored = new Set<Value>();
   const cones = new Map<Value, Cone>();
 
-  const coneOf = (v: Value): Cone => (isPointwise(v.node) && !stored.has(v) ? cones.get(v)! : { steps: 0, loads: new Set([v]), indexed: false });
+  const coneOf = (v: Value): Cone =>
+    isPointwise(v.node) && !stored.has(v) ? cones.get(v)! : { steps: 0, loads: new Set([v]), indexed: false };
   const join = (node: Node): Cone => {
     const operands = inlineOperands(node).map(coneOf);
     const loads = new Set(operands.flatMap((c) => [...c.loads]));
     if (node.op === 'randomBits') for (const v of node.inputs) loads.add(v);
-    return { steps: 1 + operands.reduce((n, c) => n + c.steps, 0), loads, indexed: dependsOnIndex(node) || operands.some((c) => c.indexed) };
+    return {
+      steps: 1 + operands.reduce((n, c) => n + c.steps, 0),
+      loads,
+      indexed: dependsOnIndex(node) || operands.some((c) => c.indexed),
+    };
   };
   const fullLoads = (c: Cone, size: number): number => [...c.loads].filter((l) => storedUnder(l).type.size >= size).length;
 
@@ -78,7 +83,9 @@ export function fuse(nodes: readonly Node[], results: readonly Value[]): Fusion 
     // operands whose expressions together exceed what a call can hold are stored, longest first
     let cone = join(node);
     while (cone.loads.size > MAX_LOADS || cone.steps > MAX_STEPS) {
-      const big = inlineOperands(node).filter((o) => isPointwise(o.node) && !stored.has(o) && o.node.op !== 'full').sort((a, b) => cones.get(b)!.steps - cones.get(a)!.steps)[0];
+      const big = inlineOperands(node)
+        .filter((o) => isPointwise(o.node) && !stored.has(o) && o.node.op !== 'full')
+        .sort((a, b) => cones.get(b)!.steps - cones.get(a)!.steps)[0];
       if (!big) break;
       stored.add(big);
       cone = join(node);
@@ -87,7 +94,8 @@ export function fuse(nodes: readonly Node[], results: readonly Value[]): Fusion 
     const users = [...(consumers.get(v) ?? [])];
     // a constant costs nothing to repeat; a consumer that is no expression needs it in memory
     const asExpression = (user: Node): boolean =>
-      (isPointwise(user) && user.op !== 'randomBits') || ((user.op === 'sum' || user.op === 'reduceMax' || user.op === 'argmax') && !cone.indexed && cone.steps <= MAX_STEPS);
+      (isPointwise(user) && user.op !== 'randomBits') ||
+      ((user.op === 'sum' || user.op === 'reduceMax' || user.op === 'argmax') && !cone.indexed && cone.steps <= MAX_STEPS);
     const free = is(node, 'full') && users.every((u) => isPointwise(u) && u.op !== 'randomBits');
     if (wanted.has(v) || !users.every(asExpression)) stored.add(v);
     else if (!free && users.length > 1 && (cone.steps > RECOMPUTE_STEPS || fullLoads(cone, v.type.size) > 1)) stored.add(v);
@@ -119,7 +127,14 @@ export function fuse(nodes: readonly Node[], results: readonly Value[]): Fusion 
 }
 
 /** Joins map units that feed each other in the same space, where no third unit lies between them. */
-function merge(units: Unit[], steps: (u: Unit) => number, unitOf: Map<Value, Unit>, stored: Set<Value>, consumers: Map<Value, Set<Node>>, wanted: ReadonlySet<Value>): Unit[] {
+function merge(
+  units: Unit[],
+  steps: (u: Unit) => number,
+  unitOf: Map<Value, Unit>,
+  stored: Set<Value>,
+  consumers: Map<Value, Set<Node>>,
+  wanted: ReadonlySet<Value>,
+): Unit[] {
   const readers = new Map<Unit, Set<Unit>>(units.map((u) => [u, new Set()]));
   for (const u of units) for (const v of u.reads) if (unitOf.has(v)) readers.get(unitOf.get(v)!)!.add(u);
   const alive = new Set(units);
@@ -163,7 +178,9 @@ function merge(units: Unit[], steps: (u: Unit) => number, unitOf: Map<Value, Uni
   for (const u of alive) {
     if (u.roots.length < 2) continue;
     u.roots = u.roots.filter((r) => {
-      const inside = !wanted.has(r) && [...(consumers.get(r) ?? [])].every((c) => isPointwise(c) && c.op !== 'randomBits' && onlyFor(c, u, stored, unitOf, consumers));
+      const inside =
+        !wanted.has(r) &&
+        [...(consumers.get(r) ?? [])].every((c) => isPointwise(c) && c.op !== 'randomBits' && onlyFor(c, u, stored, unitOf, consumers));
       if (inside) {
         stored.delete(r);
         unitOf.delete(r);
@@ -175,7 +192,13 @@ function merge(units: Unit[], steps: (u: Unit) => number, unitOf: Map<Value, Uni
 }
 
 /** Whether the pointwise node `c` is computed by unit `u` alone. */
-function onlyFor(c: Node, u: Unit, stored: ReadonlySet<Value>, unitOf: ReadonlyMap<Value, Unit>, consumers: ReadonlyMap<Value, Set<Node>>): boolean {
+function onlyFor(
+  c: Node,
+  u: Unit,
+  stored: ReadonlySet<Value>,
+  unitOf: ReadonlyMap<Value, Unit>,
+  consumers: ReadonlyMap<Value, Set<Node>>,
+): boolean {
   const v = c.outputs[0]!;
   if (stored.has(v)) return unitOf.get(v) === u;
   return [...(consumers.get(v) ?? [])].every((n) => isPointwise(n) && n.op !== 'randomBits' && onlyFor(n, u, stored, unitOf, consumers));

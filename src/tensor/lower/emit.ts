@@ -1,4 +1,6 @@
 /** Units -> calls. Every value becomes a view of a buffer; a copy is made only where a kernel cannot read the view it is given. */
+
+import type { Target } from '../device.ts';
 import { type DType, itemSize } from '../dtype.ts';
 import { is, type Node, type Value } from '../graph.ts';
 import { ops } from '../ops.ts';
@@ -6,7 +8,6 @@ import { type Shape, sizeOf, stridesOf } from '../shape.ts';
 import { type Fusion, isPointwise, type Unit } from './cluster.ts';
 import { expressionOf } from './expression.ts';
 import { emitNode } from './kernels.ts';
-import type { Target } from '../device.ts';
 import type { Lowered } from './lower.ts';
 import type { AnyCall, Call, CallAttrs, Expression, KernelName, View } from './program.ts';
 import { broadcastView, collapse, flipView, isContiguous, permuteView, reshapeView, sliceView } from './views.ts';
@@ -41,7 +42,8 @@ export class Emitter {
       at += operand.type.shape[axis]!;
       let v = operand;
       while (v.node.op === 'reshape' && uses.get(v) === 1) v = v.node.inputs[0]!;
-      if (uses.get(v) !== 1 || v.node.op === 'input' || (isPointwise(v.node) ? !this.#fusion.stored.has(v) : !writesStrided.has(v.node.op))) continue;
+      if (uses.get(v) !== 1 || v.node.op === 'input' || (isPointwise(v.node) ? !this.#fusion.stored.has(v) : !writesStrided.has(v.node.op)))
+        continue;
       this.#places.set(v, () => {
         const whole = this.#views.get(concat.outputs[0]!) ?? this.allocate(concat.outputs[0]!);
         const step = start.map(() => 1);
@@ -92,7 +94,14 @@ export class Emitter {
     return view;
   }
 
-  call<K extends KernelName>(kernel: K, attrs: CallAttrs[K], reads: readonly View[], writes: readonly View[], label: string, flops = 0): void {
+  call<K extends KernelName>(
+    kernel: K,
+    attrs: CallAttrs[K],
+    reads: readonly View[],
+    writes: readonly View[],
+    label: string,
+    flops = 0,
+  ): void {
     if (writes.every((w) => sizeOf(w.shape) === 0)) return; // nothing to compute
     this.calls.push({ kernel, attrs, reads, writes, label, flops } as Call<K> as AnyCall);
   }
@@ -100,9 +109,19 @@ export class Emitter {
   /** A pointwise call over views of one shape. */
   map(expression: Expression, reads: readonly View[], writes: readonly View[], label: string): void {
     const { shape } = writes[0]!;
-    const { dims, strides } = collapse(shape, [...reads, ...writes].map((v) => v.strides));
+    const { dims, strides } = collapse(
+      shape,
+      [...reads, ...writes].map((v) => v.strides),
+    );
     const small = (v: View, i: number): View => ({ ...v, shape: dims, strides: strides[i]! });
-    this.call('map', { dims, expression }, reads.map(small), writes.map((v, i) => small(v, reads.length + i)), label, expression.steps.length * sizeOf(shape));
+    this.call(
+      'map',
+      { dims, expression },
+      reads.map(small),
+      writes.map((v, i) => small(v, reads.length + i)),
+      label,
+      expression.steps.length * sizeOf(shape),
+    );
   }
 
   copy(from: View, to: View, label: string): void {
@@ -149,4 +168,9 @@ export class Emitter {
 }
 
 const writesStrided = new Set(['attentionGrad', 'matmul']);
-export const flopsOf = (node: Node): number => (ops[node.op].flops as (a: unknown, i: unknown, o: unknown) => number)(node.attrs, node.inputs.map((v) => v.type), node.outputs.map((v) => v.type));
+export const flopsOf = (node: Node): number =>
+  (ops[node.op].flops as (a: unknown, i: unknown, o: unknown) => number)(
+    node.attrs,
+    node.inputs.map((v) => v.type),
+    node.outputs.map((v) => v.type),
+  );

@@ -72,7 +72,8 @@ export function expressionOf(results: readonly Value[], stored: ReadonlySet<Valu
     else if (node.op === 'mod' && lane === 'f32') {
       const q = push({ op: 'floor', lane, args: [push({ op: 'div', lane, args })] });
       id = push({ op: 'sub', lane, args: [args[0]!, push({ op: 'mul', lane, args: [q, args[1]!] })] });
-    } else if (node.op === 'not' && v.node.inputs[0]!.type.dtype !== 'bool') id = push({ op: 'eq', lane, args: [args[0]!, constant(lane, 0)] });
+    } else if (node.op === 'not' && v.node.inputs[0]!.type.dtype !== 'bool')
+      id = push({ op: 'eq', lane, args: [args[0]!, constant(lane, 0)] });
     else id = push({ op: node.op as UnaryName, lane, args });
     ids.set(v, id);
   }

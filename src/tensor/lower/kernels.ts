@@ -7,7 +7,11 @@ import { expressionOf } from './expression.ts';
 import type { Expression, View } from './program.ts';
 import { collapse, permuteView, sliceView } from './views.ts';
 
-const filled = (value: number, lane: 'f32' | 'i32' | 'i64'): Expression => ({ loads: 0, steps: [{ op: 'const', lane, value }], results: [0] });
+const filled = (value: number, lane: 'f32' | 'i32' | 'i64'): Expression => ({
+  loads: 0,
+  steps: [{ op: 'const', lane, value }],
+  results: [0],
+});
 
 const outerOf = (shape: Shape, axis: number): number => sizeOf(shape.slice(0, axis));
 const innerOf = (shape: Shape, axis: number): number => sizeOf(shape.slice(axis + 1));
@@ -30,7 +34,12 @@ export function emitNode(e: Emitter, node: Node, fusion: Fusion): void {
     const to = e.allocate(out);
     const { before, value } = node.attrs;
     const size = node.inputs[0]!.type.shape;
-    e.map(filled(value, out.type.dtype === 'i64' ? 'i64' : out.type.dtype[0] === 'f' || out.type.dtype === 'bf16' ? 'f32' : 'i32'), [], [to], 'pad');
+    e.map(
+      filled(value, out.type.dtype === 'i64' ? 'i64' : out.type.dtype[0] === 'f' || out.type.dtype === 'bf16' ? 'f32' : 'i32'),
+      [],
+      [to],
+      'pad',
+    );
     if (sizeOf(size)) e.copy(e.view(node.inputs[0]!), sliceView(to, { start: before, size, step: size.map(() => 1) }), 'pad');
     return;
   }
@@ -58,15 +67,38 @@ export function emitNode(e: Emitter, node: Node, fusion: Fusion): void {
     const gathers = node.op === 'take' || node.op === 'takeAlong';
     const whole = gathers ? node.inputs[0]!.type.shape : out.type.shape;
     const picked = gathers ? out.type.shape : node.inputs[0]!.type.shape;
-    return e.call(node.op, { outer: outerOf(whole, axis), axis: whole[axis]!, inner: innerOf(whole, axis), picks: picked[axis]! }, all(), writes(), node.op, flops);
+    return e.call(
+      node.op,
+      { outer: outerOf(whole, axis), axis: whole[axis]!, inner: innerOf(whole, axis), picks: picked[axis]! },
+      all(),
+      writes(),
+      node.op,
+      flops,
+    );
   }
-  if (is(node, 'argsort')) return e.call('argsort', { ...rowsOf(out.type.shape), descending: node.attrs.descending }, all(), writes(), node.op, flops);
+  if (is(node, 'argsort'))
+    return e.call('argsort', { ...rowsOf(out.type.shape), descending: node.attrs.descending }, all(), writes(), node.op, flops);
   if (is(node, 'cumsum')) {
     const { axis } = node.attrs;
     const { shape } = out.type;
-    return e.call('cumsum', { outer: outerOf(shape, axis), axis: shape[axis] ?? 1, inner: innerOf(shape, axis) }, all(), writes(), node.op, flops);
+    return e.call(
+      'cumsum',
+      { outer: outerOf(shape, axis), axis: shape[axis] ?? 1, inner: innerOf(shape, axis) },
+      all(),
+      writes(),
+      node.op,
+      flops,
+    );
   }
-  if (is(node, 'unfold')) return e.call('unfold', { ...node.attrs, height: node.inputs[0]!.type.shape[2]!, width: node.inputs[0]!.type.shape[3]! }, all(), writes(), node.op, flops);
+  if (is(node, 'unfold'))
+    return e.call(
+      'unfold',
+      { ...node.attrs, height: node.inputs[0]!.type.shape[2]!, width: node.inputs[0]!.type.shape[3]! },
+      all(),
+      writes(),
+      node.op,
+      flops,
+    );
   if (is(node, 'fold')) return e.call('fold', node.attrs, all(), writes(), node.op, flops);
   throw new Error(`[lower] no kernel for '${node.op}'; please report this program`);
 }
@@ -75,7 +107,11 @@ function emitConcat(e: Emitter, node: Node<'concat'>): void {
   const to = e.allocate(node.outputs[0]!);
   let at = 0;
   for (const v of node.inputs) {
-    const piece = sliceView(to, { start: to.shape.map((_, i) => (i === node.attrs.axis ? at : 0)), size: v.type.shape, step: to.shape.map(() => 1) });
+    const piece = sliceView(to, {
+      start: to.shape.map((_, i) => (i === node.attrs.axis ? at : 0)),
+      size: v.type.shape,
+      step: to.shape.map(() => 1),
+    });
     at += v.type.shape[node.attrs.axis]!;
     if (v.type.size && !e.isAt(v, piece)) e.copy(e.view(v), piece, 'concat');
   }
@@ -98,9 +134,14 @@ function emitReduce(e: Emitter, node: Node<'sum'> | Node<'reduceMax'> | Node<'ar
   const inner = adjacent ? innerOf(shape, axes.at(-1)!) : 1;
 
   const inlined = isPointwise(x.node) && !fusion.stored.has(x);
-  const { expression, loads } = inlined ? expressionOf([x], fusion.stored) : { expression: { loads: 1, steps: [], results: [0] }, loads: [x] };
+  const { expression, loads } = inlined
+    ? expressionOf([x], fusion.stored)
+    : { expression: { loads: 1, steps: [], results: [0] }, loads: [x] };
   const views = e.loads(loads, shape).map((v) => permuteView(v, perm));
-  const { dims, strides } = collapse(space, views.map((v) => v.strides));
+  const { dims, strides } = collapse(
+    space,
+    views.map((v) => v.strides),
+  );
   const reads = views.map((v, i) => ({ ...v, shape: dims, strides: strides[i]! }));
   const to = e.allocate(node.outputs[0]!);
   const op = node.op === 'sum' ? 'sum' : 'max';
@@ -112,7 +153,13 @@ function emitReduce(e: Emitter, node: Node<'sum'> | Node<'reduceMax'> | Node<'ar
   const partial = e.fresh([outer, parts, inner], to.dtype);
   e.call('reduce', { dims, expression, op, outer: outer * parts, count: count / parts, inner }, reads, [partial], node.op, flops);
   const again = collapse(partial.shape, [partial.strides]);
-  e.call('reduce', { dims: again.dims, expression: { loads: 1, steps: [], results: [0] }, op, outer, count: parts, inner }, [{ ...partial, shape: again.dims, strides: again.strides[0]! }], [to], node.op);
+  e.call(
+    'reduce',
+    { dims: again.dims, expression: { loads: 1, steps: [], results: [0] }, op, outer, count: parts, inner },
+    [{ ...partial, shape: again.dims, strides: again.strides[0]! }],
+    [to],
+    node.op,
+  );
 }
 
 /** The largest divisor of n in [2, 4 * wish], nearest to wish from below if there is one; 1 if there is none. */
@@ -144,7 +191,18 @@ function emitMatmul(e: Emitter, node: Node<'matmul'>): void {
   }
   const [m, n] = c.shape.slice(-2) as [number, number];
   const k = a.shape.at(-1)!;
-  const operand = (v: View, i: number): View => ({ ...v, shape: [...batch.dims, ...v.shape.slice(-2)], strides: [...batch.strides[i]!, ...v.strides.slice(-2)] });
-  e.call('gemm', { m, n, k, batch: batch.dims as [number, number] }, [operand(x, 0), operand(y, 1)], [operand(c, 2)], 'matmul', flopsOf(node));
+  const operand = (v: View, i: number): View => ({
+    ...v,
+    shape: [...batch.dims, ...v.shape.slice(-2)],
+    strides: [...batch.strides[i]!, ...v.strides.slice(-2)],
+  });
+  e.call(
+    'gemm',
+    { m, n, k, batch: batch.dims as [number, number] },
+    [operand(x, 0), operand(y, 1)],
+    [operand(c, 2)],
+    'matmul',
+    flopsOf(node),
+  );
   if (c !== to) e.copy(c, to, 'matmul');
 }

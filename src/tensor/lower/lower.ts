@@ -1,9 +1,9 @@
 /** Graph -> kernel calls over buffers. */
+
+import type { Target } from '../device.ts';
+import { is, reachable, type Value } from '../graph.ts';
 import { fuse, storedUnder, type Unit } from './cluster.ts';
 import { Emitter } from './emit.ts';
-import { is, type Value } from '../graph.ts';
-import { reachable } from '../graph.ts';
-import type { Target } from '../device.ts';
 import type { AnyCall } from './program.ts';
 import { schedule } from './schedule.ts';
 

@@ -22,7 +22,8 @@ export function lifetimes(calls: readonly AnyCall[], buffers: number, before: It
   return life;
 }
 
-const sameWalk = (a: View, b: View): boolean => a.offset === b.offset && a.dtype === b.dtype && a.strides.every((s, i) => s === b.strides[i] || a.shape[i] === 1);
+const sameWalk = (a: View, b: View): boolean =>
+  a.offset === b.offset && a.dtype === b.dtype && a.strides.every((s, i) => s === b.strides[i] || a.shape[i] === 1);
 
 /**
  * Whether call `call` may write buffer `to` over buffer `from`: a pointwise call whose every read of `from` walks exactly as the write

@@ -6,7 +6,12 @@ import type { Unit } from './cluster.ts';
  * @param donated inputs whose memory may be taken over by a result of the same type: their other readers go first.
  * @param wanted results of the program.
  */
-export function schedule(units: readonly Unit[], unitOf: ReadonlyMap<Value, Unit>, donated: ReadonlySet<Value>, wanted: ReadonlySet<Value>): Unit[] {
+export function schedule(
+  units: readonly Unit[],
+  unitOf: ReadonlyMap<Value, Unit>,
+  donated: ReadonlySet<Value>,
+  wanted: ReadonlySet<Value>,
+): Unit[] {
   const after = new Map<Unit, Set<Unit>>(units.map((u) => [u, new Set()])); // unit -> those that wait for it
   const waits = new Map<Unit, number>(units.map((u) => [u, 0]));
   const edge = (a: Unit, b: Unit): void => {
@@ -27,10 +32,11 @@ export function schedule(units: readonly Unit[], unitOf: ReadonlyMap<Value, Unit
     const stack = [from];
     for (let u = stack.pop(); u; u = stack.pop()) {
       if (u === to) return true;
-      for (const n of after.get(u)!) if (!seen.has(n)) {
-        seen.add(n);
-        stack.push(n);
-      }
+      for (const n of after.get(u)!)
+        if (!seen.has(n)) {
+          seen.add(n);
+          stack.push(n);
+        }
     }
     return false;
   };
@@ -75,6 +81,7 @@ export function schedule(units: readonly Unit[], unitOf: ReadonlyMap<Value, Unit
     }
   };
   for (let u = ready.shift(); u; u = ready.shift()) emit(u);
-  if (order.length !== units.length) throw new Error(`[lower] ${units.length - order.length} of ${units.length} units wait for each other; please report this program`);
+  if (order.length !== units.length)
+    throw new Error(`[lower] ${units.length - order.length} of ${units.length} units wait for each other; please report this program`);
   return order;
 }

@@ -1,6 +1,6 @@
 /** Arithmetic on strided views: what the view ops do without moving a byte. */
 import type { OpAttrs } from '../ops.ts';
-import { sameShape, type Shape, sizeOf, stridesOf } from '../shape.ts';
+import { type Shape, sameShape, sizeOf, stridesOf } from '../shape.ts';
 import type { View } from './program.ts';
 
 export function isContiguous(v: View): boolean {
@@ -12,7 +12,11 @@ export function isContiguous(v: View): boolean {
   return true;
 }
 
-export const permuteView = (v: View, axes: readonly number[]): View => ({ ...v, shape: axes.map((a) => v.shape[a]!), strides: axes.map((a) => v.strides[a]!) });
+export const permuteView = (v: View, axes: readonly number[]): View => ({
+  ...v,
+  shape: axes.map((a) => v.shape[a]!),
+  strides: axes.map((a) => v.strides[a]!),
+});
 
 export function broadcastView(v: View, shape: Shape): View {
   const extra = shape.length - v.shape.length;
@@ -20,7 +24,12 @@ export function broadcastView(v: View, shape: Shape): View {
 }
 
 export function sliceView(v: View, { start, size, step }: OpAttrs['slice']): View {
-  return { ...v, offset: v.offset + start.reduce((n, s, i) => n + s * v.strides[i]!, 0), shape: size, strides: v.strides.map((s, i) => s * step[i]!) };
+  return {
+    ...v,
+    offset: v.offset + start.reduce((n, s, i) => n + s * v.strides[i]!, 0),
+    shape: size,
+    strides: v.strides.map((s, i) => s * step[i]!),
+  };
 }
 
 export function flipView(v: View, axes: readonly number[]): View {
@@ -38,7 +47,10 @@ export function reshapeView(v: View, shape: Shape): View | undefined {
   if (isContiguous(v)) return { ...v, shape, strides: stridesOf(shape) };
   if (sizeOf(shape) === 0) return undefined;
   // merge the old axes into contiguous blocks, then cut the blocks from the right; a new axis must not cross a block
-  const { dims, strides: [steps] } = collapse(v.shape, [v.strides]);
+  const {
+    dims,
+    strides: [steps],
+  } = collapse(v.shape, [v.strides]);
   const strides = new Array<number>(shape.length).fill(1);
   let block = dims.length - 1;
   let left = dims[block]!;
@@ -69,10 +81,14 @@ export function collapse(shape: Shape, operands: readonly (readonly number[])[])
     const last = dims.length - 1;
     if (last >= 0 && operands.every((s, o) => strides[o]![last] === s[i]! * d)) {
       dims[last]! *= d;
-      operands.forEach((s, o) => { strides[o]![last] = s[i]!; });
+      operands.forEach((s, o) => {
+        strides[o]![last] = s[i]!;
+      });
     } else {
       dims.push(d);
-      operands.forEach((s, o) => { strides[o]!.push(s[i]!); });
+      operands.forEach((s, o) => {
+        strides[o]!.push(s[i]!);
+      });
     }
   });
   if (!dims.length) {

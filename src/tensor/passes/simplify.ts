@@ -25,8 +25,14 @@ export function simplify(results: readonly Value[]): { graph: Graph; results: Va
   };
 
   for (const node of reachable(results)) {
-    const outputs = emit(node.op, node.attrs, node.inputs.map((v) => renamed.get(v)!));
-    node.outputs.forEach((v, i) => { renamed.set(v, outputs[i]!); });
+    const outputs = emit(
+      node.op,
+      node.attrs,
+      node.inputs.map((v) => renamed.get(v)!),
+    );
+    node.outputs.forEach((v, i) => {
+      renamed.set(v, outputs[i]!);
+    });
   }
   return { graph, results: results.map((v) => renamed.get(v)!) };
 }
@@ -34,7 +40,9 @@ export function simplify(results: readonly Value[]): { graph: Graph; results: Va
 function keyOf(op: OpName, attrs: OpAttrs[OpName]): string {
   if (op === 'input') return String((attrs as OpAttrs['input']).index);
   // JSON turns -0, NaN and infinities into something else
-  return JSON.stringify(attrs, (_, v: unknown) => (typeof v === 'number' && (!Number.isFinite(v) || Object.is(v, -0)) ? `#${Object.is(v, -0) ? '-0' : v}` : v));
+  return JSON.stringify(attrs, (_, v: unknown) =>
+    typeof v === 'number' && (!Number.isFinite(v) || Object.is(v, -0)) ? `#${Object.is(v, -0) ? '-0' : v}` : v,
+  );
 }
 
 type Emit = (op: OpName, attrs: OpAttrs[OpName], inputs: readonly Value[]) => Value[];

@@ -1,8 +1,8 @@
 /** node step.mjs --threads 1 --reps 5: the reference train step on jax-js, jitted whole, WebAssembly device. */
 import './threads.mjs';
 import { readFileSync } from 'node:fs';
-import { init, jit, defaultDevice, nn, numpy as np, valueAndGrad } from '@jax-js/jax';
-import { ADAMW, BATCH, D, HEADS, LAYERS, TOKENS, VOCAB, ids, measure, option, parameters, targets } from '../reference.mjs';
+import { defaultDevice, init, jit, nn, numpy as np, valueAndGrad } from '@jax-js/jax';
+import { ADAMW, BATCH, D, HEADS, ids, LAYERS, measure, option, parameters, TOKENS, targets, VOCAB } from '../reference.mjs';
 
 const version = JSON.parse(readFileSync(new URL('./node_modules/@jax-js/jax/package.json', import.meta.url))).version;
 
@@ -11,8 +11,10 @@ await measure('jax-js', version, option('threads', 1), async () => {
   defaultDevice('wasm');
   const tree = (make) => Object.fromEntries(parameters().map(({ name, shape, data }) => [name, make(data, shape)]));
   let p = tree((data, shape) => np.array(data).reshape(shape));
-  let m = tree((_, shape) => np.zeros(shape)), v = tree((_, shape) => np.zeros(shape));
-  const x0 = np.array(ids), goal = np.array(targets);
+  let m = tree((_, shape) => np.zeros(shape)),
+    v = tree((_, shape) => np.zeros(shape));
+  const x0 = np.array(ids),
+    goal = np.array(targets);
 
   const norm = (x, g, b) => nn.standardize(x, -1, { epsilon: 1e-5 }).mul(g).add(b);
   const linear = (x, w, b) => np.matmul(x, w).add(b);
@@ -22,7 +24,11 @@ await measure('jax-js', version, option('threads', 1), async () => {
 
   const loss = (p, ids, targets) => {
     const causal = np.tri(TOKENS, TOKENS, 0, { dtype: np.bool });
-    let x = np.matmul(nn.oneHot(ids, VOCAB), p.e).reshape([BATCH, TOKENS, D]).add(p.p).reshape([BATCH * TOKENS, D]);
+    let x = np
+      .matmul(nn.oneHot(ids, VOCAB), p.e)
+      .reshape([BATCH, TOKENS, D])
+      .add(p.p)
+      .reshape([BATCH * TOKENS, D]);
     for (let i = 0; i < LAYERS; i++) {
       const qkv = linear(norm(x.ref, p[`l1g${i}`], p[`l1b${i}`]), p[`qkv${i}`], p[`qkvb${i}`]);
       const [q, k, val] = np.split(qkv, 3, 1).map(heads);

@@ -15,12 +15,14 @@ class BlobWorker {
   #worker;
 
   constructor(url) {
-    resolveObjectURL(url).text().then((source) => {
-      this.#worker = new NodeWorker(PRELUDE + source, { eval: true });
-      this.#worker.on('message', (data) => this.onmessage?.({ data }));
-      this.#worker.on('error', (error) => this.onerror?.(error));
-      for (const message of this.#queue) this.#worker.postMessage(message);
-    });
+    resolveObjectURL(url)
+      .text()
+      .then((source) => {
+        this.#worker = new NodeWorker(PRELUDE + source, { eval: true });
+        this.#worker.on('message', (data) => this.onmessage?.({ data }));
+        this.#worker.on('error', (error) => this.onerror?.(error));
+        for (const message of this.#queue) this.#worker.postMessage(message);
+      });
   }
 
   postMessage(message) {

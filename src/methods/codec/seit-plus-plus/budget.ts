@@ -38,7 +38,9 @@ export function candidates(target: CodecTarget): Config[] {
       }
   }
   const rich = ({ config }: { config: Config }): number => Math.min(enoughBits, Math.log2(config.tokenizer.codes));
-  return all.sort((a, b) => rich(b) - rich(a) || b.bits - a.bits || b.config.tokenizer.width - a.config.tokenizer.width).map(({ config }) => config);
+  return all
+    .sort((a, b) => rich(b) - rich(a) || b.bits - a.bits || b.config.tokenizer.width - a.config.tokenizer.width)
+    .map(({ config }) => config);
 }
 
 /** The best configuration whose store takes at most `budget` bytes. @throws BudgetError that names the least that works. */
