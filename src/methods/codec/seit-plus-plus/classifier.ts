@@ -5,14 +5,19 @@ import type { random, Tensor } from '../../../tensor/index.ts';
 import { loadModel, modelInfo, saveModel } from '../../../train/index.ts';
 import { centreCrop } from './augment.ts';
 import { Config, imageSide } from './config.ts';
+import { TokenClassifier } from './fine-tune.ts';
+import { type CodeStem, type EncoderConfig, TokenEncoder } from './mtm-encoder.ts';
 import { toInput } from './pixels.ts';
 import { blank } from './records.ts';
 import { Tokenizer } from './tokenizer.ts';
 import { believe, TokenizerSettings } from './tokenizer-file.ts';
 import { codesToGrid } from './tokens.ts';
 
+/** What shapes a classifier. */
+type Sized = Pick<Config, 'model' | 'crop' | 'tokenizer'>;
+
 /** The ViT over code vectors [B, d_c, crop, crop]. */
-export function initVit(key: random.Key, { model, crop, tokenizer }: Pick<Config, 'model' | 'crop' | 'tokenizer'>, classes: number): Vit {
+export function initVit(key: random.Key, { model, crop, tokenizer }: Sized, classes: number): Vit {
   const { features, layers, heads, stem, positions } = model;
   return Vit.init(key, {
     channels: tokenizer.codeDim,
@@ -27,12 +32,19 @@ export function initVit(key: random.Key, { model, crop, tokenizer }: Pick<Config
   });
 }
 
+/** The encoder of masked token modelling, over codes i32 [B, crop, crop]. */
+export function encoderConfig({ model, crop, tokenizer, mtm }: Sized & { mtm: Pick<Config['mtm'], 'patch' | 'vector'> }): EncoderConfig {
+  const { features, layers, heads } = model;
+  return { codes: tokenizer.codes, vector: mtm.vector, grid: [crop, crop], patch: mtm.patch, features, layers, heads };
+}
+
 /** What a model file holds beside its weights. */
 export const ClassifierSettings = z.object({
   method: z.literal('seit-plus-plus'),
   tokenizer: TokenizerSettings,
   crop: z.int().min(1),
   model: Config.shape.model.unwrap(),
+  mtm: Config.shape.mtm.unwrap().pick({ patch: true, vector: true }).optional().describe('absent: the ViT reads code vectors'),
   classes: z.array(z.string()).min(1),
 });
 export type ClassifierSettings = z.output<typeof ClassifierSettings>;
@@ -40,15 +52,16 @@ export type ClassifierSettings = z.output<typeof ClassifierSettings>;
 /** Everything that turns pixels into logits. */
 export class Classifier {
   readonly tokenizer: Tokenizer;
-  readonly vit: Vit;
-  constructor(tokenizer: Tokenizer, vit: Vit) {
+  /** Over code vectors [B, d_c, h, w], or, fine-tuned, over codes and with an embedding of its own. */
+  readonly vit: Vit | TokenClassifier<CodeStem>;
+  constructor(tokenizer: Tokenizer, vit: Vit | TokenClassifier<CodeStem>) {
     this.tokenizer = tokenizer;
     this.vit = vit;
   }
   /** Pixels u8 [B, h, w, c] of any size -> logits [B, classes]: resize, tokenise, centre-crop the grid, classify (spec D 18). */
   logits(pixels: Tensor, { tokenizer: { config, channels }, crop }: ClassifierSettings): Tensor {
-    const codes = this.tokenizer.tokenize(toInput(pixels, imageSide(config), channels));
-    return this.vit.forward(codesToGrid(centreCrop(codes, crop), this.tokenizer.codebook));
+    const codes = centreCrop(this.tokenizer.tokenize(toInput(pixels, imageSide(config), channels)), crop);
+    return this.vit.forward(this.vit instanceof TokenClassifier ? codes : codesToGrid(codes, this.tokenizer.codebook));
   }
 }
 
@@ -59,14 +72,17 @@ export async function writeClassifier(path: string, classifier: Classifier, sett
 /** @throws FormatError for a file that is damaged or no classifier of this method. */
 export async function readClassifier(path: string): Promise<{ classifier: Classifier; settings: ClassifierSettings }> {
   const settings = believe(ClassifierSettings, (await modelInfo(path)).config, path, 'classifier');
-  const { tokenizer, crop, model, classes } = settings;
+  const { tokenizer, crop, model, mtm, classes } = settings;
   const template = blank((key) => {
     const { encoder, codebook } = Tokenizer.init(key, tokenizer.config, tokenizer.channels);
-    return new Classifier(new Tokenizer(encoder, codebook), initVit(key, { model, crop, tokenizer: tokenizer.config }, classes.length));
+    const built = { model, crop, tokenizer: tokenizer.config };
+    const vit = mtm
+      ? TokenClassifier.init(key, TokenEncoder.init(key, encoderConfig({ ...built, mtm })), classes.length)
+      : initVit(key, built, classes.length);
+    return new Classifier(new Tokenizer(encoder, codebook), vit);
   });
   return { classifier: await loadModel(path, template), settings };
 }
 
 /** A new one for these settings. */
-export const newVit = (config: Pick<Config, 'model' | 'crop' | 'tokenizer'>, classes: number, seed: number): Vit =>
-  initialize((key) => initVit(key, config, classes), seed);
+export const newVit = (config: Sized, classes: number, seed: number): Vit => initialize((key) => initVit(key, config, classes), seed);

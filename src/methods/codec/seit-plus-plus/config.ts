@@ -46,6 +46,73 @@ const Augment = z.object({
   cutmix: share.default(1).describe('a batch is mixed by CutMix, lambda ~ Beta(1, 1)'),
 });
 
+/** What TokenAdapt's maps f and g are built from. */
+export const MapSizes = z.object({
+  width: z.int().min(4).default(384),
+  heads: z.int().min(1).default(6),
+  headWidth: z.int().min(1).default(64),
+  hidden: z.int().min(1).default(1536).describe('features inside the MLPs'),
+});
+export type MapSizes = z.output<typeof MapSizes>;
+
+/** TokenAdapt: maps learnt after the tokenizer, stored with it. How the published ones were trained is not known. */
+const TokenAdapt = MapSizes.extend({
+  epochs: z.number().positive().default(5),
+  batch: z.int().min(1).default(64).describe('images of a step'),
+  lr: z.number().positive().default(1e-3),
+  weightDecay: z.number().min(0).default(0.05),
+});
+
+/** Masked token modelling, the pre-training of recipe `mtm`. Widths and depth of the encoder are those of `model`. */
+const Mtm = z.object({
+  patch: z.int().min(1).default(2).describe('side of a patch in tokens; patches do not overlap'),
+  vector: z.int().min(1).default(32).describe("numbers of a code's learned vector"),
+  decoder: z
+    .object({
+      features: z.int().min(1).default(512),
+      layers: z.int().min(0).default(4),
+      heads: z.int().min(1).default(16),
+      dropout: z.number().min(0).lt(1).default(0.1),
+    })
+    .prefault({}),
+  ratio: z
+    .object({
+      mean: share.default(0.45),
+      sd: z.number().positive().default(0.25),
+      low: z.number().min(0).lt(1).default(0.4),
+      high: share.default(1),
+    })
+    .refine(({ low, high }) => low < high, { path: ['low'], message: 'the lowest ratio has to be under the highest' })
+    .prefault({})
+    .describe('share of the patches that a batch masks: a normal law cut off at low and high; low is dropped'),
+  dropout: z.number().min(0).lt(1).default(0.1).describe('of the token vectors, in fine-tuning too'),
+  scale: share.default(0.2).describe('least area that random-resized-crop keeps'),
+  epochs: z.number().positive().default(400),
+  warmup: z.number().min(0).default(40).describe('epochs of linear warm-up'),
+  batch: z.int().min(1).default(4096),
+  lr: z.number().positive().default(1.5e-4).describe('learning rate per 256 images of a batch'),
+  minLr: z.number().min(0).default(0),
+  weightDecay: z.number().min(0).default(0.05),
+  beta2: z.number().min(0).max(0.9999).default(0.95),
+});
+
+/** Fine-tuning after masked token modelling. */
+const FineTune = z.object({
+  noise: share.default(0.75).describe('a batch gets Emb-Noise'),
+  color: share.default(0.25).describe('a batch gets ColorAdapt'),
+  scale: share.default(0.08).describe('least area that random-resized-crop keeps'),
+  mix: share.default(1).describe('a half batch is mixed by CutMix, or, behind TokenAdapt, as often by Mixup'),
+  mixup: share.default(0.8).describe('parameter of the Beta law of Mixup; 0: no Mixup'),
+  dropPath: z.number().min(0).lt(1).default(0.1),
+  layerDecay: z.number().positive().max(1).default(0.65).describe('factor on the learning rate per layer towards the stem'),
+  epochs: z.number().positive().default(100),
+  warmup: z.number().min(0).default(5).describe('epochs of linear warm-up'),
+  batch: z.int().min(1).default(1024),
+  lr: z.number().positive().default(1e-3).describe('learning rate of a batch of 64; it goes by the square root of the batch'),
+  minLr: z.number().min(0).default(1e-6),
+  weightDecay: z.number().min(0).default(0.1),
+});
+
 /** Supervised training (SeiT's recipe). */
 const Train = z.object({
   epochs: z.number().positive().default(300),
@@ -65,9 +132,20 @@ export const Config = z
     codec: z.enum(['escape8', 'packed', 'entropy']).default('escape8').describe('how indices become bytes'),
     model: Model.prefault({}),
     augment: Augment.prefault({}),
+    tokenAdapt: TokenAdapt.nullable().prefault({}).describe('geometric augmentation of tokens by learned maps; null: none'),
+    recipe: z
+      .enum(['seit', 'mtm'])
+      .default('mtm')
+      .describe('supervised (train), or masked token modelling (mtm), then fine-tuning (fineTune)'),
     train: Train.prefault({}),
+    mtm: Mtm.prefault({}),
+    fineTune: FineTune.prefault({}),
   })
   .refine(({ crop, tokenizer }) => crop <= tokenizer.grid, { path: ['crop'], message: 'a crop cannot be larger than the grid' })
+  .refine(({ recipe, crop, mtm }) => recipe !== 'mtm' || crop % mtm.patch === 0, {
+    path: ['mtm', 'patch'],
+    message: 'patches have to divide the crop',
+  })
   .refine(({ codec, tokenizer }) => codec !== 'escape8' || tokenizer.codes <= 510, {
     path: ['codec'],
     message: 'escape8 takes at most 510 codes',
@@ -110,6 +188,7 @@ function stemFor(grid: number): { size: number; stride: number; padding: number 
 export function small({ patch, grid, codes = 256, codeDim = 16, width = 64, size = 20_000 }: SmallSize) {
   const epochs = (images: number): number => Math.min(100, Math.max(1, Math.round(images / size)));
   const batch = Math.max(8, Math.min(64, 2 ** Math.floor(Math.log2(size / 32))));
+  const crop = grid > 8 ? Math.round(grid * 0.875) : grid;
   return {
     tokenizer: {
       kind: 'conv',
@@ -127,7 +206,7 @@ export function small({ patch, grid, codes = 256, codeDim = 16, width = 64, size
       weightDecay: 1e-4,
       reseed: 0.25,
     },
-    crop: grid > 8 ? Math.round(grid * 0.875) : grid,
+    crop,
     codec: 'entropy',
     model: {
       features: 128,
@@ -138,7 +217,19 @@ export function small({ patch, grid, codes = 256, codeDim = 16, width = 64, size
     },
     // Measured: as good with it as without at 10 epochs; what is shown more often needs the variety.
     augment: { ...(epochs(shown.images) > 12 ? light : none), color: 0, scale: 1, cutmix: 0 },
+    tokenAdapt: null,
+    recipe: 'seit',
     train: { epochs: epochs(shown.images), warmup: 0.15, batch, lr: 8e-3, weightDecay: 0.05, beta2: 0.98 },
+    mtm: {
+      patch: crop > 8 && crop % 2 === 0 ? 2 : 1,
+      decoder: { features: 64, layers: 1, heads: 4, dropout: 0 },
+      scale: 1,
+      epochs: epochs(shown.images),
+      warmup: 0.15,
+      batch,
+      lr: 8e-3,
+    },
+    fineTune: { noise: 0, color: 0, scale: 1, mix: 0.5, epochs: epochs(shown.images / 4), warmup: 0.15, batch, lr: 2e-3, layerDecay: 0.75 },
   } as const satisfies ConfigInput;
 }
 

@@ -1,41 +1,16 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { test } from 'node:test';
-import { DataRandom, PackedImages, subset } from '../../../data/index.ts';
+import { subset } from '../../../data/index.ts';
 import { TokenStore } from '../../../data/tokens/index.ts';
 import { codecConformance } from '../../conformance/codec.ts';
-import type { CodecFiles } from '../../contracts/codec.ts';
 import type { Run } from '../../contracts/run.ts';
 import { Config, type ConfigInput, small } from './config.ts';
 import method from './index.ts';
 import { readTokenizer } from './tokenizer-file.ts';
+import { shapes, stopping, withFiles } from './toy.ts';
 
 codecConformance({ method, url: new URL('./index.js', import.meta.url) });
-
-const classes = ['disc', 'square', 'cross'];
-
-/** Bright shapes of random size and place on dark noise, 20 x 20 grey. */
-function shapes(images: number, seed: number): PackedImages {
-  const random = new DataRandom(seed);
-  const uniform = (): number => random.nextUint32() / 2 ** 32;
-  const labels = Array.from({ length: images }, (_, i) => i % 3);
-  const pixels = new Uint8Array(images * 400);
-  labels.forEach((label, i) => {
-    const [radius, cx, cy, light] = [4 + 3 * uniform(), 8 + 4 * uniform(), 8 + 4 * uniform(), 150 + 80 * uniform()];
-    for (let at = 0; at < 400; at++) {
-      const [dx, dy] = [Math.abs((at % 20) - cx), Math.abs(Math.floor(at / 20) - cy)];
-      const inside = [
-        dx * dx + dy * dy < radius * radius,
-        Math.max(dx, dy) < 0.85 * radius,
-        Math.min(dx, dy) < 1.5 && Math.max(dx, dy) < radius,
-      ][label];
-      pixels[i * 400 + at] = (inside ? light : 30) + 20 * uniform();
-    }
-  });
-  return new PackedImages({ pixels, labels, shape: [20, 20, 1], classes });
-}
 
 const preset = small({ patch: 4, grid: 5, codes: 64, width: 32 });
 const input: ConfigInput = {
@@ -48,15 +23,6 @@ const input: ConfigInput = {
 };
 const config = Config.parse(input);
 const run: Run = { seed: 3 };
-
-async function withFiles(body: (files: CodecFiles) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'thimble-seit-'));
-  try {
-    await body({ tokenizer: join(folder, 'tokenizer'), store: join(folder, 'store'), model: join(folder, 'model') });
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
 
 test('a classifier trained from tokens alone knows new images, and its bytes are those that were declared', async (t) => {
   const codec = method.create(config);
@@ -94,21 +60,6 @@ test('the store holds codes by descending frequency, and its images can be seen 
   });
 });
 
-/** Runs `body` again and again, stopped after some progress each time, until it ends. Returns how often it was stopped. */
-async function stopping(body: (how: Run) => Promise<void>, every: number): Promise<number> {
-  for (let stops = 0; ; stops++) {
-    const abort = new AbortController();
-    let calls = 0;
-    const how: Run = { ...run, signal: abort.signal, onProgress: () => void (++calls === every && abort.abort(new Error('stopped'))) };
-    try {
-      await body(how);
-      return stops;
-    } catch (error) {
-      assert.equal((error as Error).message, 'stopped');
-    }
-  }
-}
-
 test('stopped and continued, every stage makes the bytes of a straight run', async () => {
   const codec = method.create(
     Config.parse({ ...input, tokenizer: { ...input.tokenizer, epochs: 1 }, train: { ...input.train, epochs: 1 } }),
@@ -127,7 +78,7 @@ test('stopped and continued, every stage makes the bytes of a straight run', asy
   let stops = 0;
   const straight = await bytesOf((body) => body(run));
   const stopped = await bytesOf(async (body) => {
-    stops += await stopping(body, 3);
+    stops += await stopping(run, body, 3);
   });
   assert.ok(stops >= 4, `${stops} stops`);
   assert.deepEqual(stopped, straight);

@@ -31,7 +31,7 @@ export default defineMethod({
   bytes: storeBytes,
   configOf: configOfStore,
   create: (config) => ({
-    learn: (images, files, run) => learnTokenizer(images, config.tokenizer, files.tokenizer, run),
+    learn: (images, files, run) => learnTokenizer(images, config, files.tokenizer, run),
     store: (images, files, run) => writeStore(images, files, config.codec, run),
     train: (files, run) => trainClassifier(files, config, run),
     predict: (images, files, run) => predictClasses(images, files.model, run),

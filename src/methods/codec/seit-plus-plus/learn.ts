@@ -23,9 +23,13 @@ import {
 } from '../../../tensor/index.ts';
 import type { TrainStep } from '../../../train/index.ts';
 import type { Run } from '../../contracts/run.ts';
-import { imageSide, type TokenizerConfig } from './config.ts';
-import { countSteps, runPhase } from './phase.ts';
+import { type Config, imageSide, MapSizes, type TokenizerConfig } from './config.ts';
+import { mapsConfig } from './maps.ts';
+import { countSteps, type Phase, type Recipe, runPhase, trainPhase } from './phase.ts';
 import { toInput } from './pixels.ts';
+import { TokenAdapt } from './token-adapt.ts';
+import { publishedGeometry } from './token-adapt-params.ts';
+import { type AdaptState, adaptState, adaptStep } from './token-adapt-train.ts';
 import { Tokenizer } from './tokenizer.ts';
 import { writeTokenizer } from './tokenizer-file.ts';
 import { channelsLast } from './tokens.ts';
@@ -92,24 +96,74 @@ export function learnState(config: TokenizerConfig, channels: number, seed: numb
   return { model, optimizer: new AdamW().init(model), usage: tensor(new Float32Array(config.codes)) };
 }
 
-/** Trains a tokenizer on the pixels of `images` and writes it, with its decoder, to `path`. */
-export async function learnTokenizer(images: ImageSet, config: TokenizerConfig, path: string, run: Run): Promise<void> {
+type PixelBatch = ReturnType<typeof batches> extends AsyncIterable<infer H> ? H : never;
+
+/** Images of a set, batch after batch. */
+const pixelSource = (images: ImageSet, { seed }: Run): Pick<Phase<unknown, Tensor, PixelBatch>, 'size' | 'batches' | 'prepare'> => ({
+  size: images.size,
+  batches: (batchSize, from) => batches(images, { batchSize, seed, ...(from && { position: from }) }),
+  prepare: ({ pixels, labels }) => tensor(pixels, { shape: [labels.length, ...images.shape] }),
+});
+
+const recipeOf = ({ epochs, batch, lr }: Pick<TokenizerConfig, 'epochs' | 'batch' | 'lr'>): Recipe => ({
+  epochs,
+  warmup: 0.1,
+  batch,
+  lr,
+  minLr: 0,
+});
+
+/** Trains a tokenizer on the pixels of `images`, then the maps that are asked for, and writes them, with the decoder, to `path`. */
+export async function learnTokenizer(
+  images: ImageSet,
+  { tokenizer: config, tokenAdapt, crop }: Pick<Config, 'tokenizer' | 'tokenAdapt' | 'crop'>,
+  path: string,
+  run: Run,
+): Promise<void> {
   const channels = images.shape[2];
-  const recipe = { epochs: config.epochs, warmup: 0.1, batch: config.batch, lr: config.lr, minLr: 0 };
+  const source = pixelSource(images, run);
+  const recipe = recipeOf(config);
   const every = Math.max(1, Math.round(config.reseed * countSteps(recipe, images.size).perEpoch));
+  const first = {
+    what: 'tokenizer',
+    path: tokenAdapt ? `${path}.tokenizer` : path,
+    config: { tokenizer: config, shape: images.shape, source: images.source },
+    recipe,
+    ...source,
+    state: () => learnState(config, channels, run.seed),
+    step: learnStep(config, channels, every),
+  };
+  if (!tokenAdapt) {
+    await runPhase({ ...first, finish: ({ model }: LearnState) => writeTokenizer(path, model, { config, channels }) }, run);
+    return;
+  }
+  const { model: tokenizer } = await trainPhase(first, run);
   await runPhase(
     {
-      what: 'tokenizer',
+      what: 'TokenAdapt',
       path,
-      config: { tokenizer: config, shape: images.shape, source: images.source },
-      recipe,
-      size: images.size,
-      state: () => learnState(config, channels, run.seed),
-      step: learnStep(config, channels, every),
-      batches: (batchSize, from) => batches(images, { batchSize, seed: run.seed, ...(from && { position: from }) }),
-      prepare: ({ pixels, labels }) => tensor(pixels, { shape: [labels.length, ...images.shape] }),
-      finish: ({ model }) => writeTokenizer(path, model, { config, channels }),
+      config: { ...first.config, crop, tokenAdapt },
+      recipe: recipeOf(tokenAdapt),
+      ...source,
+      state: () => adaptState(initialize((key) => TokenAdapt.init(key, mapsConfig(tokenAdapt, config, crop)), run.seed)),
+      step: mapsStep(tokenizer, tokenAdapt.weightDecay, config, channels),
+      finish: ({ model }: AdaptState) => writeTokenizer(path, tokenizer, { config, channels, maps: MapSizes.parse(tokenAdapt) }, model),
     },
     run,
+    [first],
   );
 }
+
+/** One step of learning the maps of a tokenizer, from pixels u8 [B, H, W, C]. */
+export const mapsStep = (
+  tokenizer: Tokenizer,
+  weightDecay: number,
+  config: TokenizerConfig,
+  channels: number,
+): TrainStep<AdaptState, Tensor> =>
+  adaptStep({
+    tokenizer,
+    geometry: publishedGeometry,
+    prepare: (pixels: Tensor) => toInput(pixels, imageSide(config), channels),
+    weightDecay,
+  });

@@ -43,11 +43,14 @@ export function countSteps(
   return { perEpoch, steps: Math.max(1, Math.round(epochs * perEpoch * effort)) };
 }
 
-/** Trains and writes the result; a phase that was stopped goes on from its checkpoint. @throws as `train`. */
-export async function runPhase<S, B, H extends Placed>(phase: Phase<S, B, H>, run: Run): Promise<void> {
+/**
+ * Trains; a phase that was stopped goes on from its checkpoint. The last checkpoint stays: asked again, a phase that others follow has its
+ * result at once. @throws as `train`.
+ */
+export async function trainPhase<S, B, H extends Placed>(phase: Omit<Phase<S, B, H>, 'finish'>, run: Run): Promise<S> {
   const { what, recipe, size, step, prepare } = phase;
   const { perEpoch, steps } = countSteps(recipe, size, run.effort);
-  const path = `${phase.path}.checkpoint`;
+  const path = checkpointOf(phase);
   const { state } = await train<S, B, H>({
     state: phase.state,
     step,
@@ -70,8 +73,15 @@ export async function runPhase<S, B, H extends Placed>(phase: Phase<S, B, H>, ru
       run.onProgress?.(what, progress.step, steps);
     },
   });
-  await phase.finish(state);
-  await rm(path, { force: true });
+  return state;
+}
+
+const checkpointOf = ({ path }: { path: string }): string => `${path}.checkpoint`;
+
+/** Trains and writes the result. Then neither the phase nor those `before` it need their checkpoints. */
+export async function runPhase<S, B, H extends Placed>(phase: Phase<S, B, H>, run: Run, before: { path: string }[] = []): Promise<void> {
+  await phase.finish(await trainPhase(phase, run));
+  for (const done of [phase, ...before]) await rm(checkpointOf(done), { force: true });
 }
 
 /** Shuffled indices of batches, endless. */

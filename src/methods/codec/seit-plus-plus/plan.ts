@@ -3,66 +3,99 @@
 import { TokenStore } from '../../../data/tokens/index.ts';
 import { AdamW } from '../../../nn/index.ts';
 import { empty, type Shape, typeOf, withDevice } from '../../../tensor/index.ts';
-import { calibrate, estimateTraining } from '../../../train/index.ts';
+import { calibrate, estimateTraining, type TrainStep } from '../../../train/index.ts';
 import type { CodecTarget, StagePlan } from '../../contracts/codec.ts';
 import { newVit } from './classifier.ts';
 import { Config, small } from './config.ts';
-import { learnState, learnStep } from './learn.ts';
-import { countSteps } from './phase.ts';
+import { learnState, learnStep, mapsStep } from './learn.ts';
+import { blankMaps } from './maps.ts';
+import { countSteps, type Recipe } from './phase.ts';
 import { pixelTokenizer } from './store.ts';
 import { storedTokenizer } from './store-layout.ts';
+import { adaptState } from './token-adapt-train.ts';
 import { blankTokenizer, type TokenizerSettings } from './tokenizer-file.ts';
-import { trainStep } from './train.ts';
+import { type TokenBatch, trainStep } from './train.ts';
+import { fineTuneRecipe, maskedState, maskedStep, pretrainRecipe, tuneState, tuneStep } from './train-masked.ts';
+
+type PhasePlan = Omit<StagePlan, 'what'>;
 
 /** Learning, storing and training, in their order. On the null device: nothing is computed, and no memory is taken. */
-export async function planStages(config: Config, { size, shape, classes }: CodecTarget, effort = 1): Promise<StagePlan[]> {
+export async function planStages(config: Config, { size, shape, classes: names }: CodecTarget, effort = 1): Promise<StagePlan[]> {
   const flopsPerSecond = calibrate();
-  const { tokenizer, crop, train } = config;
+  const { tokenizer, tokenAdapt, train } = config;
+  const { grid, codes, codeDim } = tokenizer;
   const channels = shape[2];
+  const classes = names.length;
   const settings: TokenizerSettings = { config: tokenizer, channels };
   const ints = (...of: Shape) => empty(typeOf(of, 'i32'));
   const pixels = (batch: number) => empty(typeOf([batch, ...shape], 'u8'));
+  const tokens = (batch: number): TokenBatch => ({ codes: ints(batch, grid, grid), labels: ints(batch) });
+  const phase = async <S, B>(step: TrainStep<S, B>, state: S, batch: B, recipe: Pick<Recipe, 'epochs' | 'batch'>): Promise<PhasePlan> => {
+    const { steps } = countSteps(recipe, size, effort);
+    const { peakBytes, seconds } = await estimateTraining({ step, state, batch, steps, flopsPerSecond });
+    return { steps, peakBytes, seconds };
+  };
   return withDevice('null', async () => {
-    const learning = countSteps(tokenizer, size, effort);
-    const learn = await estimateTraining({
-      step: learnStep(tokenizer, channels, learning.perEpoch),
-      state: learnState(tokenizer, channels, 0),
-      batch: pixels(Math.min(tokenizer.batch, size)),
-      steps: learning.steps,
-      flopsPerSecond,
-    });
+    const blankTokens = blankTokenizer(settings);
+    const maps = tokenAdapt ? blankMaps({ config: tokenizer, maps: tokenAdapt }, config.crop) : undefined;
+    const { perEpoch } = countSteps(tokenizer, size, effort);
+    const learning = [
+      await phase(
+        learnStep(tokenizer, channels, perEpoch),
+        learnState(tokenizer, channels, 0),
+        pixels(Math.min(tokenizer.batch, size)),
+        tokenizer,
+      ),
+    ];
+    if (tokenAdapt && maps) {
+      const step = mapsStep(blankTokens, tokenAdapt.weightDecay, tokenizer, channels);
+      learning.push(await phase(step, adaptState(maps), pixels(Math.min(tokenAdapt.batch, size)), tokenAdapt));
+    }
     const batch = Math.min(256, size);
-    const storing = pixelTokenizer(tokenizer, channels).plan(blankTokenizer(settings), pixels(batch));
-    const { steps } = countSteps(train, size, effort);
-    const model = newVit(config, classes.length, 0);
-    const { grid, codes, codeDim } = tokenizer;
-    const training = await estimateTraining({
-      step: trainStep({ ...config, crop }, classes.length, {
-        codebook: empty(typeOf([codes, codeDim], 'f32')),
-        synonyms: ints(codes, Math.min(config.augment.synonyms, codes - 1)),
-      }),
-      state: { model, optimizer: new AdamW().init(model) },
-      batch: { codes: ints(Math.min(train.batch, size), grid, grid), labels: ints(Math.min(train.batch, size)) },
-      steps,
-      flopsPerSecond,
-    });
+    const storing = pixelTokenizer(tokenizer, channels).plan(blankTokens, pixels(batch));
+    const codebook = empty(typeOf([codes, codeDim], 'f32'));
+    const training: PhasePlan[] = [];
+    if (config.recipe === 'mtm') {
+      const known = { codebook, maps };
+      const state = maskedState(config, 0);
+      const [first, second] = [pretrainRecipe(config, known, size), fineTuneRecipe(config, known, size)];
+      training.push(await phase(maskedStep(config, known), state, tokens(first.batch), first));
+      const tuning = tuneState(state.model.encoder, classes, 0);
+      training.push(await phase(tuneStep(config, known, classes), tuning, tokens(second.batch), second));
+    } else {
+      const model = newVit(config, classes, 0);
+      const synonyms = ints(codes, Math.min(config.augment.synonyms, codes - 1));
+      const state = { model, optimizer: new AdamW().init(model) };
+      training.push(await phase(trainStep(config, classes, { codebook, synonyms }), state, tokens(Math.min(train.batch, size)), train));
+    }
     return [
-      { what: 'tokenizer', steps: learning.steps, peakBytes: learn.peakBytes, seconds: learn.seconds },
+      together('tokenizer', learning),
       {
         what: 'store',
         steps: Math.ceil(size / batch),
         peakBytes: storing.peakBytes,
         seconds: ((size / batch) * storing.flops) / flopsPerSecond,
       },
-      { what: 'classifier', steps, peakBytes: training.peakBytes, seconds: training.seconds },
+      together('classifier', training),
     ];
   });
 }
 
-/** The configuration to train from a store: the settings that it carries, and the recipe for its size. */
+/** The phases of a stage, one after another. */
+const together = (what: StagePlan['what'], phases: PhasePlan[]): StagePlan => ({
+  what,
+  steps: phases.reduce((sum, { steps }) => sum + steps, 0),
+  peakBytes: Math.max(...phases.map(({ peakBytes }) => peakBytes)),
+  seconds: phases.reduce((sum, { seconds }) => sum + seconds, 0),
+});
+
+/** The configuration to train from a store: the settings that it carries, and the recipe for its size; SeiT++'s where it holds maps. */
 export function configOfStore(path: string): Config {
   using store = new TokenStore(path);
-  const { config } = storedTokenizer(store);
+  const {
+    settings: { config: tokenizer, maps = null },
+  } = storedTokenizer(store);
   const { codec, size } = store;
-  return Config.parse(config.kind === 'conv' ? { ...small({ ...config, size }), tokenizer: config, codec } : { tokenizer: config, codec });
+  if (tokenizer.kind === 'vit') return Config.parse({ tokenizer, codec, tokenAdapt: maps });
+  return Config.parse({ ...small({ ...tokenizer, size }), tokenizer, codec, tokenAdapt: maps, recipe: maps ? 'mtm' : 'seit' });
 }

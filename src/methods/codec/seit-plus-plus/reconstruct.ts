@@ -24,7 +24,10 @@ const BATCH = 256;
 
 /** Pixels [images.size, height, width, channels] after encoder, codebook and decoder. */
 export async function reconstructImages(images: ImageSet, path: string, run: Run): Promise<Uint8Array> {
-  const { tokenizer, config, channels: stored } = await readTokenizer(path);
+  const {
+    tokenizer,
+    settings: { config, channels: stored },
+  } = await readTokenizer(path);
   const [height, width, channels] = images.shape;
   const program = compile(
     (model: Tokenizer, pixels: Tensor) => {

@@ -1,5 +1,6 @@
 /** Pixels to a token store: tokenise in batches, commit by shards. */
 import { existsSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { type ImageSet, readBatch } from '../../../data/index.ts';
 import { byFrequency, countTokens, relabelRows, TokenStore, TokenStoreWriter } from '../../../data/tokens/index.ts';
 import { decodeSafetensors } from '../../../io/index.ts';
@@ -7,9 +8,10 @@ import { type Compiled, compile, type Tensor, tensor } from '../../../tensor/ind
 import type { CodecFiles } from '../../contracts/codec.ts';
 import type { Run } from '../../contracts/run.ts';
 import { type Config, imageSide, type TokenizerConfig } from './config.ts';
+import { mapsOfStore } from './maps.ts';
 import { toInput } from './pixels.ts';
 import { fromRecords } from './records.ts';
-import { ENCODER, encoderBytes, storeConfig, storedTokenizer, unitRms } from './store-layout.ts';
+import { ENCODER, MAPS, storeConfig, unitRms, weightBytes } from './store-layout.ts';
 import { Tokenizer } from './tokenizer.ts';
 import { readTokenizer } from './tokenizer-file.ts';
 
@@ -34,27 +36,25 @@ export async function writeStore(
   run: Run,
 ): Promise<void> {
   run.signal?.throwIfAborted();
-  const { tokenizer: learned, config, channels } = await readTokenizer(files.tokenizer);
-  const encoder = encoderBytes(learned);
+  const { tokenizer: learned, maps, settings: learnt } = await readTokenizer(files.tokenizer);
+  const { config, channels } = learnt;
+  const encoder = weightBytes(learned.encoder);
   const rounded = fromRecords(learned.encoder, decodeSafetensors(encoder, files.tokenizer), files.tokenizer);
   const tokenise = pixelTokenizer(config, channels);
   const plan = (tokenizer: Tokenizer, pixels: Tensor): void => run.onPlan?.('store', tokenise.plan(tokenizer, pixels).peakBytes);
   const settings = storeConfig(
-    { tokenizer: config, codec },
+    { tokenizer: config, tokenAdapt: learnt.maps ?? null, codec },
     { classes: images.classes, shape: [images.shape[0], images.shape[1], channels] },
   );
 
-  let writer = resumable(files.store, images.size, encoder, JSON.stringify(settings.note));
-  let codebook: Tensor;
-  if (writer) {
-    using store = new TokenStore(files.store, { unfinished: true });
-    codebook = storedTokenizer(store).tokenizer.codebook;
-  } else {
-    const rows = await byFrequencyOfUse(images, new Tokenizer(rounded, learned.codebook), tokenise, run);
-    codebook = tensor(rows, { shape: learned.codebook.shape });
-    writer = TokenStoreWriter.create(files.store, settings, { codebook: rows, attachments: { [ENCODER]: encoder }, overwrite: true });
-  }
-  using out = writer;
+  const order = byFrequency(await countCodes(images, new Tokenizer(rounded, learned.codebook), tokenise, run));
+  using unit = unitRms(learned.codebook);
+  const rows = relabelRows(unit.data() as Float32Array, order);
+  const attachments = { [ENCODER]: encoder, ...(maps && { [MAPS]: weightBytes(mapsOfStore(maps, order)) }) };
+  using out =
+    resumable(files.store, images.size, { note: settings.note, codebook: rows, attachments }) ??
+    TokenStoreWriter.create(files.store, settings, { codebook: rows, attachments, overwrite: true });
+  const codebook = tensor(rows, { shape: learned.codebook.shape });
   const tokenizer = new Tokenizer(rounded, codebook);
   const perImage = config.grid ** 2;
   for (let at = out.size; at < images.size; at += BATCH) {
@@ -71,26 +71,35 @@ export async function writeStore(
   out.finish();
 }
 
-/** The writer of an unfinished store that this tokenizer began. */
-function resumable(path: string, images: number, encoder: Uint8Array, note: string): TokenStoreWriter | undefined {
+/** What a store holds before its first image. */
+interface Beginning {
+  note: unknown;
+  codebook: Float32Array;
+  attachments: Readonly<Record<string, Uint8Array>>;
+}
+
+/** The writer of an unfinished store that began like this. */
+function resumable(path: string, images: number, { note, codebook, attachments }: Beginning): TokenStoreWriter | undefined {
   if (!existsSync(path)) return undefined;
   try {
     using store = new TokenStore(path, { unfinished: true });
     const same =
-      JSON.stringify(store.description.note) === note && Buffer.from(encoder).equals(store.attachment(ENCODER) ?? Buffer.alloc(0));
+      isDeepStrictEqual(store.description.note, note) &&
+      isDeepStrictEqual(store.codebook(), codebook) &&
+      Object.entries(attachments).every(([name, bytes]) => Buffer.from(bytes).equals(store.attachment(name) ?? Buffer.alloc(0)));
     return !store.finished && same && store.size <= images ? TokenStoreWriter.resume(path) : undefined;
   } catch {
     return undefined; // not a store that could be continued: it is written anew
   }
 }
 
-/** The codebook [K, d_c] at unit scale, its rows by descending frequency in images spread over the set. */
-async function byFrequencyOfUse(
+/** How often each code occurs in images spread over the set. */
+async function countCodes(
   images: ImageSet,
   tokenizer: Tokenizer,
   tokenise: ReturnType<typeof pixelTokenizer>,
   run: Run,
-): Promise<Float32Array> {
+): Promise<Float64Array> {
   const K = tokenizer.codebook.shape[0]!;
   const counts = new Float64Array(K);
   const count = Math.min(SAMPLE, images.size);
@@ -101,6 +110,5 @@ async function byFrequencyOfUse(
     using codes = await tokenise.async(tokenizer, pixels);
     countTokens(codes.data() as Int32Array, K, counts);
   }
-  using rows = unitRms(tokenizer.codebook);
-  return relabelRows(rows.data() as Float32Array, byFrequency(counts));
+  return counts;
 }

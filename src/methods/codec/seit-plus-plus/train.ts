@@ -1,4 +1,4 @@
-/** SeiT: supervised training of a ViT from stored tokens (Park et al. 2023, arXiv 2303.11114, section 3). */
+/** Training from a token store; here SeiT's own: supervised, a ViT over code vectors (Park et al. 2023, arXiv 2303.11114, section 3). */
 import { TokenStore } from '../../../data/tokens/index.ts';
 import { AdamW, type AdamWState, decayMatricesOnly, softTargetLoss, type Vit } from '../../../nn/index.ts';
 import { compile, random, type Tensor, tensor, valueAndGrad } from '../../../tensor/index.ts';
@@ -6,13 +6,16 @@ import type { TrainStep } from '../../../train/index.ts';
 import type { CodecFiles } from '../../contracts/codec.ts';
 import type { Run } from '../../contracts/run.ts';
 import { centreCrop, noiseOrColor, randomResizedCrop } from './augment.ts';
-import { Classifier, newVit, writeClassifier } from './classifier.ts';
+import { Classifier, type ClassifierSettings, newVit, writeClassifier } from './classifier.ts';
 import type { Config } from './config.ts';
 import { nearestCodes, replaceSynonyms, swapSquares } from './eda.ts';
-import { indexBatches, runPhase } from './phase.ts';
-import { storedTokenizer } from './store-layout.ts';
+import { indexBatches, type Phase, runPhase } from './phase.ts';
+import { storedMaps, storedTokenizer } from './store-layout.ts';
 import { cutMix, smoothTargets } from './targets.ts';
+import type { TokenAdapt } from './token-adapt.ts';
+import type { Tokenizer } from './tokenizer.ts';
 import { codesToGrid, gridToCodes } from './tokens.ts';
+import { trainMasked } from './train-masked.ts';
 
 export interface TrainState {
   model: Vit;
@@ -66,45 +69,75 @@ export function trainStep(config: Config, classes: number, known: Codes): TrainS
   );
 }
 
-/** Trains a classifier from a token store alone and writes it, with the encoder and the codebook of the store. */
+type IndexBatch = ReturnType<typeof indexBatches> extends Generator<infer H> ? H : never;
+
+/** What phases of training have in common: the stored tokens, and how they are read. */
+export interface Stored {
+  config: Config;
+  /** Of the model file that comes out. */
+  settings: Pick<ClassifierSettings, 'method' | 'tokenizer' | 'crop' | 'model' | 'classes'>;
+  tokenizer: Tokenizer;
+  /** TokenAdapt's, to the crop of training. */
+  maps: TokenAdapt | undefined;
+  /** Of the store, for checkpoints. */
+  description: unknown;
+  source: Pick<Phase<unknown, TokenBatch, IndexBatch>, 'size' | 'batches' | 'prepare'>;
+}
+
+/** Trains a classifier from a token store alone, by the recipe asked for, and writes it with the encoder and the codebook of the store. */
 export async function trainClassifier(files: Pick<CodecFiles, 'store' | 'model'>, asked: Config, run: Run): Promise<void> {
   run.signal?.throwIfAborted();
   using store = new TokenStore(files.store);
-  const { tokenizer, ...settings } = storedTokenizer(store);
+  const { tokenizer, settings } = storedTokenizer(store);
   const config: Config = { ...asked, tokenizer: settings.config, crop: Math.min(asked.crop, settings.config.grid) };
-  const { classes } = store;
-  const { codebook } = tokenizer;
+  const { crop, model } = config;
   const labels = store.labels();
   const [h, w] = store.grid;
-  const { train } = config;
-  await runPhase<TrainState, TokenBatch, ReturnType<typeof indexBatches> extends Generator<infer H> ? H : never>(
-    {
-      what: 'classifier',
-      path: files.model,
-      config: { model: config.model, crop: config.crop, augment: config.augment, train, store: store.description as never },
-      recipe: { ...train, lr: (train.lr * Math.min(train.batch, store.size)) / 512 },
+  const stored: Stored = {
+    config,
+    settings: {
+      method: 'seit-plus-plus',
+      tokenizer: { config: settings.config, channels: settings.channels },
+      crop,
+      model,
+      classes: [...store.classes],
+    },
+    tokenizer,
+    maps: config.recipe === 'mtm' ? storedMaps(store, settings, crop) : undefined,
+    description: store.description,
+    source: {
       size: store.size,
-      state() {
-        const model = newVit(config, classes.length, run.seed);
-        return { model, optimizer: new AdamW().init(model) };
-      },
-      step: trainStep(config, classes.length, {
-        codebook,
-        synonyms: nearestCodes(codebook, Math.min(config.augment.synonyms, store.K - 1)),
-      }),
       batches: (batchSize, from) => indexBatches(store.size, batchSize, run.seed, from),
       prepare: ({ indices }) => ({
         codes: tensor(store.readBatch(indices, new Int32Array(indices.length * h * w)), { shape: [indices.length, h, w] }),
         labels: tensor(Int32Array.from(indices, (i) => labels[i]!)),
       }),
-      finish: ({ model }) =>
-        writeClassifier(files.model, new Classifier(tokenizer, model), {
-          method: 'seit-plus-plus',
-          tokenizer: settings,
-          crop: config.crop,
-          model: config.model,
-          classes: [...classes],
-        }),
+    },
+  };
+  await (config.recipe === 'mtm' ? trainMasked : trainSupervised)(stored, files.model, run);
+}
+
+/** SeiT's recipe: one phase. */
+function trainSupervised({ config, settings, tokenizer, description, source }: Stored, path: string, run: Run): Promise<void> {
+  const { train, model, crop, augment } = config;
+  const { codebook } = tokenizer;
+  const classes = settings.classes.length;
+  return runPhase<TrainState, TokenBatch, IndexBatch>(
+    {
+      what: 'classifier',
+      path,
+      config: { model, crop, augment, train, store: description },
+      recipe: { ...train, lr: (train.lr * Math.min(train.batch, source.size)) / 512 },
+      ...source,
+      state() {
+        const vit = newVit(config, classes, run.seed);
+        return { model: vit, optimizer: new AdamW().init(vit) };
+      },
+      step: trainStep(config, classes, {
+        codebook,
+        synonyms: nearestCodes(codebook, Math.min(augment.synonyms, config.tokenizer.codes - 1)),
+      }),
+      finish: ({ model: vit }) => writeClassifier(path, new Classifier(tokenizer, vit), settings),
     },
     run,
   );
