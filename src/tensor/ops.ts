@@ -1,196 +1,31 @@
 /**
- * The op table: every operation that a program may contain, with its attributes, its shape and dtype rule, its
- * arithmetic and its traffic. `OpTable` is a mapped type over the attributes, so an op without one of its rules does not compile; the
- * gradient rules (gradients.ts) and the float64 meanings (device/reference) are mapped over the same names.
+ * The op table: every operation that a program may contain, with its shape and dtype rule, its arithmetic and its traffic. `OpTable` is a mapped
+ * type over the attributes (op-types.ts), so an op without one of its rules does not compile; the gradient rules (gradients.ts) are mapped over
+ * the same names.
  */
-import { type DType, isFloat } from './dtype.ts';
-import { broadcastShapes, type Shape, ShapeError, sameShape, show, type TensorType, typeOf } from './shape.ts';
+import {
+  attentionFlops,
+  attentionTypes,
+  binary,
+  equalShapes,
+  like,
+  matmulDims,
+  needFloat,
+  needInt,
+  perInput,
+  perOutput,
+  reduce,
+  traffic,
+  unary,
+  windows,
+  without,
+  zero,
+} from './op-rules.ts';
+import type { OpTable } from './op-types.ts';
+import { broadcastShapes, ShapeError, sameShape, show, typeOf } from './shape.ts';
 
-type None = Record<never, never>;
-
-export type UnaryName = 'neg' | 'abs' | 'exp' | 'log' | 'sqrt' | 'rsqrt' | 'sin' | 'cos' | 'tanh' | 'erf' | 'floor' | 'not';
-export type BinaryName = 'add' | 'sub' | 'mul' | 'div' | 'max' | 'min' | 'pow' | 'mod' | 'and' | 'or' | 'xor' | 'shl' | 'shr';
-export type CompareName = 'lt' | 'le' | 'eq';
-
-/** What each op carries besides its operands. */
-export interface OpAttrs extends Record<UnaryName | BinaryName | CompareName, None> {
-  // leaves
-  input: { index: number; type: TensorType };
-  full: { value: number; shape: Shape; dtype: DType };
-  iota: { size: number; dtype: 'i32' | 'i64' | 'f32' };
-  randomBits: { shape: Shape };
-  // pointwise
-  where: None;
-  cast: { dtype: DType };
-  // the same numbers under another index
-  reshape: { shape: Shape };
-  permute: { axes: readonly number[] };
-  broadcast: { shape: Shape };
-  slice: { start: readonly number[]; size: readonly number[]; step: readonly number[] };
-  flip: { axes: readonly number[] };
-  pad: { before: readonly number[]; after: readonly number[]; value: number };
-  concat: { axis: number };
-  // reductions and scans; reduced axes are kept as 1
-  sum: { axes: readonly number[] };
-  reduceMax: { axes: readonly number[] };
-  argmax: { axis: number };
-  cumsum: { axis: number };
-  // contractions
-  matmul: None;
-  unfold: Window2d;
-  fold: Window2d & { height: number; width: number };
-  // indexing
-  take: { axis: number };
-  scatterAdd: { axis: number; size: number };
-  takeAlong: { axis: number };
-  scatterAlong: { axis: number; size: number };
-  argsort: { descending: boolean };
-  // gradient control: the identity on values
-  stopGradient: None;
-  identity: None;
-  custom: { outputs: number; vjp: unknown };
-  // fused: each means a function of the ops above (functions/fused.ts), which is also what its kernels are tested against
-  norm: { eps: number; rms: boolean; affine: 0 | 1 | 2 };
-  normGrad: { rms: boolean; affine: 0 | 1 | 2; rows: number };
-  softmax: None;
-  softmaxGrad: None;
-  crossEntropy: None;
-  crossEntropyGrad: None;
-  attention: AttentionAttrs;
-  attentionGrad: AttentionAttrs;
-}
-
-/** Sliding windows over [B, C, H, W]: kernel, stride, padding and dilation as [rows, columns]. */
-export interface Window2d {
-  kernel: readonly [number, number];
-  stride: readonly [number, number];
-  padding: readonly [number, number];
-  dilation: readonly [number, number];
-}
-
-/** q [B, Tq, Hq, E], k [B, Tk, Hkv, E], v [B, Tk, Hkv, Ev]; window 0 means unlimited. */
-export interface AttentionAttrs {
-  scale: number;
-  causal: boolean;
-  window: number;
-}
-
-export type OpName = keyof OpAttrs;
-export type OpKind = 'leaf' | 'pointwise' | 'view' | 'copy' | 'reduce' | 'contract' | 'index' | 'fused';
-
-interface Rule<A> {
-  kind: OpKind;
-  /** Output types, or a ShapeError that names the operands. */
-  infer(attrs: A, inputs: readonly TensorType[]): TensorType[];
-  /** Floating-point operations. */
-  flops(attrs: A, inputs: readonly TensorType[], outputs: readonly TensorType[]): number;
-  /** Bytes that must move when nothing is fused. */
-  bytes(attrs: A, inputs: readonly TensorType[], outputs: readonly TensorType[]): number;
-}
-export type OpTable = { [K in OpName]: Rule<OpAttrs[K]> };
-
-const total = (types: readonly TensorType[]): number => types.reduce((n, t) => n + t.bytes, 0);
-const traffic = (_: unknown, inputs: readonly TensorType[], outputs: readonly TensorType[]): number => total(inputs) + total(outputs);
-const perOutput =
-  (k: number) =>
-  (_: unknown, _i: readonly TensorType[], o: readonly TensorType[]): number =>
-    k * o[0]!.size;
-const perInput =
-  (k: number) =>
-  (_: unknown, i: readonly TensorType[]): number =>
-    k * i[0]!.size;
-const zero = (): number => 0;
-const like = (_: unknown, [x]: readonly TensorType[]): TensorType[] => [x!];
-
-function needFloat(op: string, t: TensorType): TensorType {
-  if (!isFloat(t.dtype)) throw new ShapeError(`[${op}] needs a float tensor, not ${t.dtype}${show(t.shape)}; cast it with .cast('f32')`);
-  return t;
-}
-function needInt(op: string, t: TensorType): TensorType {
-  if (isFloat(t.dtype)) throw new ShapeError(`[${op}] needs an integer tensor, not ${t.dtype}${show(t.shape)}; cast it with .cast('i32')`);
-  return t;
-}
-
-const unary = (op: UnaryName, flops = 1): Rule<None> => ({
-  kind: 'pointwise',
-  infer(_, [x]) {
-    if (op === 'not') return [typeOf(needInt(op, x!).shape, 'bool')];
-    return [op === 'neg' || op === 'abs' ? x! : needFloat(op, x!)];
-  },
-  flops: perOutput(flops),
-  bytes: traffic,
-});
-
-/** Primitives take equal shapes; the functions over them broadcast first (functions/pointwise.ts). */
-function equalShapes(op: string, types: readonly TensorType[]): void {
-  for (const t of types)
-    if (!sameShape(t.shape, types[0]!.shape))
-      throw new ShapeError(`[${op}] shapes differ: ${types.map((x) => show(x.shape)).join(', ')}; broadcast them first`);
-}
-
-const bitOps = new Set(['and', 'or', 'xor', 'shl', 'shr']);
-const binary = (op: BinaryName | CompareName, compare = false): Rule<None> => ({
-  kind: 'pointwise',
-  infer(_, [a, b]) {
-    if (a!.dtype !== b!.dtype) throw new ShapeError(`[${op}] dtypes ${a!.dtype} and ${b!.dtype} must be equal; cast one`);
-    if (bitOps.has(op)) needInt(op, a!);
-    if (op === 'pow') needFloat(op, a!);
-    equalShapes(op, [a!, b!]);
-    return [typeOf(a!.shape, compare ? 'bool' : a!.dtype)];
-  },
-  flops: perOutput(1),
-  bytes: traffic,
-});
-
-const reduce = (op: 'sum' | 'reduceMax'): Rule<{ axes: readonly number[] }> => ({
-  kind: 'reduce',
-  infer({ axes }, [x]) {
-    if (op === 'sum' && (x!.dtype === 'bool' || x!.dtype === 'u8' || x!.dtype === 'i8'))
-      throw new ShapeError(`[sum] of ${x!.dtype}${show(x!.shape)} would overflow; cast it to i32 or f32 first`);
-    return [
-      typeOf(
-        x!.shape.map((d, i) => (axes.includes(i) ? 1 : d)),
-        x!.dtype,
-      ),
-    ];
-  },
-  flops: perInput(1),
-  bytes: traffic,
-});
-
-function without(shape: Shape, axis: number): string {
-  return shape.filter((_, i) => i !== axis).join();
-}
-
-function windows(w: Window2d, height: number, width: number): [number, number] {
-  const out = (size: number, i: 0 | 1): number =>
-    Math.floor((size + 2 * w.padding[i] - w.dilation[i] * (w.kernel[i] - 1) - 1) / w.stride[i]) + 1;
-  return [out(height, 0), out(width, 1)];
-}
-
-/** m, k, n of a matmul of [..., m, k] and [..., k, n]; the batch axes are equal. */
-export function matmulDims(a: Shape, b: Shape): { m: number; n: number; k: number } {
-  if (a.length < 2 || b.length < 2)
-    throw new ShapeError(`[matmul] needs at least rank 2, not ${show(a)} and ${show(b)}; reshape a vector to [1, n] or [n, 1]`);
-  const [m, k] = a.slice(-2) as [number, number];
-  const [kb, n] = b.slice(-2) as [number, number];
-  if (k !== kb) throw new ShapeError(`[matmul] inner sizes of ${show(a)} and ${show(b)} differ: ${k} and ${kb}; transpose one of them`);
-  return { m, n, k };
-}
-
-/** Checks q, k, v against each other; see AttentionAttrs. */
-function attentionTypes([q, k, v]: readonly TensorType[]): { B: number; Tq: number; Tk: number; Hq: number; E: number; Ev: number } {
-  const ok = [q, k, v].every((t) => t!.shape.length === 4 && t!.dtype === q!.dtype && isFloat(t!.dtype));
-  const [B, Tq, Hq, E] = q!.shape as [number, number, number, number];
-  const [Bk, Tk, Hk, Ek] = k!.shape as [number, number, number, number];
-  const [Bv, Tv, Hv, Ev] = v!.shape as [number, number, number, number];
-  if (!ok || Bk !== B || Bv !== B || Tv !== Tk || Hv !== Hk || Ek !== E || Hq % Hk)
-    throw new ShapeError(
-      `[attention] q ${q!.key}, k ${k!.key}, v ${v!.key} do not fit q [B, Tq, Hq, E], k [B, Tk, Hkv, E], v [B, Tk, Hkv, Ev] with Hq a multiple of Hkv`,
-    );
-  return { B, Tq, Tk, Hq, E, Ev };
-}
-const attentionFlops = ([q, k, v]: readonly TensorType[]): number => 2 * q!.size * k!.shape[1]! * (1 + v!.shape[3]! / q!.shape[3]!);
+export { matmulDims } from './op-rules.ts';
+export * from './op-types.ts';
 
 export const ops: OpTable = {
   input: { kind: 'leaf', infer: ({ type }) => [type], flops: zero, bytes: zero },
