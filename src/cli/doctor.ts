@@ -14,6 +14,9 @@ interface Diagnosis {
   compiler: { name: string; version: string } | null;
   /** The kernels that run: compiled here or WebAssembly, with their instruction set; null where none loads. */
   kernels: { kind: 'native' | 'wasm'; isa: string; threads: number } | null;
+  /** The GPU's name, or why there is none to use; and NVIDIA's libraries, each with its path or how to get it. */
+  gpu: { name: string; driverVersion: number } | { absent: string };
+  libraries: Record<string, { path: string } | { missing: string }>;
   /** What is wrong, with the way out. Empty on a healthy machine. */
   problems: string[];
 }
@@ -26,6 +29,17 @@ async function kernels(problems: string[]): Promise<Diagnosis['kernels']> {
   } catch (error) {
     problems.push(errorLine(error));
     return null;
+  }
+}
+
+async function gpu(): Promise<Pick<Diagnosis, 'gpu' | 'libraries'>> {
+  const [{ openGpu }, { surveyLibraries }] = await Promise.all([import('../device/cuda/driver.ts'), import('../device/cuda/libraries.ts')]);
+  const libraries = surveyLibraries();
+  try {
+    const { name, driverVersion } = openGpu().info;
+    return { gpu: { name, driverVersion }, libraries };
+  } catch (error) {
+    return { gpu: { absent: errorLine(error) }, libraries };
   }
 }
 
@@ -46,6 +60,7 @@ export default defineVerb({
     const compiler = findCompiler();
     const running = await kernels(problems);
     await decoder(problems);
+    const nvidia = await gpu();
     if (running?.kind === 'wasm' && !compiler && platform() !== 'win32')
       problems.push('no C compiler was found, so the WebAssembly kernels run, at about half the speed; install cc, gcc or clang');
     return {
@@ -56,10 +71,11 @@ export default defineVerb({
       versions: versions(),
       compiler,
       kernels: running,
+      ...nvidia,
       problems,
     };
   },
-  text({ machine, cores, memoryBytes, versions, compiler, kernels, problems }) {
+  text({ machine, cores, memoryBytes, versions, compiler, kernels, gpu, libraries, problems }) {
     const lines = {
       machine,
       memory: `${printBytes(memoryBytes.free)} free of ${printBytes(memoryBytes.total)}; ${cores} cores to use`,
@@ -68,6 +84,10 @@ export default defineVerb({
         .join(', '),
       compiler: compiler ? `${compiler.name} (${compiler.version})` : 'none',
       kernels: kernels ? `${kernels.kind}, ${kernels.isa}, ${kernels.threads} threads` : 'none',
+      gpu: 'name' in gpu ? `${gpu.name}, driver ${gpu.driverVersion} (THIMBLE_DEVICE=cuda runs on it)` : 'none',
+      ...('name' in gpu
+        ? Object.fromEntries(Object.entries(libraries).map(([name, l]) => [name, 'path' in l ? l.path : `missing; ${l.missing}`]))
+        : {}),
     };
     const report = Object.entries(lines).map(([name, value]) => `${name.padEnd(10)}${value}`);
     return [...report, ...(problems.length > 0 ? ['', ...problems.map((problem) => `! ${problem}`)] : ['', 'all is well'])].join('\n');

@@ -108,6 +108,21 @@ export function openLibrary(name: LibraryName): Found {
   throw new Error(`[cuda] ${loader[0]} was not found (tried ${tried.slice(0, 6).join(', ')}); ${help}, or set ${variable} to its path`);
 }
 
+/** What of NVIDIA's is here: the path of each library, or how to get it. */
+export function surveyLibraries(): Record<LibraryName, { path: string } | { missing: string }> {
+  const look = (name: LibraryName): { path: string } | { missing: string } => {
+    try {
+      return { path: openLibrary(name).path };
+    } catch {
+      return { missing: names[name].help };
+    }
+  };
+  return Object.fromEntries((Object.keys(names) as LibraryName[]).map((name) => [name, look(name)])) as Record<
+    LibraryName,
+    { path: string } | { missing: string }
+  >;
+}
+
 const kept: unknown[] = [];
 /** NVRTC opens its builtins by bare name; loading them first by path satisfies that without LD_LIBRARY_PATH. */
 function preloadBuiltins(folder: string): void {
