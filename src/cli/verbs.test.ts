@@ -130,13 +130,19 @@ test('what is missing, empty or damaged is said in one line', () => {
 async function interrupted(phase: RegExp, ...args: string[]): Promise<number | null> {
   const child = spawn(process.execPath, [main, ...args, '--json', '--progress'], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
+  let pressed = false;
+  // Once: a second Ctrl-C means something else.
+  const press = (): void => {
+    if (!pressed) child.kill('SIGINT');
+    pressed = true;
+  };
   const watch = setInterval(() => {
     // Work that has written a checkpoint has something to lose.
-    if (existsSync(at('again.tokens.unfinished', 'tokenizer.safetensors.checkpoint'))) child.kill('SIGINT');
+    if (existsSync(at('again.tokens.unfinished', 'tokenizer.safetensors.checkpoint'))) press();
   }, 50);
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said += text;
-    if (phase.test(said)) child.kill('SIGINT');
+    if (phase.test(said)) press();
   });
   const code = await new Promise<number | null>((done) => child.on('close', done));
   clearInterval(watch);
