@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { compile, type Device, random, softmax, sum, type Tensor, tensor, withDevice } from '../../tensor/index.ts';
 import { assertClose, testDevice } from '../conformance/suite.ts';
@@ -12,6 +12,12 @@ if (!existsSync(artefact)) test('the WebAssembly build', { skip: 'native/thimble
 else {
   const wasm = new CpuDevice(openBackend('wasm'));
   testDevice(wasm);
+
+  test('wasm: the committed file was made from the sources beside it', async () => {
+    const { sourceHash } = (await import(new URL('../../../native/wasm/sources.mjs', import.meta.url).href)) as { sourceHash(): string };
+    const [section] = WebAssembly.Module.customSections(new WebAssembly.Module(readFileSync(artefact)), 'thimble.sources');
+    assert.equal(Buffer.from(section!).toString(), sourceHash(), 'native/thimble.wasm is stale: npm run build in native/wasm');
+  });
 
   test('wasm: the same keys give the numbers of the native build', () => {
     const f = (k: Tensor): Tensor[] => [
