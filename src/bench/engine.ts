@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { median } from './median.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const workerPath = fileURLToPath(new URL('./worker.js', import.meta.url));
@@ -19,11 +20,6 @@ interface Timed {
   reason?: string;
   version?: string;
   plan?: { gap: number; peakBytes: number };
-}
-
-function median(xs: readonly number[]): number {
-  const s = [...xs].sort((a, b) => a - b);
-  return s.length % 2 ? s[s.length >> 1]! : (s[s.length / 2 - 1]! + s[s.length / 2]!) / 2;
 }
 
 function lastLine(command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Record<string, unknown> | undefined {

@@ -5,12 +5,8 @@
 import '../device/index.ts';
 import { residentBytes } from '../bytes/index.ts';
 import { add, compile, cumsum, defaultDevice, matmul, mul, random, sum, tensor } from '../tensor/index.ts';
+import { median } from './median.ts';
 import { benchSteps } from './steps.ts';
-
-export const median = (xs: readonly number[]): number => {
-  const s = [...xs].sort((a, b) => a - b);
-  return s.length % 2 ? s[s.length >> 1]! : (s[s.length / 2 - 1]! + s[s.length / 2]!) / 2;
-};
 
 function time(reps: number, run: () => void): number[] {
   return Array.from({ length: reps }, () => {

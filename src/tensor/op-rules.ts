@@ -77,6 +77,7 @@ export function without(shape: Shape, axis: number): string {
   return shape.filter((_, i) => i !== axis).join();
 }
 
+/** How many windows fit along each axis: [rows, columns]. */
 export function windows(w: Window2d, height: number, width: number): [number, number] {
   const out = (size: number, i: 0 | 1): number =>
     Math.floor((size + 2 * w.padding[i] - w.dilation[i] * (w.kernel[i] - 1) - 1) / w.stride[i]) + 1;

@@ -24,7 +24,7 @@ import {
 import type { OpTable } from './op-types.ts';
 import { broadcastShapes, ShapeError, sameShape, show, typeOf } from './shape.ts';
 
-export { matmulDims } from './op-rules.ts';
+export { matmulDims, windows } from './op-rules.ts';
 export * from './op-types.ts';
 
 export const ops: OpTable = {

@@ -1,6 +1,7 @@
 /** Programs -> the words that native/thimble.h describes. */
-import { type DType, dtypes } from '../../tensor/dtype.ts';
+import { type DType, dtypes, itemSize } from '../../tensor/dtype.ts';
 import type { AnyCall, Program, View } from '../../tensor/lower/program.ts';
+import { windows } from '../../tensor/ops.ts';
 import { instructions } from './registers.ts';
 
 const MAGIC = 0x4c424d494854n;
@@ -37,7 +38,6 @@ function double(x: number): bigint {
   bits.setFloat64(0, x);
   return bits.getBigInt64(0);
 }
-const itemSizes: Record<DType, number> = { f32: 4, bf16: 2, f16: 2, i32: 4, i64: 8, u8: 1, i8: 1, bool: 1 };
 
 interface Encoded {
   extent: number;
@@ -50,7 +50,7 @@ export function encode(program: Program): { words: BigInt64Array; slots: number 
   const ref = (v: View): bigint[] => {
     const b = program.buffers[v.buffer]!;
     const slot = b.external + 1; // slot 0 is the arena
-    return [BigInt(slot), BigInt(b.offset + v.offset * itemSizes[v.dtype])];
+    return [BigInt(slot), BigInt(b.offset + v.offset * itemSize[v.dtype])];
   };
   const steps = program.calls.map((c) => {
     const { extent, grain, words } = encodeCall(c, ref);
@@ -268,9 +268,8 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
       const { kernel, stride, padding, dilation, height, width } = call.attrs;
       const image = call.kernel === 'unfold' ? reads[0]! : writes[0]!;
       const [B, C] = image.shape as [number, number];
-      const out = (n: number, i: 0 | 1): number => Math.floor((n + 2 * padding[i] - dilation[i] * (kernel[i] - 1) - 1) / stride[i]) + 1;
       const words = [
-        ...ints(B, C, height, width, ...kernel, ...stride, ...padding, ...dilation, out(height, 0), out(width, 1)),
+        ...ints(B, C, height, width, ...kernel, ...stride, ...padding, ...dilation, ...windows(call.attrs, height, width)),
         type,
         ...r(0),
         ...w(0),

@@ -1,6 +1,6 @@
 /** Expressions -> the instructions of the tile interpreter: opcode selection, multiply-add contraction, register allocation. */
 import type { Lane } from '../../tensor/dtype.ts';
-import type { Expression, Step } from '../../tensor/lower/program.ts';
+import { type Expression, resultLane, type Step } from '../../tensor/lower/program.ts';
 
 // In the order of the enums in native/thimble.h.
 const f32 = [
@@ -82,13 +82,6 @@ function opcode(step: Operation): number {
   return code;
 }
 
-function resultLane(step: Operation): Lane {
-  if (step.op === 'index') return 'i64';
-  if (step.op === 'convert') return step.to;
-  if (step.op === 'philox' || step.op === 'lt' || step.op === 'le' || step.op === 'eq' || step.op === 'not') return 'i32';
-  return step.lane;
-}
-
 const bits = new DataView(new ArrayBuffer(8));
 function doubleBits(x: number): bigint {
   bits.setFloat64(0, x);
@@ -152,7 +145,7 @@ export function instructions(expression: Expression): Instructions {
   const code: bigint[] = [];
   for (const [id, s] of operations) {
     const args = argsOf(s).map((a) => register.get(a)!);
-    const lane = resultLane(s);
+    const lane = s.op === 'fma' ? s.lane : resultLane(s);
     const dst = free[lane].pop() ?? next++;
     laneOfRegister.set(dst, lane);
     if (dst >= MAX_REGISTERS)

@@ -1,5 +1,6 @@
 /** Calls -> CUDA source and launches. Each distinct kernel is written once; shapes are constants in it, pointers its only parameters. */
 import type { AnyCall, View } from '../../tensor/lower/program.ts';
+import { windows } from '../../tensor/ops.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { mapKernel, reduceKernel, storageType } from './codegen.ts';
 
@@ -186,8 +187,7 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
     case 'fold': {
       const { kernel: k, stride, padding, dilation, height, width } = call.attrs;
       const [B, C] = (call.kernel === 'unfold' ? reads[0]! : writes[0]!).shape as [number, number];
-      const out = (n: number, i: 0 | 1): number => Math.floor((n + 2 * padding[i] - dilation[i] * (k[i] - 1) - 1) / stride[i]) + 1;
-      const w = [B, C, height, width, ...k, ...stride, ...padding, ...dilation, out(height, 0), out(width, 1)].join(', ');
+      const w = [B, C, height, width, ...k, ...stride, ...padding, ...dilation, ...windows(call.attrs, height, width)].join(', ');
       return kernel([reads[0]!, writes[0]!], blocks(sizeOf(writes[0]!.shape)), (p) => `${call.kernel}(${p(0)}, ${p(1)}, Window{${w}});`);
     }
     case 'attention':

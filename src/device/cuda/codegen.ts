@@ -1,7 +1,7 @@
 /** Pointwise expressions as CUDA: maps and reductions are generated with their shapes as constants. */
 import type { DType, Lane } from '../../tensor/dtype.ts';
-import { laneOf } from '../../tensor/dtype.ts';
-import type { Expression, Step, View } from '../../tensor/lower/program.ts';
+import { itemSize, laneOf } from '../../tensor/dtype.ts';
+import { type Expression, resultLane, type Step, type View } from '../../tensor/lower/program.ts';
 
 export const storageType: Record<DType, string> = {
   f32: 'float',
@@ -59,13 +59,6 @@ function operation(step: Exclude<Step, { op: 'const' | 'index' | 'philox' | 'con
     : `(${a} ${sign} ${b})`;
 }
 
-const resultLane = (s: Step): Lane => {
-  if (s.op === 'index') return 'i64';
-  if (s.op === 'convert') return s.to;
-  if (s.op === 'philox' || s.op === 'lt' || s.op === 'le' || s.op === 'eq' || s.op === 'not') return 'i32';
-  return s.lane;
-};
-
 /** Statements that compute an expression; values are named `prefix0`, `prefix1`, ... by id, loads given by `load`. */
 export function statements(e: Expression, prefix: string, load: (i: number) => { code: string; lane: Lane }, flat: string): string {
   const lines: string[] = [];
@@ -118,7 +111,7 @@ export function vectorWidth(dims: readonly number[], views: readonly View[]): nu
   const ok =
     dims[last]! % 4 === 0 &&
     views.every((v) => {
-      const bytes = { f32: 4, bf16: 2, f16: 2, i32: 4, i64: 8, u8: 1, i8: 1, bool: 1 }[v.dtype];
+      const bytes = itemSize[v.dtype];
       return (
         (v.strides[last] === 1 && bytes <= 4 && v.offset % 4 === 0 && v.strides.every((s, i) => i === last || s % 4 === 0)) ||
         v.strides[last] === 0

@@ -1,7 +1,7 @@
 /** Contractions: matrix products and convolutions. */
 
 import { promote } from '../dtype.ts';
-import type { Window2d } from '../ops.ts';
+import { type Window2d, windows } from '../ops.ts';
 import { broadcastShapes, ShapeError, show } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
@@ -54,7 +54,7 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOp
     return y;
   }
   const columns = apply('unfold', w, [x]); // [B, C*kh*kw, oh*ow]
-  const oh = Math.floor((H + 2 * w.padding[0] - w.dilation[0] * (kh - 1) - 1) / w.stride[0]) + 1;
+  const [oh] = windows(w, H, W);
   y = reshape(matmul(reshape(weight, [1, O, -1]), columns), [B, O, oh, -1]);
   return bias ? add(y, reshape(bias, [1, O, 1, 1])) : y;
 }

@@ -19,6 +19,14 @@ export type Step =
   | { op: 'convert'; from: Lane; to: Lane; args: [number] }
   | { op: UnaryName | BinaryName | CompareName | 'where'; lane: Lane; args: number[] };
 
+/** The type of a step's value. */
+export function resultLane(step: Step): Lane {
+  if (step.op === 'index') return 'i64';
+  if (step.op === 'convert') return step.to;
+  if (step.op === 'philox' || step.op === 'lt' || step.op === 'le' || step.op === 'eq' || step.op === 'not') return 'i32';
+  return step.lane;
+}
+
 export interface Expression {
   /** Number of loads: operands of the call, as ids 0..loads-1. */
   loads: number;
