@@ -35,6 +35,11 @@ const signatures = {
   cuGraphLaunch: ['uintptr_t', 'uintptr_t'],
   cuGraphExecDestroy: ['uintptr_t'],
   cuGraphDestroy: ['uintptr_t'],
+  cuEventCreate: ['void *', 'uint'],
+  cuEventRecord: ['uintptr_t', 'uintptr_t'],
+  cuEventSynchronize: ['uintptr_t'],
+  cuEventElapsedTime: ['void *', 'uintptr_t', 'uintptr_t'],
+  cuMemcpyDtoDAsync_v2: ['uintptr_t', 'uintptr_t', 'size_t', 'uintptr_t'],
   cuGetErrorName: ['int', 'void *'],
 } as const;
 

@@ -70,6 +70,7 @@ export class CudaDevice implements Device {
   readonly #blas: CublasLt;
   /** Counts indices out of range; page-locked memory that kernels write and the host reads without a copy. */
   readonly #bad: { address: number; view: Uint32Array };
+  #events: [number, number] | undefined;
   #allocated = 0;
   #arena: CudaBuffer = { address: 0, bytes: 0 };
   readonly #tf32 = process.env.THIMBLE_TF32 === '1';
@@ -91,6 +92,20 @@ export class CudaDevice implements Device {
     const bad = this.#driver.get('cuMemHostAlloc', 64, 2);
     this.#bad = { address: bad, view: new Uint32Array(koffi.view(BigInt(bad), 64)) };
     this.#bad.view[0] = 0;
+  }
+
+  /** Milliseconds on the GPU of what `body` submits, from the moment the GPU begins it. */
+  elapsed(body: () => void): number {
+    const d = this.#driver;
+    this.#current();
+    const [start, end] = (this.#events ??= [d.get('cuEventCreate', 0), d.get('cuEventCreate', 0)]);
+    d.cuEventRecord(start, this.#stream);
+    body();
+    d.cuEventRecord(end, this.#stream);
+    d.cuEventSynchronize(end);
+    const ms = new Float32Array(32);
+    d.cuEventElapsedTime(ms, start, end);
+    return ms[0]!;
   }
 
   fused(op: string, inputs: readonly TensorType[]): boolean {

@@ -1,8 +1,5 @@
 /** Compiles kernels at run time and keeps them on disk by source, flags, compiler and architecture. */
-import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { cacheFolder, cacheKey, readCache, writeCache } from './cache.ts';
 import { openLibrary } from './libraries.ts';
 
 type Fn = (...args: unknown[]) => number;
@@ -63,32 +60,12 @@ export function compileCubin(source: string, arch: string): Buffer {
   }
 }
 
-const SEAL = 32;
-const sealOf = (code: Buffer): Buffer => createHash('sha256').update(code).digest();
-
-/** As compileCubin, from the cache where it holds an intact copy. Two processes may write the same entry: the last rename wins. */
-export function cachedCubin(
-  source: string,
-  arch: string,
-  folder = process.env.THIMBLE_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'thimble'),
-): Buffer {
-  const key = createHash('sha256').update(`${open().version}\0${arch}\0${source}`).digest('hex').slice(0, 32);
-  const path = join(folder, `cuda-${key}.cubin`);
-  try {
-    const file = readFileSync(path);
-    const code = file.subarray(SEAL);
-    if (sealOf(code).equals(file.subarray(0, SEAL))) return code;
-  } catch {
-    // absent or unreadable: compiled below
-  }
+/** As compileCubin, from the cache where it holds an intact copy. A cache that cannot be written costs time, nothing else. */
+export function cachedCubin(source: string, arch: string, folder = cacheFolder()): Buffer {
+  const name = `cuda-${cacheKey(open().version, arch, source)}.cubin`;
+  const known = readCache(name, folder);
+  if (known) return known;
   const code = compileCubin(source, arch);
-  const temporary = `${path}.${process.pid}`;
-  try {
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(temporary, Buffer.concat([sealOf(code), code]));
-    renameSync(temporary, path);
-  } catch {
-    rmSync(temporary, { force: true }); // a cache that cannot be written costs time, nothing else
-  }
+  writeCache(name, code, folder);
   return code;
 }

@@ -1,0 +1,50 @@
+"""bf16 products of src/bench/cuda/gemm.ts with torch.matmul, in TFLOP/s: medians of CUDA-event times, operands taken in turn.
+
+python3 cuda_gemm.py
+"""
+import json, math, statistics
+
+import torch
+
+TOKENS = 16384
+LAYERS = {"qkv": (768, 2304), "proj": (768, 768), "fc": (768, 3072), "fc2": (3072, 768), "head": (768, 50304), "head-50257": (768, 50257)}
+
+
+def products():
+    """(name, shape of a, shape of b, a transposed, b transposed)."""
+    for n in (8192, 4096):
+        yield f"{n}^3", (n, n), (n, n), False, False
+    for name, (i, o) in LAYERS.items():
+        yield f"{name} forward", (TOKENS, i), (i, o), False, False
+        yield f"{name} dgrad", (TOKENS, o), (i, o), False, True
+        yield f"{name} wgrad", (TOKENS, i), (TOKENS, o), True, False
+
+
+def teraflops(a, b, ta, tb):
+    flops = 2 * a[0] * a[1] * (b[0] if tb else b[1])
+    n = min(32, max(2, math.ceil(2e12 / flops)))
+    make = lambda shape: [torch.randn(shape, device="cuda", dtype=torch.bfloat16) for _ in range(n)]
+    xs, ys = make(a), make(b)
+
+    def run():
+        for x, y in zip(xs, ys):
+            torch.matmul(x.T if ta else x, y.T if tb else y)
+
+    for _ in range(3):
+        run()
+    ms = []
+    for _ in range(15):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        run()
+        end.record()
+        torch.cuda.synchronize()
+        ms.append(start.elapsed_time(end))
+    return n * flops / statistics.median(ms) / 1e9
+
+
+figures = {}
+for name, *product in products():
+    figures[name] = round(teraflops(*product), 1)
+    torch.cuda.empty_cache()
+print(json.dumps({"version": torch.__version__, "figures": figures}))

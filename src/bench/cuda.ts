@@ -1,0 +1,119 @@
+/**
+ * `npm run bench -- cuda [--json] [--save] [section ...]`: the GPU beside PyTorch, section by section (bench/cuda). Ours and theirs run one
+ * after the other, each in a process of its own; figures are medians. Without a GPU or PyTorch the figures that need it are null.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { openGpu } from '../device/cuda/driver.ts';
+import { type Figures, type Line, linesOf, type Section } from './section.ts';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const folder = new URL('./cuda/', import.meta.url);
+/** The whole command ends within ten minutes: what is left of it limits each process. */
+const deadline = performance.now() + 590_000;
+
+const ids = readdirSync(folder)
+  .filter((f) => f.endsWith('.js') && !f.endsWith('.test.js'))
+  .map((f) => f.slice(0, -3));
+const load = async (id: string): Promise<Section> => ((await import(new URL(`${id}.js`, folder).href)) as { section: Section }).section;
+
+/** The JSON on the last line that a process prints, or why there is none. */
+function lastLine(command: string, args: readonly string[]): { value?: Record<string, unknown>; reason?: string } {
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd: root,
+    env: { ...process.env, THIMBLE_DEVICE: 'cuda' },
+    encoding: 'utf8',
+    maxBuffer: 64 << 20,
+    timeout: Math.max(1, Math.round(deadline - performance.now())),
+  });
+  if (error) return { reason: 'code' in error && error.code === 'ETIMEDOUT' ? 'out of time' : error.message };
+  try {
+    if (status === 0) return { value: JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as Record<string, unknown> };
+  } catch {
+    // told below, with what it printed instead
+  }
+  const lines = stderr.trim().split('\n');
+  return { reason: lines.find((l) => l.startsWith('Error')) ?? lines.at(-1) ?? `exit code ${status}` };
+}
+
+/** Why there is no GPU to measure, or what it is. */
+function gpu(): { name: string; driver: number } | string {
+  try {
+    const { name, driverVersion } = openGpu(Number(process.env.THIMBLE_GPU ?? 0)).info;
+    return { name, driver: driverVersion };
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+function show(line: Line): string {
+  const figure = (x: number | null): string => (x === null ? '-' : x.toPrecision(4)).padStart(9);
+  const ratio = line.ratio === null ? '     -' : `${line.ratio.toFixed(2)}x`.padStart(6);
+  return `  ${line.name.padEnd(44)} ${ratio}  (${figure(line.ours)} / ${figure(line.theirs)} ${line.unit})${line.met === false ? '  below target' : ''}`;
+}
+
+async function main(): Promise<void> {
+  const args = process.argv.slice(2);
+  const [json, save] = [args.includes('--json'), args.includes('--save')];
+  const say = (line: string): void => {
+    if (!json) process.stdout.write(`${line}\n`);
+  };
+  const wanted = args.filter((a) => !a.startsWith('--'));
+  const unknown = wanted.find((w) => !ids.includes(w));
+  if (unknown) throw new Error(`[bench] there is no section '${unknown}'; use some of ${ids.join(', ')}`);
+
+  const card = gpu();
+  const torch = lastLine('python3', ['-c', 'import torch, json; print(json.dumps({"version": torch.__version__}))']).value?.version ?? null;
+  if (typeof card === 'string') say(`skipped: ours (${card})`);
+  if (!torch) say('skipped: PyTorch (python3 cannot import torch; see bench/peers/README.md)');
+
+  const sections: Record<string, { seconds: number; lines: Line[]; remarks?: Figures; reasons?: string[] }> = {};
+  for (const id of wanted.length ? wanted : ids) {
+    const { title, peer, rows } = await load(id);
+    const start = performance.now();
+    const reasons: string[] = [];
+    const measured = (run: { value?: Record<string, unknown>; reason?: string }, who: string): Figures => {
+      if (run.reason) reasons.push(`${who}: ${run.reason}`);
+      return (run.value?.figures ?? {}) as Figures;
+    };
+    const ours =
+      typeof card === 'string' ? {} : measured(lastLine(process.execPath, [fileURLToPath(import.meta.url), '--measure', id]), 'ours');
+    const script = `${root}bench/peers/pytorch/${peer}`;
+    const theirs =
+      peer && torch && typeof card !== 'string' && existsSync(script) ? measured(lastLine('python3', [script]), 'PyTorch') : {};
+    const lines = linesOf(rows, ours, theirs);
+    const remarks = Object.fromEntries(Object.entries(ours).filter(([, v]) => typeof v === 'string'));
+    const seconds = Math.round((performance.now() - start) / 1000);
+    sections[id] = { seconds, lines, ...(Object.keys(remarks).length ? { remarks } : {}), ...(reasons.length ? { reasons } : {}) };
+    say(`${title} (${seconds} s)`);
+    for (const line of lines) say(show(line));
+    for (const [name, text] of Object.entries(remarks)) say(`  ${name}: ${text}`);
+    for (const reason of reasons) say(`  failed: ${reason}`);
+  }
+
+  const result = {
+    gpu: typeof card === 'string' ? null : card.name,
+    driver: typeof card === 'string' ? null : card.driver,
+    torch,
+    machine: `${cpus()[0]?.model ?? 'unknown'}, Node ${process.versions.node}`,
+    date: new Date().toISOString().slice(0, 10),
+    command: `npm run bench -- cuda${wanted.map((w) => ` ${w}`).join('')}`,
+    sections,
+  };
+  if (save) {
+    mkdirSync(`${root}bench/results`, { recursive: true });
+    writeFileSync(`${root}bench/results/cuda.json`, `${JSON.stringify(result, null, 2)}\n`);
+  }
+  if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
+}
+
+const measure = process.argv.indexOf('--measure');
+if (measure < 0) await main();
+else {
+  await import('../device/index.ts');
+  const { version } = process;
+  const figures = await (await load(process.argv[measure + 1]!)).measure();
+  process.stdout.write(`${JSON.stringify({ version, figures })}\n`);
+}

@@ -1,0 +1,40 @@
+/** Files kept between processes: what takes long to find out about a machine. Each begins with a seal over the rest. */
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+const SEAL = 32;
+const sealOf = (content: Uint8Array): Buffer => createHash('sha256').update(content).digest();
+
+export const cacheFolder = (): string =>
+  process.env.THIMBLE_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'thimble');
+
+/** A name for what these strings determine, e.g. versions and a source. */
+export const cacheKey = (...parts: readonly string[]): string => createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 32);
+
+/** The content of an entry; undefined where it is absent, unreadable or damaged. */
+export function readCache(name: string, folder = cacheFolder()): Buffer | undefined {
+  try {
+    const file = readFileSync(join(folder, name));
+    const content = file.subarray(SEAL);
+    return sealOf(content).equals(file.subarray(0, SEAL)) ? content : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Keeps an entry; false where the folder cannot be written. Two processes may write the same one: the last rename wins. */
+export function writeCache(name: string, content: Uint8Array, folder = cacheFolder()): boolean {
+  const path = join(folder, name);
+  const temporary = `${path}.${process.pid}`;
+  try {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(temporary, Buffer.concat([sealOf(content), content]));
+    renameSync(temporary, path);
+    return true;
+  } catch {
+    rmSync(temporary, { force: true });
+    return false;
+  }
+}
