@@ -14,66 +14,16 @@ import {
   meanSquaredError,
   SelfAttention,
 } from '../nn/index.ts';
-import {
-  add,
-  type Compiled,
-  compile,
-  gelu,
-  layerNorm,
-  matmul,
-  mean,
-  mul,
-  softmax,
-  type Tensor,
-  tensor,
-  valueAndGrad,
-} from '../tensor/index.ts';
+import { add, type Compiled, compile, gelu, layerNorm, matmul, mean, mul, softmax, type Tensor, valueAndGrad } from '../tensor/index.ts';
+import { IDS, INPUTS, integers, normals, Parameters, TARGETS } from './numbers.ts';
 
-function hash(stream: number, index: number): number {
-  let x = (Math.imul(stream, 0x9e3779b9) + index) >>> 0;
-  x ^= x >>> 16;
-  x = Math.imul(x, 0x7feb352d) >>> 0;
-  x ^= x >>> 15;
-  x = Math.imul(x, 0x846ca68b) >>> 0;
-  return (x ^ (x >>> 16)) >>> 0;
-}
-function normals(stream: number, from: number, shape: readonly number[], log2Scale: number): Tensor {
-  const out = new Float32Array(shape.reduce((n, d) => n * d, 1));
-  for (let i = 0; i < out.length; i++) {
-    const h = hash(stream, from + i);
-    out[i] = ((h & 255) + ((h >>> 8) & 255) + ((h >>> 16) & 255) + (h >>> 24) - 510) * 2 ** log2Scale;
-  }
-  return tensor(out, { shape });
-}
-function integers(stream: number, shape: readonly number[], below: number): Tensor {
-  return tensor(
-    Int32Array.from({ length: shape.reduce((n, d) => n * d, 1) }, (_, i) => hash(stream, i) % below),
-    { shape },
-  );
-}
-const PARAMETERS = 0;
-const IDS = 1;
-const TARGETS = 2;
-const INPUTS = 3;
-
-/** Hands out parameters in the order of the flat list. */
-class Parameters {
-  #at = 0;
-  weight(...shape: number[]): Tensor {
-    const t = normals(PARAMETERS, this.#at, shape, -13);
-    this.#at += t.size;
-    return t;
-  }
-  fill(value: number, ...shape: number[]): Tensor {
-    const t = tensor(new Float32Array(shape.reduce((n, d) => n * d, 1)).fill(value), { shape });
-    this.#at += t.size;
-    return t;
-  }
+/** Parameters of the layers, in the order of the flat list. */
+class Layers extends Parameters {
   norm(d: number): LayerNorm {
     return new LayerNorm(this.fill(1, d), this.fill(0, d), 1e-5);
   }
   linear(i: number, o: number): Linear {
-    return new Linear(this.weight(i, o), this.fill(0, o));
+    return new Linear(this.weight([i, o]), this.fill(0, o));
   }
   block(d: number, causal: boolean): Block {
     const [norm1, norm2] = [this.norm(d), this.norm(d)];
@@ -123,12 +73,12 @@ function trainStep<M>(
 
 /** The decoder of the engine's reference figures: 4 layers, width 128, 16 x 128 tokens, vocabulary 512. */
 export function referenceStep(): BenchStep {
-  const p = new Parameters();
+  const p = new Layers();
   const [d, vocabulary, B, T] = [128, 512, 16, 128];
-  const tokens = new Embedding(p.weight(vocabulary, d));
-  const positions = p.weight(T, d);
+  const tokens = new Embedding(p.weight([vocabulary, d]));
+  const positions = p.weight([T, d]);
   const blocks = Array.from({ length: 4 }, () => p.block(d, true));
-  const model = { tokens, positions, blocks, norm: p.norm(d), head: p.weight(d, vocabulary) };
+  const model = { tokens, positions, blocks, norm: p.norm(d), head: p.weight([d, vocabulary]) };
   const loss = (m: typeof model, ids: Tensor, targets: Tensor): Tensor => {
     let x = add(m.tokens.forward(ids), m.positions);
     for (const b of m.blocks) x = b.forward(x);
@@ -139,11 +89,11 @@ export function referenceStep(): BenchStep {
 
 /** A ViT of the demo's size over 49 tokens of width 16. */
 export function vitStep(): BenchStep {
-  const p = new Parameters();
+  const p = new Layers();
   const [d, B, T] = [128, 128, 49];
-  const stem = p.weight(16, d);
+  const stem = p.weight([16, d]);
   const stemBias = p.fill(0, d);
-  const positions = p.weight(T, d);
+  const positions = p.weight([T, d]);
   const blocks = Array.from({ length: 4 }, () => p.block(d, false));
   const model = { stem, stemBias, positions, blocks, norm: p.norm(d), head: p.linear(d, 10) };
   const loss = (m: typeof model, images: Tensor, labels: Tensor): Tensor => {
@@ -156,7 +106,7 @@ export function vitStep(): BenchStep {
 
 /** Norms, GELU and softmax over 16384 x 384, hardly any matrix products. */
 export function lightStep(): BenchStep {
-  const p = new Parameters();
+  const p = new Layers();
   const [R, d] = [16384, 384];
   const model = Array.from({ length: 8 }, () => ({ gain: p.fill(1, d), bias: p.fill(0, d), scale: p.fill(8, d) }));
   const loss = (m: typeof model, input: Tensor, target: Tensor): Tensor => {

@@ -1,8 +1,10 @@
 /** Layers, initialisers, losses, optimisers and schedules. */
 export * from './init.ts';
 export * from './losses.ts';
+export * from './models/gpt2.ts';
 export * from './models/vit.ts';
 export * from './module.ts';
 export * from './optim.ts';
+export * from './precision.ts';
 export * from './schedule.ts';
 export * from './transformer.ts';

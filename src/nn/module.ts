@@ -4,6 +4,7 @@
  */
 import {
   add,
+  cast,
   conv2d,
   convTranspose2d,
   embedding,
@@ -37,7 +38,7 @@ export class Linear {
   /** x [..., in] -> [..., out]. */
   forward(x: Tensor): Tensor {
     const y = matmul(x, this.weight);
-    return this.bias ? add(y, this.bias) : y;
+    return this.bias ? add(y, cast(this.bias, y.dtype)) : y;
   }
 }
 

@@ -6,6 +6,7 @@ import {
   div,
   dropout,
   gelu,
+  geluTanh,
   less,
   mul,
   random,
@@ -19,8 +20,8 @@ import {
 import { xavierStd } from './init.ts';
 import { LayerNorm, Linear } from './module.ts';
 
-export type Activation = 'gelu' | 'relu' | 'silu' | 'tanh';
-const activations: Record<Activation, (x: Tensor) => Tensor> = { gelu, relu, silu, tanh };
+export type Activation = 'gelu' | 'geluTanh' | 'relu' | 'silu' | 'tanh';
+const activations: Record<Activation, (x: Tensor) => Tensor> = { gelu, geluTanh, relu, silu, tanh };
 
 /** Noise of a training pass; absent in evaluation. */
 export interface Noise {

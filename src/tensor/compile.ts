@@ -2,6 +2,7 @@
 import { assemble, type Loaded, type Plan } from './assemble.ts';
 import { type Device, defaultDevice, withDevice } from './device.ts';
 import { type Launch, launch } from './eager.ts';
+import type { AnyCall } from './lower/program.ts';
 import type { TensorType } from './shape.ts';
 import { type Storage, Tensor, unscoped } from './tensor.ts';
 import { currentTrace, Trace, within } from './trace.ts';
@@ -27,6 +28,14 @@ export interface Compiled<A extends unknown[], R> {
    * out after a loss went wrong.
    */
   findNonFinite(...args: A): string | undefined;
+  /** As a call, kernel call by kernel call, with the time of each on the device. */
+  profile(...args: A): { result: R; calls: CallTime[] };
+}
+
+/** A kernel call and its milliseconds. */
+export interface CallTime {
+  call: AnyCall;
+  ms: number;
 }
 
 interface Entry<R> extends Loaded {
@@ -96,6 +105,15 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
       }
     },
     plan: (...args: A): Plan => entryFor(args, leaves(args), options.donate ?? []).plan,
+    profile(...args: A): { result: R; calls: CallTime[] } {
+      const { entry, job } = prepare(args);
+      let ms: ArrayLike<number> = [];
+      const results = job.run((buffers) => {
+        if (!entry.executable.profile) throw new Error(`[compile] the device '${entry.device.name}' cannot time its calls; use cuda`);
+        ms = entry.executable.profile(buffers);
+      });
+      return { result: entry.build(results), calls: entry.program.calls.map((call, i) => ({ call, ms: ms[i]! })) };
+    },
     findNonFinite(...args: A): string | undefined {
       const tensors = leaves(args);
       const entry = entryFor(args, tensors, []);

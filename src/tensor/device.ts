@@ -20,6 +20,8 @@ export interface Executable {
   runAsync(buffers: readonly DeviceBuffer[]): Promise<void>;
   /** Runs calls one by one and stops after the first whose float outputs hold a NaN or infinity; returns its index, or -1. */
   findNonFinite(buffers: readonly DeviceBuffer[]): number;
+  /** As `run`, with the device's own time of each call in milliseconds. Absent: the device cannot tell. */
+  profile?(buffers: readonly DeviceBuffer[]): Float64Array;
 }
 
 export interface Device {

@@ -92,10 +92,10 @@ export function launch(made: Loaded, inputs: readonly Tensor[], donated?: Readon
     cancel() {
       for (const s of [...fresh, ...copies.values()]) s.release();
     },
-    run() {
+    run(how = (b) => made.executable.run(b)) {
       start();
       try {
-        made.executable.run(buffers);
+        how(buffers);
       } catch (error) {
         fail(error);
       }
@@ -120,6 +120,7 @@ export interface Launch {
   buffers: readonly DeviceBuffer[];
   /** Frees the memory of the results, instead of a run. */
   cancel(): void;
-  run(): Tensor[];
+  /** @param how runs the program on the buffers, if not the usual way. */
+  run(how?: (buffers: readonly DeviceBuffer[]) => void): Tensor[];
   runAsync(): Promise<Tensor[]>;
 }

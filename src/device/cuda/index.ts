@@ -258,6 +258,26 @@ export class CudaDevice implements Device {
         await d.async('cuStreamSynchronize', this.#stream);
         check();
       },
+      profile: (buffers) => {
+        this.#current();
+        this.#reserve(program.arenaBytes);
+        const at = addresses(buffers);
+        const events = Array.from({ length: launches.length + 1 }, () => d.get('cuEventCreate', 0));
+        d.cuEventRecord(events[0], this.#stream);
+        launches.forEach((list, i) => {
+          submit(list, at);
+          d.cuEventRecord(events[i + 1], this.#stream);
+        });
+        d.cuStreamSynchronize(this.#stream);
+        check();
+        const ms = new Float32Array(32);
+        const times = launches.map((_, i) => {
+          d.cuEventElapsedTime(ms, events[i], events[i + 1]);
+          return ms[0]!;
+        });
+        for (const e of events) d.cuEventDestroy_v2(e);
+        return Float64Array.from(times);
+      },
       findNonFinite: (buffers) => {
         this.#current();
         this.#reserve(program.arenaBytes);

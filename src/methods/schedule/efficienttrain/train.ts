@@ -165,7 +165,7 @@ function timed<A extends unknown[], R>(step: Compiled<A, R>, times: number[]): C
     times.push((performance.now() - began) / 1000);
     return result;
   };
-  return Object.assign((...args: A): R => step(...args), { async: run, plan: step.plan, findNonFinite: step.findNonFinite });
+  return Object.assign((...args: A): R => step(...args), step, { async: run });
 }
 
 function summary(times: readonly number[]): { sum: number; typical: number } {
