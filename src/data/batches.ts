@@ -1,3 +1,4 @@
+import { ahead } from './ahead.ts';
 import { type ImageSet, imageBytes } from './image-set.ts';
 import { forEachParallel } from './parallel.ts';
 import { type DataPosition, EpochSampler, type SamplerOptions } from './sampler.ts';
@@ -28,6 +29,14 @@ export async function readBatch(
   const bytes = imageBytes(set.shape);
   const pixels = new Uint8Array(indices.length * bytes);
   const labels = new Int32Array(indices.length);
+  if (set.at) {
+    signal?.throwIfAborted();
+    for (let k = 0; k < indices.length; k++) {
+      pixels.set(set.at(indices[k]!), k * bytes);
+      labels[k] = set.labels[indices[k]!]!;
+    }
+    return { pixels, labels };
+  }
   await forEachParallel(indices.length, 'decode', signal ? { signal } : {}, async (k) => {
     labels[k] = (await set.read(indices[k]!, pixels.subarray(k * bytes, (k + 1) * bytes))).label;
   });
@@ -45,16 +54,7 @@ export async function* batches(set: ImageSet, options: BatchOptions): AsyncGener
     if (position.epoch >= epochs) return undefined;
     return { ...(await readBatch(set, indices, options.signal)), indices, position };
   };
-  let ahead = load();
-  try {
-    for (let batch = await ahead; batch; batch = await ahead) {
-      ahead = load();
-      ahead.catch(() => {}); // its error is thrown when its turn comes
-      yield batch;
-    }
-  } finally {
-    await ahead.catch(() => {});
-  }
+  yield* ahead(load);
 }
 
 /** Every image once, in order: for evaluation. */

@@ -28,6 +28,8 @@ export interface ImageSet {
   readonly residentBytes: number;
   /** Reads image `i`, into the head of `out` when that is given. Safe to call many at a time. */
   read(i: number, out?: Uint8Array): Promise<ImageSample>;
+  /** Pixels of image `i` in place, where they lie in memory: a view, not a copy. */
+  at?(i: number): Uint8Array;
 }
 
 export interface ImageSetSummary {
@@ -80,6 +82,13 @@ export function target(shape: ImageShape, out: Uint8Array | undefined): Uint8Arr
   return out.subarray(0, bytes);
 }
 
+/** The first `count` images, or all where there are fewer. */
+export const firstImages = (set: ImageSet, count: number): ImageSet =>
+  subset(
+    set,
+    Int32Array.from({ length: Math.min(count, set.size) }, (_, i) => i),
+  );
+
 /** A view of some images of a set, in the order of `indices`. */
 export function subset(set: ImageSet, indices: ArrayLike<number>): ImageSet {
   const picked = Int32Array.from(indices);
@@ -96,6 +105,12 @@ export function subset(set: ImageSet, indices: ArrayLike<number>): ImageSet {
       checkIndex(view, i);
       return set.read(picked[i]!, out);
     },
+    ...(set.at && {
+      at(i: number): Uint8Array {
+        checkIndex(view, i);
+        return set.at!(picked[i]!);
+      },
+    }),
   };
   return view;
 }

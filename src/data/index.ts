@@ -1,3 +1,4 @@
+export { ahead } from './ahead.ts';
 export { type BatchOptions, batches, type ImageBatch, inOrder, readBatch } from './batches.ts';
 export { type CifarOptions, openCifarSheets } from './cifar.ts';
 export { openManifest, parseCsv, parseManifest } from './csv.ts';

@@ -42,7 +42,6 @@ export class PackedImages implements ImageSet {
     return this.pixels.byteLength;
   }
 
-  /** Pixels of image `i` in place: a view, not a copy. */
   at(i: number): Uint8Array {
     checkIndex(this, i);
     const bytes = imageBytes(this.shape);

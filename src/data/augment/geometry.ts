@@ -15,23 +15,26 @@ export function rotation([height, width]: ImageShape, degrees: number): AffineMa
 
 /** The image seen through `map`, bilinear and rounded down, as Pillow does; what comes from outside is `fill`. */
 export function affine(image: Uint8Array, [height, width, channels]: ImageShape, [a, b, c, d, e, f]: AffineMap, fill = 128): Uint8Array {
-  const out = new Uint8Array(image.length);
+  const out = new Uint8Array(image.length).fill(fill);
+  const stride = width * channels;
   for (let y = 0, at = 0; y < height; y++)
-    for (let x = 0; x < width; x++) {
+    for (let x = 0; x < width; x++, at += channels) {
       const u = a * (x + 0.5) + b * (y + 0.5) + c;
       const v = d * (x + 0.5) + e * (y + 0.5) + f;
-      if (!(u >= 0 && u < width && v >= 0 && v < height)) {
-        for (let k = 0; k < channels; k++) out[at++] = fill;
-        continue;
-      }
-      const [left, top] = [Math.floor(u - 0.5), Math.floor(v - 0.5)];
-      const [dx, dy] = [u - 0.5 - left, v - 0.5 - top];
-      const [x0, x1] = [Math.max(0, left), Math.min(width - 1, left + 1)];
-      const [row0, row1] = [Math.max(0, top) * width, Math.min(height - 1, top + 1) * width];
+      if (!(u >= 0 && u < width && v >= 0 && v < height)) continue;
+      // u + 0.5 is positive, where `| 0` rounds down; no arrays here, for speed
+      const left = ((u + 0.5) | 0) - 1;
+      const top = ((v + 0.5) | 0) - 1;
+      const dx = u - 0.5 - left;
+      const dy = v - 0.5 - top;
+      const x0 = left < 0 ? 0 : left * channels;
+      const x1 = left + 1 < width ? (left + 1) * channels : x0;
+      const row0 = top < 0 ? 0 : top * stride;
+      const row1 = top + 1 < height ? (top + 1) * stride : row0;
       for (let k = 0; k < channels; k++) {
-        const above = image[(row0 + x0) * channels + k]! * (1 - dx) + image[(row0 + x1) * channels + k]! * dx;
-        const below = image[(row1 + x0) * channels + k]! * (1 - dx) + image[(row1 + x1) * channels + k]! * dx;
-        out[at++] = above + (below - above) * dy;
+        const above = image[row0 + x0 + k]! * (1 - dx) + image[row0 + x1 + k]! * dx;
+        const below = image[row1 + x0 + k]! * (1 - dx) + image[row1 + x1 + k]! * dx;
+        out[at + k] = above + (below - above) * dy;
       }
     }
   return out;

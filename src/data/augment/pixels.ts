@@ -4,16 +4,23 @@
  */
 import type { ImageShape } from '../image-set.ts';
 
-type Lookup = ArrayLike<number>;
+/** A value for each of 256. */
+type Lookup = Uint8Array;
 
 const clip = (x: number): number => (x <= 0 ? 0 : x >= 255 ? 255 : Math.trunc(x));
 
 /** Passes each channel through its own table of 256 values. */
 function look(image: Uint8Array, channels: number, tables: readonly Lookup[]): Uint8Array {
-  for (let i = 0; i < image.length; i++) image[i] = tables[i % channels]![image[i]!]!;
+  tables.forEach((table, c) => {
+    for (let i = c; i < image.length; i += channels) image[i] = table[image[i]!]!;
+  });
   return image;
 }
-const pointwise = (f: (x: number) => number): Lookup => Uint8Array.from({ length: 256 }, (_, x) => f(x));
+function pointwise(f: (x: number) => number): Lookup {
+  const table = new Uint8Array(256);
+  for (let x = 0; x < 256; x++) table[x] = f(x);
+  return table;
+}
 const everyChannel = (image: Uint8Array, f: (x: number) => number): Uint8Array => look(image, 1, [pointwise(f)]);
 
 function histogram(image: Uint8Array, channels: number, channel: number): Int32Array {
@@ -92,8 +99,11 @@ export function sharpness(image: Uint8Array, [height, width, channels]: ImageSha
   const stride = width * channels;
   for (let y = 1; y < height - 1; y++)
     for (let i = y * stride + channels; i < (y + 1) * stride - channels; i++) {
-      let sum = 4 * from[i]!;
-      for (const row of [i - stride, i, i + stride]) sum += from[row - channels]! + from[row]! + from[row + channels]!;
+      const above = i - stride;
+      const below = i + stride;
+      const rows =
+        from[above - channels]! + from[above]! + from[above + channels]! + from[below - channels]! + from[below]! + from[below + channels]!;
+      const sum = rows + from[i - channels]! + 5 * from[i]! + from[i + channels]!;
       const smooth = Math.floor(sum / 13 + 0.5);
       image[i] = clip(smooth + factor * (from[i]! - smooth));
     }

@@ -1,6 +1,6 @@
 /** Batches of a run: read, augmented as strongly as their step says, and mixed with older ones where a replay buffer stands in for decoding. */
-import { flipRows, padCrop, randAugment, uniform } from '../../../data/augment/index.ts';
-import { type DataPosition, DataRandom, EpochSampler, type ImageSet, imageBytes, readBatch } from '../../../data/index.ts';
+import type { Augmenter, ImageAugment } from '../../../data/augment/index.ts';
+import { ahead, type DataPosition, DataRandom, EpochSampler, type ImageSet, readBatch } from '../../../data/index.ts';
 import { type Recipe, strongestMagnitude } from './presets.ts';
 import { type Replay, ReplayBuffer, type Samples } from './replay.ts';
 
@@ -22,26 +22,12 @@ export interface Batch extends Samples {
 /** Separates the random numbers of one use from those of another. */
 const streams = { augmentation: 1, replay: 2 } as const;
 
-/** [n, h, w, c] images, each mirrored, cropped and distorted on its own; written over. */
-export function augmentBatch(
-  pixels: Uint8Array,
-  set: Pick<ImageSet, 'shape'>,
-  strength: number,
-  recipe: Recipe,
-  random: DataRandom,
-): Uint8Array {
-  const bytes = imageBytes(set.shape);
-  const magnitude = strongestMagnitude * strength;
-  for (let at = 0; at < pixels.length; at += bytes) {
-    const image = pixels.subarray(at, at + bytes);
-    let out: Uint8Array = image;
-    if (recipe.padCrop > 0) out = padCrop(out, set.shape, recipe.padCrop, random);
-    if (recipe.flip > 0 && uniform(random) < recipe.flip) out = flipRows(out, set.shape);
-    if (recipe.randAugment) out = randAugment(out, set.shape, { magnitude }, random);
-    if (out !== image) image.set(out);
-  }
-  return pixels;
-}
+/** What the host does to every image at a strength of 0..1. */
+export const augmentOf = ({ padCrop, flip, randAugment }: Recipe, strength: number): ImageAugment => ({
+  padCrop,
+  flip,
+  ...(randAugment && { randAugment: { magnitude: strongestMagnitude * strength } }),
+});
 
 export interface SourceOptions {
   set: ImageSet;
@@ -50,6 +36,7 @@ export interface SourceOptions {
   seed: number;
   /** Strength of augmentation, 0..1, of a step of the run. */
   strength: (index: number) => number;
+  augmenter: Augmenter;
 }
 
 /**
@@ -64,7 +51,7 @@ export async function* batchesOf(
   from: DataPosition | undefined,
   options: SourceOptions,
 ): AsyncGenerator<Batch, void, undefined> {
-  const { set, batch, recipe, seed, strength } = options;
+  const { set, batch, recipe, seed, strength, augmenter } = options;
   if (batch > set.size) throw new RangeError(`[efficienttrain] a batch of ${batch} is more than the ${set.size} images; lower the batch`);
   const buffer = new ReplayBuffer(part.replay, new DataRandom(seed, streams.replay, part.start, from?.epoch ?? 0, from?.index ?? 0));
   const fresh = buffer.fresh(batch);
@@ -73,11 +60,15 @@ export async function* batchesOf(
   const start = Math.floor(seen / fresh) * fresh;
   sampler.seek(from ?? { seed, epoch: Math.floor(start / perEpoch), index: start % perEpoch });
   const passed = sampler.position.epoch * perEpoch + sampler.position.index - start;
-  for (let index = part.start + passed / fresh; ; index++) {
+  let index = part.start + passed / fresh;
+  const read = async (): Promise<Batch> => {
+    const step = index++;
     const indices = sampler.next();
     const { position } = sampler;
-    const read = await readBatch(set, indices);
-    augmentBatch(read.pixels, set, strength(index), recipe, new DataRandom(seed, streams.augmentation, index));
-    yield { ...buffer.deal(read), index, position };
-  }
+    const { pixels, labels } = await readBatch(set, indices);
+    const augment = augmentOf(recipe, strength(step));
+    const seeds = [seed, streams.augmentation, position.epoch];
+    return { pixels: await augmenter.run({ pixels, shape: set.shape, augment, seeds, indices }), labels, index: step, position };
+  };
+  for await (const { index, position, ...samples } of ahead(read, augmenter.width)) yield { ...buffer.deal(samples), index, position };
 }

@@ -4,12 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import '../../../device/index.ts';
+import { Augmenter, augmentImages } from '../../../data/augment/index.ts';
 import { PackedImages } from '../../../data/index.ts';
 import { AdamW, initialize, Vit } from '../../../nn/index.ts';
 import { bicubicResize, disposeTree, flatten, mapTree, type Tensor, tensor } from '../../../tensor/index.ts';
 import { copyTree } from '../../../train/index.ts';
 import type { Schedule } from '../../contracts/schedule.ts';
-import { augmentBatch, batchesOf } from './batches.ts';
+import { augmentOf, batchesOf } from './batches.ts';
 import { Config, createSchedule } from './config.ts';
 import { regrid, resizeRelativeBias, type TrainState } from './positions.ts';
 import { imagenetRecipe, type Recipe } from './presets.ts';
@@ -181,7 +182,8 @@ test('relative-bias tables follow their windows', () => {
 });
 
 test('batches are a function of their place, also across parts', async () => {
-  const options = { set: images, batch: 30, recipe: imagenetRecipe, seed: 4, strength: (index: number) => index / 20 };
+  await using augmenter = new Augmenter(2);
+  const options = { set: images, batch: 30, recipe: imagenetRecipe, seed: 4, strength: (index: number) => index / 20, augmenter };
   const part = { side: 8, start: 0, end: 10, replay: { times: 1, batches: 0 } };
   const take = async (
     source: AsyncIterable<{
@@ -213,8 +215,10 @@ test('batches are a function of their place, also across parts', async () => {
 });
 
 test('augmentation acts on every image, and only where the recipe has it', () => {
-  const copy = images.pixels.slice();
-  assert.deepEqual(augmentBatch(copy, images, 1, recipe, { nextUint32: () => 0, below: () => 0 } as never), images.pixels);
+  const augmented = (how: Recipe): Uint8Array =>
+    augmentImages({ pixels: images.pixels.slice(), shape: images.shape, augment: augmentOf(how, 1), seeds: [1], indices: images.labels });
+  assert.deepEqual(augmented(recipe), images.pixels);
+  assert.notDeepEqual(augmented({ ...recipe, padCrop: 4 }), images.pixels);
 });
 
 test('neighbouring stages of one side are one part; replay follows the published phases', () => {

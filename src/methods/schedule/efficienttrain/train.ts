@@ -1,5 +1,5 @@
 /** Trains a vision transformer from pixels under a schedule, stage by stage, on the common training loop. */
-import { drawErasing, drawMix, erase, mixImages, mixTargets, smoothTargets } from '../../../data/augment/index.ts';
+import { Augmenter, drawErasing, drawMix, erase, mixImages, mixTargets, smoothTargets } from '../../../data/augment/index.ts';
 import { DataRandom, type ImageSet, inOrder, readBatch } from '../../../data/index.ts';
 import { AdamW, clipByGlobalNorm, emaUpdate, initialize, softTargetLoss, Vit } from '../../../nn/index.ts';
 import {
@@ -39,6 +39,8 @@ export interface VitTraining {
   checkpoint?: string;
   /** Runs every step with nothing beside it, and times it. Slower; default false. */
   measure?: boolean;
+  /** Worker threads that augment; the result is the same for any number. Default: as many as the machine has cores to spare. */
+  threads?: number;
   signal?: AbortSignal;
   /** Steps counted over the whole run. */
   onProgress?: (progress: TrainProgress) => void;
@@ -178,11 +180,12 @@ function summary(times: readonly number[]): { sum: number; typical: number } {
  * and averages. Same seed, same device: same weights.
  */
 export async function trainVit(options: VitTraining): Promise<TrainedVit> {
-  const { images, schedule, steps, batch, recipe, seed, checkpoint, measure = false, signal, onProgress } = options;
+  const { images, schedule, steps, batch, recipe, seed, checkpoint, measure = false, threads, signal, onProgress } = options;
   const [height, width, channels] = images.shape;
   if (height !== width) throw new RangeError(`[efficienttrain] images of ${height} x ${width} are not square; open them at one side`);
   const target: ScheduleTarget = { steps, batch, channels, size: height, patch: options.model.patch, itemBytes: 4 };
   const began = performance.now();
+  await using augmenter = new Augmenter(threads);
   const statistics = await statisticsOf(images);
   const step = stepOf(options, statistics);
   const strength = (index: number): number => schedule.step(index, target).augmentation;
@@ -214,7 +217,7 @@ export async function trainVit(options: VitTraining): Promise<TrainedVit> {
       key,
       steps: part.end - part.start,
       step: (measure ? timed(step, times) : step) as TrainStep<TrainState, DeviceBatch>,
-      batches: (position) => batchesOf(part, from, position, { set: images, batch, recipe, seed, strength }),
+      batches: (position) => batchesOf(part, from, position, { set: images, batch, recipe, seed, strength, augmenter }),
       prepare: (item: Batch) => prepare(item, part.side),
       schedule: (index) => learningRate(schedule.step(part.start + index, target).position, recipe),
       ...(checkpoint
