@@ -60,6 +60,13 @@ interface CudaBuffer extends DeviceBuffer {
   readonly address: number;
 }
 
+/** A program on the GPU; `submit` puts its launches on the stream and does not wait, for use inside `CudaDevice.replays`. */
+export interface CudaExecutable extends Executable {
+  submit(buffers: readonly DeviceBuffer[]): void;
+  /** Kernels and matrix products of one run. */
+  readonly launches: number;
+}
+
 export class CudaDevice implements Device {
   readonly name = 'cuda';
   readonly holdsData = true;
@@ -178,7 +185,7 @@ export class CudaDevice implements Device {
     this.#arena = this.alloc(bytes);
   }
 
-  prepare(program: Program): Executable {
+  prepare(program: Program): CudaExecutable {
     const d = this.#driver;
     this.#current();
     const { source, launches } = programSource(program);
@@ -248,6 +255,12 @@ export class CudaDevice implements Device {
         throw new Error(`[cuda] ${bad} indices of take or scatter were outside their axis; check the ids against the size of the table`);
     };
     return {
+      launches: launches.reduce((n, list) => n + list.length, 0),
+      submit: (buffers) => {
+        this.#current();
+        this.#reserve(program.arenaBytes);
+        for (const list of launches) submit(list, addresses(buffers));
+      },
       run: (buffers) => {
         launch(buffers);
         d.cuStreamSynchronize(this.#stream);
@@ -292,6 +305,32 @@ export class CudaDevice implements Device {
         );
       },
     };
+  }
+
+  /** Copies inside the device, without waiting. */
+  copy(to: DeviceBuffer, from: DeviceBuffer, bytes: number): void {
+    this.#driver.cuMemcpyDtoDAsync_v2(to.address, from.address, bytes, this.#stream);
+  }
+  /** Microseconds on the GPU of each of `count` replays of what `work` submits, as one graph; memory that it reserves must be there. */
+  replays(work: () => void, count: number): number[] {
+    const d = this.#driver;
+    this.#current();
+    const graph = this.#capture(work);
+    const events = Array.from({ length: count + 1 }, () => d.get('cuEventCreate', 0));
+    d.cuGraphLaunch(graph, this.#stream);
+    events.forEach((e, i) => {
+      if (i) d.cuGraphLaunch(graph, this.#stream);
+      d.cuEventRecord(e, this.#stream);
+    });
+    d.cuStreamSynchronize(this.#stream);
+    const ms = new Float32Array(32);
+    const times = events.slice(1).map((e, i) => {
+      d.cuEventElapsedTime(ms, events[i], e);
+      return 1e3 * ms[0]!;
+    });
+    for (const e of events) d.cuEventDestroy_v2(e);
+    d.cuGraphExecDestroy(graph);
+    return times;
   }
 
   /** What `work` submits, as a graph to launch. */

@@ -1,0 +1,222 @@
+/**
+ * The memory-bound kernels of a GPT-2-small train step (16 x 1024 tokens, d = 768, bf16 activations, f32 master weights), each as a program
+ * of its own, beside a device-to-device copy in the same process. GPU time by events around replays of a graph that walks over as
+ * many copies of the operands as the second-level cache cannot hold.
+ */
+
+import type { CudaDevice } from '../../device/index.ts';
+import { AdamW } from '../../nn/optim.ts';
+import { assemble } from '../../tensor/assemble.ts';
+import type { DeviceBuffer } from '../../tensor/device.ts';
+import { normGradRows } from '../../tensor/gradients.ts';
+import * as t from '../../tensor/index.ts';
+import { compile, type DType, defaultDevice, grad, isFloat, sizeOf, type Tensor } from '../../tensor/index.ts';
+import { typeOf } from '../../tensor/shape.ts';
+import { applyAll, Trace, within } from '../../tensor/trace.ts';
+import { median } from '../median.ts';
+import type { Figures, Section } from '../section.ts';
+
+type Operand = readonly [shape: readonly number[], dtype: DType, below?: number];
+
+interface MemoryCase {
+  name: string;
+  inputs: readonly Operand[];
+  /** Inputs that results take over. */
+  donate?: readonly number[];
+  f(...xs: Tensor[]): readonly Tensor[];
+  /** Bytes that cannot be avoided; default: every input and every result once. */
+  bytes?: number;
+}
+
+const [R, D, V] = [16384, 768, 50257];
+const x: Operand = [[R, D], 'bf16'];
+const hidden: Operand = [[R, 4 * D], 'bf16'];
+const row: Operand = [[D], 'f32'];
+const perRow: Operand = [[R], 'f32'];
+const logits: Operand = [[4096, V], 'bf16'];
+const labels: Operand = [[4096], 'i32', V];
+
+/** The gradient of sum(f(x) * dy) with respect to the first `n` of xs. */
+const back =
+  (f: (...xs: Tensor[]) => Tensor, n: number) =>
+  (dy: Tensor, ...xs: Tensor[]): readonly Tensor[] =>
+    grad((ys: Tensor[]) => t.sum(t.mul(t.cast(f(...ys, ...xs.slice(n)), 'f32'), t.cast(dy, 'f32'))))(xs.slice(0, n)) as Tensor[];
+
+/** The parameters of GPT-2 small: 148 tensors, 124 million numbers. */
+const parameters: readonly (readonly number[])[] = [
+  [V, D],
+  [1024, D],
+  ...Array.from({ length: 12 }, () => [[D], [D], [D, 3 * D], [3 * D], [D, D], [D], [D], [D], [D, 4 * D], [4 * D], [4 * D, D], [D]]).flat(),
+  [D],
+  [D],
+];
+const all = (dtype: DType): Operand[] => parameters.map((shape) => [shape, dtype]);
+const P = parameters.length;
+
+const heads = (a: Tensor): Tensor => t.permute(t.reshape(a, [16, 1024, 12, 64]), [0, 2, 1, 3]);
+
+export const memoryCases: readonly MemoryCase[] = [
+  { name: 'cast f32 -> bf16', inputs: [[[R, D], 'f32']], f: (a) => [t.cast(a, 'bf16')] },
+  { name: 'bias', inputs: [x, [[D], 'bf16']], f: (a, b) => [t.add(a, b)] },
+  { name: 'bias + residual', inputs: [x, x, [[D], 'bf16']], f: (a, b, c) => [t.add(t.add(a, c), b)] },
+  { name: 'bias + gelu (tanh)', inputs: [hidden, [[4 * D], 'bf16']], f: (a, b) => [t.geluTanh(t.add(a, b))] },
+  { name: 'gelu (tanh) backward', inputs: [hidden, hidden], f: back(t.geluTanh, 1) },
+  { name: 'gelu (erf)', inputs: [hidden], f: (a) => [t.gelu(a)] },
+  { name: 'dropout + residual', inputs: [x, x, [[2], 'i32', 1000]], f: (a, b, key) => [t.add(t.random.dropout(key, a, 0.1), b)] },
+  { name: 'transpose of a matrix', inputs: [hidden], f: (a) => [t.mul(t.transpose(a), 1)] },
+  { name: 'permute [B,T,H,E] -> [B,H,T,E]', inputs: [x], f: (a) => [t.mul(heads(a), 1)] },
+  { name: 'bias gradient [16384, 768]', inputs: [x], f: (a) => [t.sum(t.cast(a, 'f32'), 0)] },
+  { name: 'bias gradient [16384, 3072]', inputs: [hidden], f: (a) => [t.sum(t.cast(a, 'f32'), 0)] },
+  { name: 'row sums [16384, 768]', inputs: [x], f: (a) => [t.sum(t.cast(a, 'f32'), 1)] },
+  { name: 'row maxima [16384, 3072]', inputs: [hidden], f: (a) => [t.max(a, 1)] },
+  { name: 'sum of squares, 38 M', inputs: [[[V, D], 'f32']], f: (a) => [t.sum(t.square(a))] },
+  { name: 'layerNorm', inputs: [x, row, row], f: (a, g, b) => [t.layerNorm(a, g, b)] },
+  {
+    name: 'layerNorm backward',
+    inputs: [x, x, row, row, perRow, perRow],
+    f: (dy, a, g, _, mean, rstd) => {
+      const rows = normGradRows(R);
+      const [dx, dg, db] = applyAll('normGrad', { rms: false, affine: 2, rows }, [dy, a, g, mean, rstd]);
+      return [dx!, t.sum(dg!, 0), t.sum(db!, 0)];
+    },
+  },
+  {
+    name: 'rmsNorm [4096, 4096]',
+    inputs: [
+      [[4096, 4096], 'bf16'],
+      [[4096], 'f32'],
+    ],
+    f: (a, g) => [t.rmsNorm(a, g)],
+  },
+  { name: 'softmax [16384, 1024]', inputs: [[[R, 1024], 'bf16']], f: (a) => [t.softmax(a)] },
+  {
+    name: 'softmax backward [16384, 1024]',
+    inputs: [
+      [[R, 1024], 'bf16'],
+      [[R, 1024], 'bf16'],
+    ],
+    f: (dy, y) => applyAll('softmaxGrad', {}, [dy, y]),
+  },
+  { name: 'crossEntropy [4096, 50257]', inputs: [logits, labels], f: (a, y) => applyAll('crossEntropy', {}, [a, y]) },
+  {
+    name: 'crossEntropy backward [4096, 50257]',
+    inputs: [logits, labels, [[4096], 'f32'], [[4096], 'f32']],
+    f: (a, y, lse, g) => applyAll('crossEntropyGrad', {}, [a, y, lse, g]),
+  },
+  {
+    name: 'embedding',
+    inputs: [
+      [[V, D], 'bf16'],
+      [[R], 'i32', V],
+    ],
+    f: (w, ids) => [t.take(w, ids)],
+    bytes: 2 * 2 * R * D + 4 * R,
+  },
+  {
+    name: 'embedding gradient',
+    inputs: [x, [[R], 'i32', V]],
+    f: (dy, ids) => [t.scatterAdd(dy, ids, V)],
+  },
+  {
+    name: 'adamw, 148 tensors',
+    inputs: [...all('f32'), ...all('bf16'), ...all('f32'), ...all('f32'), [[], 'f32'], [[], 'f32']],
+    donate: [...Array(P).keys(), ...Array.from({ length: 2 * P }, (_, i) => 2 * P + i)],
+    bytes: parameters.reduce((n, s) => n + sizeOf(s) * (3 * 8 + 2 + 2), 0),
+    f: (...xs) => {
+      const part = (i: number): Tensor[] => xs.slice(i * P, (i + 1) * P);
+      const [step, lr] = xs.slice(4 * P) as [Tensor, Tensor];
+      const next = new AdamW({ group: (_, p) => ({ weightDecay: p.rank > 1 ? 0.1 : 0 }) }).update(
+        part(0),
+        part(1),
+        { step, m: part(2), v: part(3) },
+        lr,
+      );
+      return [...next.model, ...next.state.m, ...next.state.v, ...next.model.map((p) => t.cast(p, 'bf16'))];
+    },
+  },
+  { name: 'argsort [64, 65536]', inputs: [[[64, 65536], 'f32']], f: (a) => [t.argsort(a)] },
+  {
+    name: 'top-50 of [64, 50257]',
+    inputs: [[[64, V], 'f32']],
+    f: (a) => {
+      const { values, indices } = t.topK(a, 50);
+      return [values, indices];
+    },
+  },
+  { name: 'cumsum [4096, 4096]', inputs: [[[4096, 4096], 'f32']], f: (a) => [t.cumsum(a)] },
+  { name: 'cumsum over columns [4096, 4096]', inputs: [[[4096, 4096], 'f32']], f: (a) => [t.cumsum(a, 0)] },
+];
+
+/** Floats in [-1, 1); whole numbers from a skewed law, as token ids have. */
+function filled(device: CudaDevice, [shape, dtype, below = 2]: Operand, seed: number): Tensor {
+  return compile(
+    () => {
+      const u = t.random.uniform(t.random.key(seed), shape);
+      return isFloat(dtype) ? t.cast(t.sub(t.mul(u, 2), 1), dtype) : t.cast(t.mul(t.mul(t.mul(u, u), u), below), dtype);
+    },
+    { device },
+  )();
+}
+
+const CACHE = 50e6;
+const REPLAYS = 15;
+
+/** Bandwidth of a copy of 512 MB inside the device, bytes read and written, in GB/s. */
+export function copyBandwidth(device: CudaDevice): number {
+  const bytes = 512e6;
+  const [a, b] = [device.alloc(bytes), device.alloc(bytes)];
+  const us = median(device.replays(() => device.copy(a, b, bytes), REPLAYS));
+  device.free(a);
+  device.free(b);
+  return (2 * bytes) / us / 1e3;
+}
+
+/** Microseconds on the GPU of one run, and the bytes that it cannot avoid. */
+export function timed(device: CudaDevice, c: MemoryCase): { us: number; bytes: number; launches: number } {
+  const trace = new Trace();
+  const inputs = c.inputs.map(([shape, dtype]) => trace.input(typeOf(shape, dtype)));
+  const outputs = within(trace, () => c.f(...inputs)).map((y) => trace.valueOf(y));
+  const types = inputs.map((i) => i.type);
+  const { program, externalInputs, externalResults, plan, resultTypes } = assemble(device, outputs, types, new Set(c.donate));
+  const bytes = c.bytes ?? plan.argumentBytes + outputs.reduce((n, v) => n + v.type.bytes, 0);
+  const executable = device.prepare(program);
+  const sets = Math.min(16, Math.max(1, Math.ceil((4 * CACHE) / bytes)));
+  const given: Tensor[] = [];
+  const made: DeviceBuffer[] = [];
+  const keep = <T>(list: T[], x: T): T => {
+    list.push(x);
+    return x;
+  };
+  const buffers = Array.from({ length: sets }, (_, s) => [
+    ...externalInputs.map((i) => keep(given, filled(device, c.inputs[i]!, 1 + i + 1000 * s)).storage.buffer),
+    ...externalResults.map((r) => keep(made, device.alloc(resultTypes[r]!.bytes))),
+  ]);
+  executable.run(buffers[0]!);
+  const all = (): void => {
+    for (const b of buffers) executable.submit(b);
+  };
+  const us = median(device.replays(all, REPLAYS)) / sets;
+  for (const x of given) x.dispose();
+  for (const b of made) device.free(b);
+  return { us, bytes, launches: executable.launches };
+}
+
+export const section: Section = {
+  title: 'memory-bound kernels / a copy, and / PyTorch',
+  peer: 'cuda_memory.py',
+  rows: memoryCases.flatMap(({ name }) => [
+    { name, unit: 'GB/s', theirs: 'copy', atLeast: 0.85 },
+    { name: `${name}: / eager`, unit: 'us', ours: `${name} us`, theirs: `${name} us`, atMost: 1 },
+    { name: `${name}: / torch.compile`, unit: 'us', ours: `${name} us`, theirs: `${name} us, compiled`, atMost: 1 },
+  ]),
+  measure(): Figures {
+    const device = defaultDevice() as CudaDevice;
+    const figures: Figures = { copy: copyBandwidth(device) };
+    for (const c of memoryCases) {
+      const { us, bytes } = timed(device, c);
+      figures[c.name] = bytes / us / 1e3;
+      figures[`${c.name} us`] = us;
+    }
+    return figures;
+  },
+};
