@@ -22,7 +22,6 @@ const signatures = {
   cuMemFree_v2: ['uintptr_t'],
   cuMemHostAlloc: ['void *', 'size_t', 'uint'],
   cuMemcpyHtoDAsync_v2: ['uintptr_t', 'void *', 'size_t', 'uintptr_t'],
-  cuMemcpyDtoDAsync_v2: ['uintptr_t', 'uintptr_t', 'size_t', 'uintptr_t'],
   cuMemcpyDtoHAsync_v2: ['void *', 'uintptr_t', 'size_t', 'uintptr_t'],
   cuModuleLoadData: ['void *', 'void *'],
   cuModuleGetFunction: ['void *', 'uintptr_t', 'str'],
