@@ -6,7 +6,7 @@
 #define _GNU_SOURCE
 #include "runtime.h"
 
-#ifdef __wasm__
+#if defined(__wasm__) && !defined(__wasm_atomics__)
 static _Alignas(64) char scratch_bytes[SCRATCH_BYTES];
 
 int run_on_threads(const Step *first, const Step *end, char *const *base, int threads) {
@@ -20,14 +20,11 @@ void lock_pool(void) {}
 void unlock_pool(void) {}
 
 #else
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdatomic.h>
+#include "threads.h"
 #include <stdbool.h>
-#include <stdlib.h>
+#ifndef __wasm__
 #include <sys/mman.h>
-#include <time.h>
+#endif
 
 #define MAX_THREADS 256
 #define SPIN_NS 30000
@@ -47,62 +44,25 @@ static struct {
   atomic_int inside;                    // and this many workers did: it stays as it is until they have left
   const Step *first, *end;
   char *const *base;
-  uint32_t start; // the number of its first stage
+  uint32_t start;     // the number of its first stage
+  atomic_bool broken; // a member died at its work
   Member members[MAX_THREADS];
-  int size; // members that exist
+  atomic_int size; // members that exist
 } pool;
-static pthread_mutex_t callers = PTHREAD_MUTEX_INITIALIZER;
+static Lock callers = UNLOCKED;
 
-void lock_pool(void) { pthread_mutex_lock(&callers); }
-void unlock_pool(void) { pthread_mutex_unlock(&callers); }
+void lock_pool(void) { lock(&callers); }
+void unlock_pool(void) { unlock(&callers); }
 
 static inline uint32_t number_of(uint64_t ticket) { return (uint32_t)(ticket >> 32); }
 static inline W chunk_of(uint64_t ticket) { return (W)(uint32_t)ticket; }
 
 // ---- Waiting
-static inline void relax(void) {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("isb");
-#endif
-}
-
-#ifdef __linux__
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-static void sleep_on(atomic_uint *word) { syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0); }
-static void wake_from(atomic_uint *word) {
-  if (atomic_exchange(word, 0)) syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
-#else
-static pthread_mutex_t sleepers = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t woken = PTHREAD_COND_INITIALIZER;
-static void sleep_on(atomic_uint *word) {
-  pthread_mutex_lock(&sleepers);
-  while (atomic_load(word)) pthread_cond_wait(&woken, &sleepers);
-  pthread_mutex_unlock(&sleepers);
-}
-static void wake_from(atomic_uint *word) {
-  pthread_mutex_lock(&sleepers);
-  atomic_store(word, 0);
-  pthread_cond_broadcast(&woken);
-  pthread_mutex_unlock(&sleepers);
-}
-#endif
-
 // Whether there is something for this member beyond stage `seen`. Sequentially consistent, as are the writes of these words
 // and of `parked`: either the one who moves the ticket sees that we sleep, or we see that it moved.
 static bool news(int tid, uint32_t seen) {
   if (number_of(atomic_load(&pool.ticket)) == seen) return false;
   return pool.members[tid].joined || (atomic_load(&pool.open) && tid < atomic_load(&pool.threads));
-}
-
-static int64_t now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 static bool spin(int tid, uint32_t seen) {
@@ -112,7 +72,7 @@ static bool spin(int tid, uint32_t seen) {
       if (news(tid, seen)) return true;
     int64_t spun = now() - start;
     if (spun > SPIN_NS) return false;
-    if (spun > SPIN_NS / 4) sched_yield(); // the one we wait for may need this core
+    if (spun > SPIN_NS / 4) yield(); // the one we wait for may need this core
   }
 }
 
@@ -156,7 +116,7 @@ static uint32_t work(int tid) {
       atomic_store(&pool.ticket, (uint64_t)(uint32_t)(number + 1) << 32);
       call(&next);
     } else if (!spin(tid, number)) {
-      if (tid) return number;
+      if (tid || atomic_load(&pool.broken)) return number;
       park(tid, number);
     }
     mine = 0;
@@ -164,8 +124,8 @@ static uint32_t work(int tid) {
   }
 }
 
-static void *worker(void *arg) {
-  int tid = (int)(intptr_t)arg;
+static void *serve(void *member) {
+  int tid = (int)(intptr_t)member;
   for (uint32_t seen = 0;;) {
     while (!news(tid, seen))
       if (!spin(tid, seen)) park(tid, seen);
@@ -180,6 +140,41 @@ static void *worker(void *arg) {
   return NULL;
 }
 
+#ifdef __wasm__
+#define EXPORT __attribute__((visibility("default"), used))
+
+// The host's threads come by themselves; until they do, fewer work.
+static int grow(int threads) {
+  static _Alignas(64) char callers_scratch[SCRATCH_BYTES];
+  if (atomic_load(&pool.size) == 0) {
+    pool.members[0].joined = true;
+    pool.members[0].scratch = (Scratch){0, callers_scratch};
+    atomic_store(&pool.size, 1);
+  }
+  return MIN(atomic_load(&pool.size), threads);
+}
+
+// A thread of the host becomes a member. Does not return.
+EXPORT void thimble_serve(char *scratch) {
+  lock_pool();
+  grow(1);
+  int tid = atomic_load(&pool.size);
+  if (tid < MAX_THREADS) {
+    pool.members[tid].scratch = (Scratch){tid, scratch};
+    atomic_store(&pool.size, tid + 1);
+  }
+  unlock_pool();
+  if (tid < MAX_THREADS) serve((void *)(intptr_t)tid);
+}
+
+// A thread died inside a kernel: nobody waits for it any more, and nothing runs after it.
+EXPORT void thimble_abandon(void) {
+  atomic_store(&pool.broken, true);
+  for (int tid = 0; tid < MAX_THREADS; tid++) wake(tid);
+  unlock_pool();
+}
+
+#else
 // Adds members until there are `threads`; returns how many there are, fewer where the system refuses.
 static int grow(int threads) {
   while (pool.size < threads) {
@@ -188,31 +183,20 @@ static int grow(int threads) {
     if (bytes == MAP_FAILED) break;
     pool.members[tid].joined = tid == 0;
     pool.members[tid].scratch = (Scratch){tid, bytes};
-    if (tid) {
-      pthread_t thread;
-      pthread_attr_t attr;
-      sigset_t all, before; // signals are the host's business
-      sigfillset(&all);
-      pthread_sigmask(SIG_SETMASK, &all, &before);
-      pthread_attr_init(&attr);
-      pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-      pthread_attr_setstacksize(&attr, STACK_BYTES);
-      int failed = pthread_create(&thread, &attr, worker, (void *)(intptr_t)tid);
-      pthread_attr_destroy(&attr);
-      pthread_sigmask(SIG_SETMASK, &before, NULL);
-      if (failed) {
-        munmap(bytes, SCRATCH_BYTES);
-        break;
-      }
+    if (tid && start_thread(serve, (void *)(intptr_t)tid, STACK_BYTES)) {
+      munmap(bytes, SCRATCH_BYTES);
+      break;
     }
     pool.size++;
   }
   return MIN(pool.size, threads);
 }
+#endif
 
 int run_on_threads(const Step *first, const Step *end, char *const *base, int threads) {
+  if (atomic_load(&pool.broken)) return BROKEN_POOL;
   threads = grow(MAX(1, MIN(threads, MAX_THREADS)));
-  if (threads == 0) return -1;
+  if (threads == 0) return NO_MEMORY;
   Stage stage = stage_at(first, end);
   bool alone = threads == 1 || (stage.chunks <= 1 && stage.next == end);
   if (alone) {
@@ -231,7 +215,7 @@ int run_on_threads(const Step *first, const Step *end, char *const *base, int th
   call(&stage);
   work(0);
   atomic_store(&pool.open, false);
-  for (int i = 0; atomic_load(&pool.inside); i++) i < 1000 ? relax() : (void)sched_yield();
-  return 0;
+  for (int i = 0; atomic_load(&pool.inside) && !atomic_load(&pool.broken); i++) i < 1000 ? relax() : yield();
+  return atomic_load(&pool.broken) ? BROKEN_POOL : 0;
 }
 #endif

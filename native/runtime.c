@@ -1,8 +1,8 @@
 // The library's face: memory, and what a program means. Who runs it is in pool.c.
 #define _GNU_SOURCE
 #include "runtime.h"
-#ifndef __wasm__
 #include <stdatomic.h>
+#ifndef __wasm__
 #include <stdlib.h>
 #include <sys/mman.h>
 #endif
@@ -89,13 +89,7 @@ void run_chunk(const Stage *stage, W chunk, char *const *base, Scratch *scratch)
 }
 
 // ---- Running
-enum { NOT_A_PROGRAM = -1, OTHER_ABI = -2, UNKNOWN_KERNEL = -3, MALFORMED = -4, NO_MEMORY = -5 };
-
-#ifdef __wasm__
-static W bad_indices;
-#else
 static _Atomic W bad_indices;
-#endif
 void count_bad_indices(W n) { bad_indices += n; }
 
 // 0, or what is wrong with the program. Its length is not known here: `words` is believed.
@@ -123,8 +117,9 @@ static int check(const W *program, W first, W last) {
 }
 
 // Runs steps [first, last) on up to `threads` threads. Slots are base addresses. Returns the number of bad indices that the
-// kernels met, or a negative code: -1 not a program, -2 of another ABI, -3 unknown kernel, -4 malformed, -5 no memory.
-EXPORT int64_t thimble_run(const W *program, const uint64_t *slots, int threads, int first, int last) {
+// kernels met, or a negative code: -1 not a program, -2 of another ABI, -3 unknown kernel, -4 malformed, -5 no memory,
+// -6 a thread died at an earlier run or in this one (WebAssembly only).
+EXPORT int64_t thimble_run(const W *program, char *const *slots, int threads, int first, int last) {
   int wrong = check(program, first, last);
   if (wrong) return wrong;
   const Header *header = (const Header *)program;
@@ -132,16 +127,10 @@ EXPORT int64_t thimble_run(const W *program, const uint64_t *slots, int threads,
   for (int i = 0; i < first; i++) from = after(from);
   const Step *to = from;
   for (int i = first; i < last; i++) to = after(to);
-#ifdef __wasm__
-  static char *base[256];
-  if (header->nslots < 0 || header->nslots > 256) return MALFORMED;
-  for (W i = 0; i < header->nslots; i++) base[i] = (char *)(uintptr_t)slots[i];
-#else
-  char *const *base = (char *const *)slots; // both are 64 bits
-#endif
   lock_pool();
   bad_indices = 0;
-  W result = run_on_threads(from, to, base, threads) ? NO_MEMORY : bad_indices;
+  W result = run_on_threads(from, to, slots, threads);
+  if (!result) result = bad_indices;
   unlock_pool();
   return result;
 }

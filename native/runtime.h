@@ -11,7 +11,9 @@ typedef struct { const Step *first, *next; W steps, chunks; } Stage;
 Stage stage_at(const Step *step, const Step *end);
 void run_chunk(const Stage *stage, W chunk, char *const *base, Scratch *scratch);
 
-// Runs steps [first, end) on up to `threads` threads, the caller being one. Returns 0, or -1 without memory for scratch.
+enum { NOT_A_PROGRAM = -1, OTHER_ABI = -2, UNKNOWN_KERNEL = -3, MALFORMED = -4, NO_MEMORY = -5, BROKEN_POOL = -6 };
+
+// Runs steps [first, end) on up to `threads` threads, the caller being one. Returns 0, NO_MEMORY (for scratch) or BROKEN_POOL.
 int run_on_threads(const Step *first, const Step *end, char *const *base, int threads);
 // Excludes other callers of thimble_run.
 void lock_pool(void);

@@ -1,6 +1,7 @@
-// Compiles the C kernels to WebAssembly, for machines without a C compiler. ../thimble.wasm is the 128-bit SIMD build; a custom section
-// `thimble.relaxed` in it holds the build with fused multiply-add, for engines with relaxed SIMD, and `thimble.sources` says what it was
-// made from (sources.mjs), so that a test can tell when it is stale without a compiler. The same sources give the same bytes.
+// Compiles the C kernels to WebAssembly, for machines without a C compiler. ../thimble.wasm is the build for one thread, with 128-bit SIMD;
+// custom sections in it hold `thimble.threads`, which works in a memory that threads share, and `thimble.relaxed`, which has fused
+// multiply-add (relaxed SIMD) besides. `thimble.sources` says what all were made from (sources.mjs), so that a test can tell when the file
+// is stale without a compiler. The same sources give the same bytes.
 //
 //   npm install && npm run build          writes ../thimble.wasm
 //   npm run check                         compiles and compares with the committed file
@@ -8,7 +9,7 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runClang } from '@yowasp/clang';
-import { flags, sourceHash } from './sources.mjs';
+import { flags, sourceHash, threadFlags } from './sources.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const native = join(here, '..');
@@ -32,7 +33,12 @@ const section = (name, content) => {
   return Buffer.concat([Buffer.from([0, ...leb(body.length + content.length), ...body]), content]);
 };
 
-const made = Buffer.concat([await compile([]), section('thimble.relaxed', await compile(['-mrelaxed-simd'])), section('thimble.sources', Buffer.from(sourceHash()))]);
+const made = Buffer.concat([
+  await compile([]),
+  section('thimble.threads', await compile(threadFlags)),
+  section('thimble.relaxed', await compile([...threadFlags, '-mrelaxed-simd'])),
+  section('thimble.sources', Buffer.from(sourceHash())),
+]);
 const path = join(native, 'thimble.wasm');
 if (process.argv.includes('--check')) {
   const same = made.equals(readFileSync(path));

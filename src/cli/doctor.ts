@@ -62,7 +62,7 @@ export default defineVerb({
     await decoder(problems);
     const nvidia = await gpu();
     if (running?.kind === 'wasm' && !compiler && platform() !== 'win32')
-      problems.push('no C compiler was found, so the WebAssembly kernels run, at about half the speed; install cc, gcc or clang');
+      problems.push('no C compiler was found, so the WebAssembly kernels run, at a third to a half of the speed; install cc, gcc or clang');
     return {
       machine: machineLine(),
       platform: `${platform()} ${arch()}`,

@@ -1,9 +1,8 @@
 /** The two builds of the kernels behind one face: a shared library compiled on this machine, or the WebAssembly that ships. */
-import { existsSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import koffi from 'koffi';
-import { Heap } from './heap.ts';
+import { wasmBackend } from './wasm.ts';
 
 export interface Backend {
   kind: 'native' | 'wasm';
@@ -46,11 +45,9 @@ export function openBackend(wish = process.env.THIMBLE_CPU): Backend {
     });
     if (built) return nativeBackend(built.path);
     if (wish === 'native') throw new Error(`[cpu] THIMBLE_CPU=native, but ${why}; install cc, gcc or clang`);
-    process.stderr.write(
-      `[cpu] ${why}: running the WebAssembly kernels, on one thread and several times slower (THIMBLE_CPU=wasm asks for them)\n`,
-    );
+    process.stderr.write(`[cpu] ${why}: running the WebAssembly kernels, several times slower (THIMBLE_CPU=wasm asks for them)\n`);
   }
-  return wasmBackend();
+  return wasmBackend(`${root}native/thimble.wasm`, threadCount());
 }
 
 function threadCount(): number {
@@ -104,72 +101,6 @@ function nativeBackend(path: string): Backend {
             );
           }),
         free() {},
-      };
-    },
-  };
-}
-
-interface WasmExports {
-  memory: WebAssembly.Memory;
-  __heap_base: WebAssembly.Global;
-  thimble_run(program: number, slots: number, threads: number, first: number, last: number): bigint;
-  thimble_isa(): number;
-}
-
-/** The file holds two builds: 128-bit SIMD, and in a section of its own one with fused multiply-add, for engines that have it. */
-function bestModule(bytes: Uint8Array): WebAssembly.Module {
-  const plain = new WebAssembly.Module(bytes);
-  const [relaxed] = WebAssembly.Module.customSections(plain, 'thimble.relaxed');
-  return relaxed && WebAssembly.validate(new Uint8Array(relaxed)) ? new WebAssembly.Module(new Uint8Array(relaxed)) : plain;
-}
-
-function wasmBackend(): Backend {
-  const path = `${root}native/thimble.wasm`;
-  if (!existsSync(path)) throw new Error('[cpu] native/thimble.wasm is missing; reinstall the package, or install a C compiler');
-  const { exports } = new WebAssembly.Instance(bestModule(readFileSync(path)), {}) as unknown as { exports: WasmExports };
-  const { memory } = exports;
-  const heap = new Heap(exports.__heap_base.value as number, memory.buffer.byteLength, (bytes) => {
-    const pages = Math.ceil(Math.max(bytes, 1 << 20) / 65536);
-    try {
-      memory.grow(pages);
-    } catch {
-      throw new Error(
-        `[cpu] WebAssembly memory cannot grow from ${memory.buffer.byteLength} by ${pages * 65536} bytes (its limit is 4 GiB); install a C compiler for the native kernels, or make the program smaller`,
-      );
-    }
-    return memory.buffer.byteLength;
-  });
-  const view = (at: number, bytes: number): Uint8Array => new Uint8Array(memory.buffer, at, bytes);
-  const name = view(exports.thimble_isa(), 32);
-  return {
-    kind: 'wasm',
-    isa: new TextDecoder().decode(name.slice(0, name.indexOf(0))),
-    threads: 1,
-    alloc: (bytes) => heap.alloc(bytes),
-    free: (at, bytes) => {
-      heap.free(at, bytes);
-    },
-    write: (at, data) => {
-      view(at, data.byteLength).set(data);
-    },
-    read: (at, bytes) => view(at, bytes).slice(),
-    load(words, count) {
-      const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
-      const program = heap.alloc(bytes.byteLength);
-      const slots = heap.alloc(8 * count);
-      view(program, bytes.byteLength).set(bytes);
-      view(slots, 8 * count).fill(0);
-      const run = (first: number, last: number): number => Number(exports.thimble_run(program, slots, 1, first, last));
-      return {
-        slot: (i, at) => {
-          new DataView(memory.buffer).setUint32(slots + 8 * i, at, true);
-        },
-        run,
-        runAsync: async (first, last) => run(first, last),
-        free() {
-          heap.free(program, bytes.byteLength);
-          heap.free(slots, 8 * count);
-        },
       };
     },
   };

@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { compile, type Device, random, softmax, sum, type Tensor, tensor, withDevice } from '../../tensor/index.ts';
+import { setImmediate } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { DeviceBuffer, Executable } from '../../tensor/device.ts';
+import { compile, type Device, matmul, mul, random, softmax, sum, type Tensor, tensor, withDevice } from '../../tensor/index.ts';
+import type { Program } from '../../tensor/lower/program.ts';
 import { assertClose, testDevice } from '../conformance/suite.ts';
 import { openBackend } from './backend.ts';
 import { CpuDevice } from './index.ts';
+import { wasmBackend } from './wasm.ts';
 
 const artefact = new URL('../../../native/thimble.wasm', import.meta.url);
 
@@ -31,6 +36,62 @@ else {
     const [own, native] = [on(wasm), on(new CpuDevice())];
     own.slice(0, 4).forEach((x, i) => assert.deepEqual(x, native[i]));
     assertClose(own[4]!, native[4]!, 1e-6, 'normal');
+  });
+
+  const onThreads = (n: number, memory?: null): CpuDevice => new CpuDevice(wasmBackend(fileURLToPath(artefact), n, memory));
+  const chain = compile((x: Tensor) => {
+    let y = x;
+    for (let i = 0; i < 8; i++) y = softmax(matmul(y, x));
+    return y;
+  });
+  const square = (device: Device): Tensor => withDevice(device, () => random.normal(random.key(3), [257, 257]));
+
+  test('wasm: the same bits on one thread and on three, also asynchronously', async () => {
+    const [one, three] = [onThreads(1), onThreads(3)];
+    const expected = chain(square(one)).data();
+    const x = square(three);
+    // the first runs may be over before the threads have come
+    for (let i = 0; i < 20; i++) {
+      assert.deepEqual(chain(x).data(), expected);
+      assert.deepEqual((await chain.async(x)).data(), expected);
+    }
+  });
+
+  test('wasm: the event loop lives while a program runs, also on one thread', async () => {
+    const x = square(onThreads(1));
+    let running = true;
+    const done = chain.async(x).finally(() => {
+      running = false;
+    });
+    let turns = 0;
+    for (; running; turns++) await setImmediate();
+    await done;
+    assert.ok(turns > 10, `${turns} turns`);
+  });
+
+  test('wasm: without shared memory everything runs on one thread', async () => {
+    const alone = onThreads(3, null);
+    assert.deepEqual([alone.backend.threads, alone.backend.isa], [1, 'wasm']);
+    const expected = chain(square(wasm)).data();
+    assertClose(chain(square(alone)).data(), expected, 1e-5, 'sync');
+    assertClose((await chain.async(square(alone))).data(), expected, 1e-5, 'async');
+  });
+
+  test('wasm: a kernel that crashes is an error here and in another thread, and nobody waits for it', async () => {
+    class Misled extends CpuDevice {
+      override prepare(program: Program): Executable {
+        const { run, runAsync, ...rest } = super.prepare(program);
+        const beyond = (buffers: readonly DeviceBuffer[]): DeviceBuffer[] => buffers.map((b) => ({ ...b, address: 2 ** 32 - 64 }));
+        return { ...rest, run: (buffers) => run(beyond(buffers)), runAsync: (buffers) => runAsync(beyond(buffers)) };
+      }
+    }
+    const misled = (): Tensor => withDevice(new Misled(wasmBackend(fileURLToPath(artefact), 3)), () => tensor(new Float32Array(1e6)));
+    const crash = /\[cpu\] a WebAssembly kernel crashed \(.*\) and its threads are lost/;
+    const f = compile((x: Tensor) => mul(x, x));
+    const x = misled();
+    assert.throws(() => f(x), crash);
+    assert.throws(() => f(x), crash);
+    await assert.rejects(f.async(misled()), crash);
   });
 
   test('wasm: memory grows as it is asked for, and goes back', () => {

@@ -8,12 +8,13 @@ declare namespace WebAssembly {
     constructor(module: Module, imports: object);
     readonly exports: object;
   }
-  interface Memory {
+  class Memory {
+    constructor(limits: { initial: number; maximum: number; shared: boolean });
     readonly buffer: ArrayBuffer;
     grow(pages: number): number;
   }
   interface Global {
-    readonly value: unknown;
+    value: unknown;
   }
   function validate(bytes: Uint8Array): boolean;
 }
