@@ -4,6 +4,7 @@
  */
 import {
   add,
+  broadcastTo,
   cast,
   conv2d,
   convTranspose2d,
@@ -38,7 +39,7 @@ export class Linear {
   /** x [..., in] -> [..., out]. */
   forward(x: Tensor): Tensor {
     const y = matmul(x, this.weight);
-    return this.bias ? add(y, cast(this.bias, y.dtype)) : y;
+    return this.bias ? add(y, cast(broadcastTo(this.bias, y.shape), y.dtype)) : y; // widened last: its gradient is summed in f32
   }
 }
 

@@ -39,10 +39,13 @@ const inlineOperands = (node: Node): readonly Value[] => (node.op === 'randomBit
 const dependsOnIndex = (node: Node): boolean => node.op === 'randomBits' || node.op === 'iota';
 
 interface Cone {
-  steps: number;
+  /** What it computes; shared parts once. */
+  steps: ReadonlySet<Node>;
   loads: Set<Value>;
   indexed: boolean;
 }
+
+const NOTHING: ReadonlySet<Node> = new Set();
 
 export interface Fusion {
   units: Unit[];
@@ -64,13 +67,13 @@ export function fuse(nodes: readonly Node[], results: readonly Value[]): Fusion 
   const cones = new Map<Value, Cone>();
 
   const coneOf = (v: Value): Cone =>
-    isPointwise(v.node) && !stored.has(v) ? cones.get(v)! : { steps: 0, loads: new Set([v]), indexed: false };
+    isPointwise(v.node) && !stored.has(v) ? cones.get(v)! : { steps: NOTHING, loads: new Set([v]), indexed: false };
   const join = (node: Node): Cone => {
     const operands = inlineOperands(node).map(coneOf);
     const loads = new Set(operands.flatMap((c) => [...c.loads]));
     if (node.op === 'randomBits') for (const v of node.inputs) loads.add(v);
     return {
-      steps: 1 + operands.reduce((n, c) => n + c.steps, 0),
+      steps: new Set([...operands.flatMap((c) => [...c.steps]), node]),
       loads,
       indexed: dependsOnIndex(node) || operands.some((c) => c.indexed),
     };
@@ -82,10 +85,10 @@ export function fuse(nodes: readonly Node[], results: readonly Value[]): Fusion 
     const v = node.outputs[0]!;
     // operands whose expressions together exceed what a call can hold are stored, longest first
     let cone = join(node);
-    while (cone.loads.size > MAX_LOADS || cone.steps > MAX_STEPS) {
+    while (cone.loads.size > MAX_LOADS || cone.steps.size > MAX_STEPS) {
       const big = inlineOperands(node)
         .filter((o) => isPointwise(o.node) && !stored.has(o) && o.node.op !== 'full')
-        .sort((a, b) => cones.get(b)!.steps - cones.get(a)!.steps)[0];
+        .sort((a, b) => cones.get(b)!.steps.size - cones.get(a)!.steps.size)[0];
       if (!big) break;
       stored.add(big);
       cone = join(node);
@@ -95,11 +98,14 @@ export function fuse(nodes: readonly Node[], results: readonly Value[]): Fusion 
     // a constant costs nothing to repeat; a consumer that is no expression needs it in memory
     const asExpression = (user: Node): boolean =>
       (isPointwise(user) && user.op !== 'randomBits') ||
-      ((user.op === 'sum' || user.op === 'reduceMax' || user.op === 'argmax') && !cone.indexed && cone.steps <= MAX_STEPS);
+      ((user.op === 'sum' || user.op === 'reduceMax' || user.op === 'argmax') && !cone.indexed && cone.steps.size <= MAX_STEPS);
     const free = is(node, 'full') && users.every((u) => isPointwise(u) && u.op !== 'randomBits');
     if (wanted.has(v) || !users.every(asExpression)) stored.add(v);
-    else if (!free && users.length > 1 && (cone.steps > RECOMPUTE_STEPS || fullLoads(cone, v.type.size) > 1)) stored.add(v);
+    else if (!free && users.length > 1 && (cone.steps.size > RECOMPUTE_STEPS || fullLoads(cone, v.type.size) > 1)) stored.add(v);
   }
+
+  // what was stored for the sake of a later consumer is read by the earlier ones too
+  for (const node of nodes) if (isPointwise(node)) cones.set(node.outputs[0]!, join(node));
 
   const units: Unit[] = [];
   const unitOf = new Map<Value, Unit>();
@@ -122,7 +128,7 @@ export function fuse(nodes: readonly Node[], results: readonly Value[]): Fusion 
     units.push(unit);
     for (const v of node.outputs) unitOf.set(v, unit);
   }
-  const steps = (u: Unit): number => u.roots.reduce((n, r) => n + cones.get(r)!.steps, 0);
+  const steps = (u: Unit): number => u.roots.reduce((n, r) => n + cones.get(r)!.steps.size, 0);
   return { units: merge(units, steps, unitOf, stored, consumers, wanted), stored, unitOf };
 }
 

@@ -59,6 +59,12 @@ const patterns: [string, (...xs: Tensor[]) => Tree, (readonly number[])[], strin
     ['map', 'map'],
   ],
   ['a product written into the concat', (x, w) => t.concat([t.matmul(x!, w!), x!], 1), [X, [128, 8]], ['gemm', 'map']],
+  [
+    'the gradient of a GELU by tanh, its shared parts counted once',
+    (x, b, g) => t.grad((y: Tensor) => t.sum(t.mul(t.geluTanh(t.add(y, b!)), g!)))(x!),
+    [X, [128], X],
+    ['map'],
+  ],
   ['constants', () => t.mul(t.full([4], 3), 2), [], ['map']],
   ['the transpose of what was computed must be stored', (x) => t.add(t.exp(x!), t.transpose(t.exp(x!))), [[8, 8]], ['map', 'map']],
 ];
