@@ -33,7 +33,7 @@ export interface PrecisionOptions {
 
 export interface MixedPrecision {
   readonly compute: DType;
-  /** The model with its parameters in the narrow type: one cast a parameter, wherever it is used. */
+  /** A model with its parameters in the narrow type: one cast a parameter, wherever it is used. For inputs too: a product of an f32 input is f32. */
   cast<M>(model: M): M;
   /**
    * As `valueAndGrad`, with the model cast on the way in. Gradients have the types of the parameters: what the products gave, widened. Norms,

@@ -148,4 +148,18 @@ def methods():
                   {"cdf": (phi((x - mu) / sd) - a) / (b - a), "quantile": (mu + sd * quantile(a + p * (b - a))).clamp(low, high)})
 
 
-FILES = (optimisers, philox, narrow_floats, methods)
+def loss_scale():
+    """What torch.amp.GradScaler does to its scale after steps whose gradients are finite (0) or not (1)."""
+    with Goldens("loss-scale.json") as g:
+        for name, growth, backoff, interval, found in (("grows", 2.0, 0.5, 3, "0000000"), ("backs off", 2.0, 0.5, 3, "0110100010000"),
+                                                       ("other factors", 4.0, 0.25, 2, "001000010000")):
+            scale, tracker, scales, trackers = torch.tensor(1024.0, dtype=torch.float32), torch.tensor(0, dtype=torch.int32), [], []
+            for bad in found:
+                torch._amp_update_scale_(scale, tracker, torch.tensor(float(bad), dtype=torch.float32), growth, backoff, interval)
+                scales.append(scale.item())
+                trackers.append(tracker.item())
+            g.add(name, {"overflow": torch.tensor([int(c) for c in found])}, {"initial": 1024, "growth": growth, "backoff": backoff, "interval": interval},
+                  {"scale": torch.tensor(scales), "finiteSteps": torch.tensor(trackers)})
+
+
+FILES = (optimisers, philox, narrow_floats, methods, loss_scale)
