@@ -9,7 +9,7 @@ const caches = new WeakMap<Device, Map<string, Loaded>>();
 const LIMIT = 2000;
 
 export function evaluate<K extends OpName>(op: K, attrs: OpAttrs[K], inputs: readonly Tensor[]): Tensor[] {
-  if (op === 'reshape' || op === 'identity' || op === 'stopGradient' || op === 'custom') {
+  if (op === 'reshape' || op === 'identity' || op === 'stopGradient' || op === 'barrier' || op === 'custom') {
     // the same numbers: the results share the storage of the operands
     const types = ops[op].infer(
       attrs as never,

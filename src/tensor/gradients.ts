@@ -151,6 +151,7 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
   scatterAlong: (g, { attrs: { axis }, inputs: [, i] }) => [apply('takeAlong', { axis }, [g, i!]), undefined],
 
   identity: (g) => [g],
+  barrier: (g) => [g],
   custom(_, { attrs, inputs, gs }) {
     const values = inputs.slice(0, attrs.outputs);
     const own = (attrs.vjp as CustomVjp)(gs, inputs.slice(attrs.outputs), values);

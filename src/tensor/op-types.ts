@@ -43,6 +43,7 @@ export interface OpAttrs extends Record<UnaryName | BinaryName | CompareName, No
   argsort: { descending: boolean };
   // gradient control: the identity on values
   stopGradient: None;
+  barrier: None;
   identity: None;
   custom: { outputs: number; vjp: unknown };
   // fused: each means a function of the ops above (functions/fused.ts), which is also what its kernels are tested against

@@ -249,6 +249,8 @@ export const ops: OpTable = {
   },
 
   stopGradient: { kind: 'view', infer: like, flops: zero, bytes: zero },
+  // never simplified away: what is before it and what is after it are two expressions
+  barrier: { kind: 'view', infer: like, flops: zero, bytes: zero },
   identity: { kind: 'view', infer: like, flops: zero, bytes: zero },
   custom: { kind: 'view', infer: ({ outputs }, inputs) => inputs.slice(0, outputs), flops: zero, bytes: zero },
 

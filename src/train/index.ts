@@ -1,4 +1,5 @@
 /** Training: the loop with checkpoints, resume and evaluation; checkpoint and model files; what a run will cost. */
+export { accumulate, type LossAndGradients } from './accumulate.ts';
 export { type Checkpoint, type CheckpointInfo, checkpointInfo, loadCheckpoint, type NewCheckpoint, saveCheckpoint } from './checkpoint.ts';
 export { calibrate, type EstimateOptions, estimateTraining, type TrainingEstimate } from './estimate.ts';
 export { type CurvePoint, type Evaluation, type History, LossCurve } from './history.ts';

@@ -139,6 +139,12 @@ const pointwise: Case[] = [
       return t.mul(t.gelu(h), t.add(t.sigmoid(h), t.stopGradient(t.exp(t.neg(t.cast(k, 'f32'))))));
     },
   },
+  {
+    name: 'a chain cut by barriers',
+    ops: ['barrier'],
+    inputs: [floats([6, 300]), floats([300])],
+    f: (x, b) => t.mul(t.barrier(t.tanh(t.add(x, b))), t.tanh(t.barrier(t.add(x, b)))),
+  },
 ];
 
 const layout: Case[] = [

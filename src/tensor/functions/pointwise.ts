@@ -117,3 +117,8 @@ export const lerp = (a: Operand, b: Operand, t: Operand): Tensor => add(a, mul(s
 
 /** The same numbers; no gradient passes. */
 export const stopGradient = (x: Tensor): Tensor => apply('stopGradient', {}, [x]);
+/**
+ * The same numbers, computed and stored before anything that reads them here: neither fused with what follows nor shared with an equal
+ * expression elsewhere. For sums that should not wait for their last term, and for values that are to be computed again.
+ */
+export const barrier = (x: Tensor): Tensor => apply('barrier', {}, [x]);

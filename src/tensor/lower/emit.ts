@@ -84,7 +84,8 @@ export class Emitter {
       const buffer = this.newBuffer(v.type.bytes);
       this.#inputs.set(node.attrs.index, buffer);
       view = { buffer, offset: 0, shape: v.type.shape, strides: stridesOf(v.type.shape), dtype: v.type.dtype };
-    } else if (is(node, 'permute')) view = permuteView(x(), node.attrs.axes);
+    } else if (is(node, 'barrier')) view = x();
+    else if (is(node, 'permute')) view = permuteView(x(), node.attrs.axes);
     else if (is(node, 'broadcast')) view = broadcastView(x(), node.attrs.shape);
     else if (is(node, 'slice')) view = sliceView(x(), node.attrs);
     else if (is(node, 'flip')) view = flipView(x(), node.attrs.axes);
