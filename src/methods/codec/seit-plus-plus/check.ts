@@ -1,44 +1,73 @@
 /**
- * The checks at small scale: `node check.js tokenAdapt --seed 0` or `node check.js maskedTokens --seed 0` learns a tokenizer of 28 x 28 grey
- * images and prints what the part is good for as one line of JSON. `--images` takes the first so many, `--effort` a share of the steps. Progress goes to stderr.
+ * The checks at small scale, each printed as one line of JSON:
+ *
+ *     node check.js arms --data cifar10 --seed 0 --arms tokens,subset   tokens, pixels of the same bytes, token-domain augmentation
+ *     node check.js tokenAdapt --seed 0                                 codes of transformed images
+ *     node check.js maskedTokens --seed 0                               pre-training where few labels are known
+ *     node check.js --merge <files>                                     what such runs printed, over arms and seeds
+ *
+ * `--images` takes the first so many, `--effort` a share of the steps. Progress goes to stderr.
  */
 import { parseArgs } from 'node:util';
 import '../../../device/index.ts';
-import { openFashion, packImages, subset } from '../../../data/index.ts';
-import { maskedTokenCheck, tokenAdaptCheck } from './checks.ts';
+import { firstImages, type ImageSet, openCifarSheets, openFashion, packImages } from '../../../data/index.ts';
+import type { Run } from '../../contracts/run.ts';
+import { figuresOf, joinArms, readRuns, type SeedRun } from '../../seeds.ts';
+import { type Arm, type ArmName, armNames, armsFigures, checkArms } from './arms-check.ts';
+import { armsCheck, type CheckData, maskedTokenCheck, tokenAdaptCheck } from './checks.ts';
 
-const checks = { tokenAdapt: tokenAdaptCheck, maskedTokens: maskedTokenCheck };
+const checks = ['arms', 'tokenAdapt', 'maskedTokens'];
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seed: { type: 'string', default: '0' }, images: { type: 'string' }, effort: { type: 'string', default: '1' } },
+  options: {
+    data: { type: 'string', default: 'fashion' },
+    folder: { type: 'string', default: '../shared/data/cifar10' },
+    seed: { type: 'string', default: '0' },
+    arms: { type: 'string' },
+    images: { type: 'string', default: '20000' },
+    effort: { type: 'string', default: '1' },
+    merge: { type: 'boolean', default: false },
+  },
 });
-const [name = ''] = positionals;
-if (positionals.length !== 1 || !Object.hasOwn(checks, name))
-  throw new Error(`[seit-plus-plus] there is no check '${positionals.join(' ')}'; use ${Object.keys(checks).join(' or ')}`);
-const seed = Number(values.seed);
-const effort = Number(values.effort);
-const asked = Number(values.images ?? Number.POSITIVE_INFINITY);
+if (values.merge) {
+  const runs = readRuns<SeedRun<Arm>>(positionals);
+  console.log(JSON.stringify(figuresOf(runs.some(({ arms }) => arms.length > 0) ? joinArms(runs).map(armsFigures) : runs)));
+  process.exit();
+}
+const [check = ''] = positionals;
+if (positionals.length !== 1 || !checks.includes(check))
+  throw new Error(`[seit-plus-plus] there is no check '${positionals.join(' ')}'; use ${checks.join(' or ')}`);
+if (!['fashion', 'cifar10'].includes(values.data))
+  throw new Error(`[seit-plus-plus] there is no check on '${values.data}'; use fashion or cifar10`);
+const data = values.data as CheckData;
+const names = values.arms?.split(',') ?? armNames;
+const strange = names.find((name) => !armNames.includes(name as ArmName));
+if (strange !== undefined) throw new Error(`[seit-plus-plus] there is no arm '${strange}'; use ${armNames.join(', ')}`);
+const [seed, effort, asked] = [Number(values.seed), Number(values.effort), Number(values.images)];
 if (!(Number.isSafeInteger(seed) && seed >= 0 && asked >= 1 && effort > 0 && effort <= 1))
   throw new RangeError(
-    `[seit-plus-plus] seed ${values.seed}, ${values.images ?? 'all'} images, effort ${values.effort}; a seed is a whole number from 0, images are 1 or more, effort is a share of the steps above 0`,
+    `[seit-plus-plus] seed ${values.seed}, ${values.images} images, effort ${values.effort}; a seed is a whole number from 0, images are 1 or more, effort is a share of the steps above 0`,
   );
 
-const [whole, test] = await Promise.all([
-  openFashion('train').then((set) => packImages(set)),
-  openFashion('test').then((set) => packImages(set)),
-]);
-const size = Math.min(whole.size, Math.floor(asked));
-const images = subset(
-  whole,
-  Uint32Array.from({ length: size }, (_, i) => i),
-);
+const open = (split: 'train' | 'test', limit: number): Promise<ImageSet> =>
+  data === 'fashion'
+    ? openFashion(split).then((set) => packImages(firstImages(set, limit)))
+    : openCifarSheets(values.folder, { split, limit });
+const [images, test] = await Promise.all([open('train', Math.floor(asked)), open('test', 5000)]);
 const began = performance.now();
-const figures = await checks[name as keyof typeof checks](images, test, {
+const run: Run = {
   seed,
   effort,
-  onStep: (what, step, { loss }) => void (step % 100 === 0 && console.error(`${what}: step ${step}, loss ${loss?.toFixed(4)}`)),
-});
-const seconds = (performance.now() - began) / 1000;
-console.log(
-  JSON.stringify({ check: name, data: 'fashion', seed, effort, images: images.size, testImages: test.size, ...figures, seconds }),
-);
+  onStep: (what, step, { loss }) => void (step % 500 === 0 && console.error(`${what}: step ${step}, loss ${loss?.toFixed(4)}`)),
+};
+const setting = { check, data, seed, effort, images: images.size, testImages: test.size };
+const seconds = (): number => (performance.now() - began) / 1000;
+if (check === 'arms') {
+  const arms = await checkArms(images, test, armsCheck(data), names as ArmName[], run, ({ name, fileBytes, accuracy }) =>
+    console.error(`${name}: ${fileBytes} bytes, accuracy ${(100 * accuracy).toFixed(2)} %, after ${seconds().toFixed(0)} s`),
+  );
+  console.log(JSON.stringify({ ...armsFigures({ setting, arms }), seconds: seconds() }));
+} else {
+  const figures = await (check === 'tokenAdapt' ? tokenAdaptCheck : maskedTokenCheck)(data, images, test, run);
+  console.log(JSON.stringify({ setting, arms: [], ...figures, seconds: seconds() }));
+}

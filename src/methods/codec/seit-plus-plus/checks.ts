@@ -1,28 +1,43 @@
-/** The checks of SeiT++'s parts on 28 x 28 grey images, at a size that one CPU core does in minutes. */
+/** The checks of SeiT++'s parts on small images: what they train, at sizes that a processor does in minutes (grey) or a GPU in a minute (colour). */
 import type { ImageSet } from '../../../data/index.ts';
 import type { Run } from '../../contracts/run.ts';
-import { Config, presets } from './config.ts';
+import type { ArmsCheck } from './arms-check.ts';
+import { Config, type MapSizes, presets } from './config.ts';
 import { checkMtm, type MtmFigures } from './mtm-check.ts';
 import { publishedRatio } from './mtm-ratio.ts';
 import { type AdaptFigures, checkTokenAdapt } from './token-adapt-check.ts';
 
-const { tokenizer } = Config.parse(presets.fashion);
-const { codes, grid } = tokenizer;
+/** Fashion-MNIST, 28 x 28 grey: 7 x 7 tokens. CIFAR-10, 32 x 32 colour: 8 x 8. */
+export type CheckData = 'fashion' | 'cifar10';
+
+const tokenizers = {
+  fashion: Config.parse(presets.fashion).tokenizer,
+  cifar10: Config.parse(presets.cifar).tokenizer,
+} satisfies Record<CheckData, unknown>;
+
+const maps = { width: 128, heads: 4, headWidth: 32, hidden: 512 } satisfies MapSizes;
 
 /** f and g of width 128, learnt in 1,500 steps of 64 images. Expected: `flip.adapted` at least 0.10 above `flip.mirrored`. */
-export function tokenAdaptCheck(images: ImageSet, test: ImageSet, run: Run): Promise<AdaptFigures> {
-  const maps = { width: 128, heads: 4, headWidth: 32, hidden: 512, out: [grid, grid] } as const;
-  return checkTokenAdapt(images, test, { tokenizer: { ...tokenizer, epochs: 3 }, maps, steps: 1500, batch: 64, lr: 2e-3 }, run);
+export function tokenAdaptCheck(data: CheckData, images: ImageSet, test: ImageSet, run: Run): Promise<AdaptFigures> {
+  const tokenizer = tokenizers[data];
+  const out = [tokenizer.grid, tokenizer.grid] as const;
+  return checkTokenAdapt(
+    images,
+    test,
+    { tokenizer: { ...tokenizer, epochs: 3 }, maps: { ...maps, out }, steps: 1500, batch: 64, lr: 2e-3 },
+    run,
+  );
 }
 
 /** Pre-training on the tokens of all images, then 10 % of the labels. Expected: `pretrained` at least 0.02 above `scratch`. */
-export function maskedTokenCheck(images: ImageSet, test: ImageSet, run: Run): Promise<MtmFigures> {
+export function maskedTokenCheck(data: CheckData, images: ImageSet, test: ImageSet, run: Run): Promise<MtmFigures> {
+  const { codes, grid, ...tokenizer } = tokenizers[data];
   const encoder = { codes, vector: 32, grid: [grid, grid], patch: 1, features: 64, layers: 3, heads: 4 } as const;
   return checkMtm(
     images,
     test,
     {
-      tokenizer: { ...tokenizer, epochs: 2 },
+      tokenizer: { ...tokenizer, codes, grid, epochs: 2 },
       mtm: { encoder, decoder: { features: 64, layers: 1, heads: 4, dropout: 0 }, ratio: publishedRatio, dropout: 0.1 },
       labelled: 0.1,
       pretrain: { steps: 3500, batch: 64, lr: 2e-3 },
@@ -31,3 +46,23 @@ export function maskedTokenCheck(images: ImageSet, test: ImageSet, run: Run): Pr
     run,
   );
 }
+
+/**
+ * Tokens, pixels in the same bytes, and token-domain augmentation: a ViT of width 128 and 4 layers that reads 7 x 7 tokens one by one. Expected:
+ * `tokensOverSubset` at least 8 points, `tokensOverDownsampled` at least 0, `bothGain` at least 0.5.
+ */
+export const armsCheck = (data: CheckData): ArmsCheck => ({
+  config: Config.parse({
+    tokenizer: { ...tokenizers[data], epochs: 5 },
+    crop: 7,
+    codec: 'entropy',
+    model: { features: 128, layers: 4, heads: 4, stem: { size: 1, stride: 1, padding: 0 }, positions: 'learned' },
+    augment: { synonym: 0.25, swap: 0.25, noise: 0.25, color: 0, scale: 0.4, cutmix: 0.5 },
+    tokenAdapt: null,
+    recipe: 'seit',
+    train: { epochs: 60, warmup: 3, batch: 128, lr: 4e-3, weightDecay: 0.05, beta2: 0.98 },
+  }),
+  tokenAdapt: { ...maps, epochs: 5, batch: 64, lr: 2e-3, weightDecay: 0.05 },
+  color: 0.25,
+  patch: 4,
+});

@@ -33,6 +33,12 @@ export interface Phase<S, B, H extends Placed> {
   finish: (state: S) => Promise<unknown>;
 }
 
+/** Images of a step for such a batch size: an even number where TokenAdapt halves it. Two at least are halved. */
+export function batchOf(batch: number, size: number, maps: unknown): number {
+  const images = Math.min(batch, size);
+  return maps && images > 1 ? images - (images % 2) : images;
+}
+
 /** Steps of an epoch and of the whole phase. */
 export function countSteps(
   { epochs, batch }: Pick<Recipe, 'epochs' | 'batch'>,

@@ -9,7 +9,7 @@ import { newVit } from './classifier.ts';
 import { Config, small } from './config.ts';
 import { learnState, learnStep, mapsStep } from './learn.ts';
 import { blankMaps } from './maps.ts';
-import { countSteps, type Recipe } from './phase.ts';
+import { batchOf, countSteps, type Recipe } from './phase.ts';
 import { pixelTokenizer } from './store.ts';
 import { storedTokenizer } from './store-layout.ts';
 import { adaptState } from './token-adapt-train.ts';
@@ -66,7 +66,10 @@ export async function planStages(config: Config, { size, shape, classes: names }
       const model = newVit(config, classes, 0);
       const synonyms = ints(codes, Math.min(config.augment.synonyms, codes - 1));
       const state = { model, optimizer: new AdamW().init(model) };
-      training.push(await phase(trainStep(config, classes, { codebook, synonyms }), state, tokens(Math.min(train.batch, size)), train));
+      const images = batchOf(train.batch, size, maps);
+      training.push(
+        await phase(trainStep(config, classes, { codebook, synonyms, maps }), state, tokens(images), { ...train, batch: images }),
+      );
     }
     return [
       together('tokenizer', learning),

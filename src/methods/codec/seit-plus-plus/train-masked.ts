@@ -12,7 +12,7 @@ import { type FineTuneState, fineTuneRate, fineTuneState, fineTuneStep } from '.
 import { MaskedTokenModel } from './mtm.ts';
 import type { CodeStem, TokenEncoder } from './mtm-encoder.ts';
 import { type PretrainState, pretrainRate, pretrainState, pretrainStep } from './mtm-train.ts';
-import { type Recipe, runPhase, trainPhase } from './phase.ts';
+import { batchOf, type Recipe, runPhase, trainPhase } from './phase.ts';
 import { cutMix, smoothTargets } from './targets.ts';
 import { adaptBatch, type TokenAdapt } from './token-adapt.ts';
 import { publishedGeometry } from './token-adapt-params.ts';
@@ -24,12 +24,6 @@ export interface Known {
   /** f32 [K, d_c] */
   codebook: Tensor;
   maps: TokenAdapt | undefined;
-}
-
-/** Images of a step for such a batch size: an even number where TokenAdapt halves it. Two at least are halved. */
-function batchOf(batch: number, size: number, maps: unknown): number {
-  const images = Math.min(batch, size);
-  return maps && images > 1 ? images - (images % 2) : images;
 }
 
 /** Phases as configured, for so many images. */

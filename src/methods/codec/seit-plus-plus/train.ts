@@ -9,10 +9,11 @@ import { centreCrop, noiseOrColor, randomResizedCrop } from './augment.ts';
 import { Classifier, type ClassifierSettings, newVit, writeClassifier } from './classifier.ts';
 import type { Config } from './config.ts';
 import { nearestCodes, replaceSynonyms, swapSquares } from './eda.ts';
-import { indexBatches, type Phase, runPhase } from './phase.ts';
+import { batchOf, indexBatches, type Phase, runPhase } from './phase.ts';
 import { storedMaps, storedTokenizer } from './store-layout.ts';
 import { cutMix, smoothTargets } from './targets.ts';
-import type { TokenAdapt } from './token-adapt.ts';
+import { adaptBatch, type TokenAdapt } from './token-adapt.ts';
+import { publishedGeometry } from './token-adapt-params.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import { codesToGrid, gridToCodes } from './tokens.ts';
 import { trainMasked } from './train-masked.ts';
@@ -35,14 +36,21 @@ export interface Codes {
   codebook: Tensor;
   /** i32 [K, n]: nearest other codes. */
   synonyms: Tensor;
+  /** TokenAdapt's, to the crop of training. */
+  maps?: TokenAdapt | undefined;
 }
 
-/** Augmented code vectors [B, d_c, crop, crop] of stored codes [B, h, w]: Token-EDA, crop, nearest codes again, then noise or colour. */
-export function augment(key: random.Key, codes: Tensor, { codebook, synonyms }: Codes, { augment: how, crop }: Config): Tensor {
+/**
+ * Augmented code vectors [B, d_c, crop, crop] of stored codes [B, h, w]: Token-EDA, crop, nearest codes again, then noise or colour. With maps,
+ * half of the batch goes through TokenAdapt instead of the crop.
+ */
+export function augment(key: random.Key, codes: Tensor, { codebook, synonyms, maps }: Codes, { augment: how, crop }: Config): Tensor {
   const [a, b, c, d] = random.splitKey(key, 4) as [random.Key, random.Key, random.Key, random.Key];
   let seen = how.synonym > 0 ? replaceSynonyms(a, codes, synonyms, how.synonym) : codes;
   if (how.swap > 0) seen = swapSquares(b, seen, how.swap);
-  if (how.scale < 1) seen = gridToCodes(randomResizedCrop(c, codesToGrid(seen, codebook), crop, how.scale), codebook);
+  if (maps && codes.shape[0]! > 1)
+    seen = adaptBatch(c, maps, codesToGrid(seen, codebook), codebook, { ...publishedGeometry, scale: how.scale });
+  else if (how.scale < 1) seen = gridToCodes(randomResizedCrop(c, codesToGrid(seen, codebook), crop, how.scale), codebook);
   else seen = centreCrop(seen, crop);
   return noiseOrColor(d, codesToGrid(seen, codebook), how);
 }
@@ -103,7 +111,7 @@ export async function trainClassifier(files: Pick<CodecFiles, 'store' | 'model'>
       classes: [...store.classes],
     },
     tokenizer,
-    maps: config.recipe === 'mtm' ? storedMaps(store, settings, crop) : undefined,
+    maps: storedMaps(store, settings, crop),
     description: store.description,
     source: {
       size: store.size,
@@ -118,8 +126,9 @@ export async function trainClassifier(files: Pick<CodecFiles, 'store' | 'model'>
 }
 
 /** SeiT's recipe: one phase. */
-function trainSupervised({ config, settings, tokenizer, description, source }: Stored, path: string, run: Run): Promise<void> {
-  const { train, model, crop, augment } = config;
+function trainSupervised({ config, settings, tokenizer, maps, description, source }: Stored, path: string, run: Run): Promise<void> {
+  const { model, crop, augment } = config;
+  const train = { ...config.train, batch: batchOf(config.train.batch, source.size, maps) };
   const { codebook } = tokenizer;
   const classes = settings.classes.length;
   return runPhase<TrainState, TokenBatch, IndexBatch>(
@@ -127,7 +136,7 @@ function trainSupervised({ config, settings, tokenizer, description, source }: S
       what: 'classifier',
       path,
       config: { model, crop, augment, train, store: description },
-      recipe: { ...train, lr: (train.lr * Math.min(train.batch, source.size)) / 512 },
+      recipe: { ...train, lr: (train.lr * train.batch) / 512 },
       ...source,
       state() {
         const vit = newVit(config, classes, run.seed);
@@ -135,6 +144,7 @@ function trainSupervised({ config, settings, tokenizer, description, source }: S
       },
       step: trainStep(config, classes, {
         codebook,
+        maps,
         synonyms: nearestCodes(codebook, Math.min(augment.synonyms, config.tokenizer.codes - 1)),
       }),
       finish: ({ model: vit }) => writeClassifier(path, new Classifier(tokenizer, vit), settings),

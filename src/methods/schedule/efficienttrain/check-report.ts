@@ -1,4 +1,5 @@
 /** What the check compares, and what it says of several arms and seeds. */
+import { between, type SeedRun } from '../../seeds.ts';
 import type { EfficientTrainConfig } from './config.ts';
 import { publishedSides, publishedSize } from './presets.ts';
 import { sideOf } from './stages.ts';
@@ -42,8 +43,7 @@ export interface ArmResult extends Pick<TrainedVit, 'loss' | 'seconds' | 'parts'
   plannedPeakBytes: number;
 }
 
-/** One seed's run. */
-export interface CheckRun {
+export interface Setting {
   data: string;
   seed: number;
   epochs: number;
@@ -53,9 +53,9 @@ export interface CheckRun {
   steps: number;
 }
 
-/** Of two arms, where both were run: ratios of time, points of accuracy. */
-export interface CheckReport extends CheckRun {
-  arms: ArmResult[];
+/** Two arms compared, null where one was not run: ratios of time, points of accuracy. */
+export interface CheckReport extends SeedRun<ArmResult> {
+  setting: Setting;
   stepTimeRatio: number | null;
   typicalTimeRatio: number | null;
   gain: number | null;
@@ -67,15 +67,11 @@ export interface CheckReport extends CheckRun {
   publishedGainAtEqualCost: number | null;
 }
 
-export function reportOf(run: CheckRun, arms: ArmResult[]): CheckReport {
-  const compare = (a: string, b: string, measure: (a: ArmResult, b: ArmResult) => number): number | null => {
-    const [x, y] = [a, b].map((name) => arms.find((arm) => arm.name === name));
-    return x && y ? measure(x, y) : null;
-  };
-  const gain = (a: string, b: string): number | null => compare(a, b, (x, y) => 100 * (x.accuracy - y.accuracy));
-  const time = (a: string, of: 'stepSeconds' | 'typicalSeconds'): number | null => compare(a, 'baseline', (x, y) => x[of] / y[of]);
+export function reportOf({ setting, arms }: Pick<CheckReport, 'setting' | 'arms'>): CheckReport {
+  const gain = (a: string, b: string): number | null => between(arms, a, b, (x, y) => 100 * (x.accuracy - y.accuracy));
+  const time = (a: string, of: 'stepSeconds' | 'typicalSeconds'): number | null => between(arms, a, 'baseline', (x, y) => x[of] / y[of]);
   return {
-    ...run,
+    setting,
     arms,
     stepTimeRatio: time('efficienttrain', 'stepSeconds'),
     typicalTimeRatio: time('efficienttrain', 'typicalSeconds'),
@@ -87,49 +83,4 @@ export function reportOf(run: CheckRun, arms: ArmResult[]): CheckReport {
     publishedStepTimeRatio: time('published', 'stepSeconds'),
     publishedGainAtEqualCost: gain('published-equal-cost', 'baseline'),
   };
-}
-
-/** Reports of the same check, some arms and one seed each -> one report a seed. @throws where they are of different checks */
-export function mergeReports(reports: readonly CheckReport[]): CheckReport[] {
-  const seeds = [...new Set(reports.map(({ seed }) => seed))].toSorted((a, b) => a - b);
-  return seeds.map((seed) => {
-    const [first, ...others] = reports.filter((report) => report.seed === seed);
-    const { arms: _, ...run } = first!;
-    for (const other of others)
-      for (const field of ['data', 'epochs', 'images', 'testImages', 'steps'] as const)
-        if (other[field] !== run[field])
-          throw new Error(`[efficienttrain] reports of different checks: ${field} ${run[field]} and ${other[field]}; merge those of one`);
-    return reportOf(
-      run,
-      [first!, ...others].flatMap(({ arms }) => arms),
-    );
-  });
-}
-
-/** Figures of all seeds: mean and, over two or more, standard deviation (n - 1). */
-export function meansOf(reports: readonly CheckReport[]): {
-  seeds: number[];
-  figures: Record<string, { mean: number; deviation: number; bySeed: number[] }>;
-} {
-  const figures: Record<string, { mean: number; deviation: number; bySeed: number[] }> = {};
-  const add = (name: string, values: readonly (number | null | undefined)[]): void => {
-    const bySeed = values.filter((value) => typeof value === 'number');
-    if (bySeed.length === 0) return;
-    const mean = bySeed.reduce((sum, value) => sum + value, 0) / bySeed.length;
-    const square = bySeed.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-    figures[name] = { mean, deviation: Math.sqrt(square / Math.max(1, bySeed.length - 1)), bySeed };
-  };
-  for (const name of new Set(reports.flatMap(({ arms }) => arms.map((arm) => arm.name))))
-    for (const field of ['accuracy', 'stepSeconds', 'typicalSeconds', 'seconds', 'loss'] as const)
-      add(
-        `arms.${name}.${field}`,
-        reports.map(({ arms }) => arms.find((arm) => arm.name === name)?.[field]),
-      );
-  for (const [field, value] of Object.entries(reports[0] ?? {}))
-    if (field !== 'arms' && typeof value !== 'string')
-      add(
-        field,
-        reports.map((report) => report[field as keyof CheckReport] as number | null),
-      );
-  return { seeds: reports.map(({ seed }) => seed), figures };
 }

@@ -3,12 +3,12 @@
  * controls, and prints accuracies and step times as JSON. `--data cifar10 --folder <sheets>` is the larger one, for a GPU. `--arms` takes some of them:
  * `node check.js --merge <files>` puts what such runs printed together. Progress goes to stderr.
  */
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import '../../../device/index.ts';
 import { firstImages, type ImageSet, openCifarSheets, openFashion, packImages } from '../../../data/index.ts';
 import { disposeTree } from '../../../tensor/index.ts';
-import { type ArmResult, armsOf, type CheckReport, meansOf, mergeReports, reportOf } from './check-report.ts';
+import { figuresOf, joinArms, readRuns } from '../../seeds.ts';
+import { type ArmResult, armsOf, type CheckReport, reportOf } from './check-report.ts';
 import { Config, createSchedule } from './config.ts';
 import { type Experiment, experiments } from './presets.ts';
 import { accuracyOf, trainVit } from './train.ts';
@@ -26,9 +26,7 @@ const { values, positionals } = parseArgs({
   },
 });
 if (values.merge) {
-  const lines = positionals.flatMap((path) => readFileSync(path, 'utf8').split('\n'));
-  const reports = lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as CheckReport);
-  console.log(JSON.stringify(meansOf(mergeReports(reports))));
+  console.log(JSON.stringify(figuresOf(joinArms(readRuns<CheckReport>(positionals)).map(reportOf))));
   process.exit();
 }
 const experiment: Experiment | undefined = experiments[values.data as keyof typeof experiments];
@@ -74,4 +72,5 @@ for (const name of values.arms?.split(',') ?? Object.keys(arms)) {
     `${name}: accuracy ${(100 * accuracy).toFixed(2)} %, loss ${loss.toFixed(3)}, ${arm.steps} steps in ${stepSeconds.toFixed(1)} s, in all ${seconds.toFixed(1)} s`,
   );
 }
-console.log(JSON.stringify(reportOf({ data: values.data, seed, epochs, images: images.size, testImages: test.size, steps }, results)));
+const setting = { data: values.data, seed, epochs, images: images.size, testImages: test.size, steps };
+console.log(JSON.stringify(reportOf({ setting, arms: results })));

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import '../../../device/index.ts';
+import { armNames, armsFigures, checkArms } from './arms-check.ts';
+import { Config, small } from './config.ts';
+import { pixelBytes, reduced, sideWithin, subsetWithin } from './pixel-arms.ts';
+import { shapes } from './toy.ts';
+
+test('pixels keep to the bytes they are given', async () => {
+  const images = shapes(90, 1); // 20 x 20 grey: 401 bytes each with the label
+  const few = await subsetWithin(images, 401 * 31, 0);
+  assert.equal(few.size, 31);
+  assert.equal(pixelBytes(few), 401 * 31);
+  assert.ok(new Set(few.labels).size === 3);
+  assert.equal(sideWithin(images, 90 * 26), 5);
+  assert.equal(sideWithin(images, 90 * 26 - 1), 4);
+  const small = await reduced(images, 5);
+  assert.deepEqual(small.shape, [5, 5, 1]);
+  const block = [0, 1, 2, 3].flatMap((y) => [...images.at(7).subarray(20 * y, 20 * y + 4)]);
+  assert.equal(small.at(7)[0], Math.round(block.reduce((a, b) => a + b) / 16));
+});
+
+test('every arm trains for the same steps in the bytes of the token store, and the gains are between arms', async () => {
+  const preset = small({ patch: 4, grid: 5, codes: 32, width: 32 });
+  const config = Config.parse({
+    ...preset,
+    tokenizer: { ...preset.tokenizer, epochs: 2, batch: 30 },
+    model: { features: 32, layers: 1, heads: 2, stem: { size: 1, stride: 1, padding: 0 } },
+    augment: { ...preset.augment, scale: 0.6, cutmix: 0.5 },
+    train: { ...preset.train, epochs: 1, batch: 31 },
+  });
+  const tokenAdapt = { width: 32, heads: 2, headWidth: 16, hidden: 64, epochs: 1, batch: 30, lr: 2e-3, weightDecay: 0.05 };
+  const told: string[] = [];
+  const check = { config, tokenAdapt, color: 0.5, patch: 4 };
+  const arms = await checkArms(shapes(150, 1), shapes(60, 2), check, armNames, { seed: 1 }, ({ name }) => told.push(name));
+  assert.deepEqual(told, armNames);
+  const { tokens, subset, downsampled, tokenAdapt: adapted } = Object.fromEntries(arms.map((arm) => [arm.name, arm]));
+  assert.ok(subset!.fileBytes <= tokens!.fileBytes && downsampled!.fileBytes <= tokens!.fileBytes);
+  assert.ok(adapted!.fileBytes > tokens!.fileBytes, 'maps take bytes');
+  assert.deepEqual(
+    arms.map(({ images, steps }) => [images, steps]),
+    [150, subset!.images, 150, 150, 150, 150].map((images) => [images, 4]),
+  );
+  const { tokensOverSubset, bothGain } = armsFigures({ setting: { seed: 1 }, arms });
+  assert.equal(tokensOverSubset, 100 * (tokens!.accuracy - subset!.accuracy));
+  assert.equal(bothGain, 100 * (arms[5]!.accuracy - tokens!.accuracy));
+  assert.equal(armsFigures({ setting: { seed: 1 }, arms: arms.slice(0, 5) }).bothGain, null);
+});
