@@ -21,6 +21,14 @@ template <class T, class I> __device__ inline void take_along(const T *x, const 
   T zero = {};
   out[t] = i >= 0 ? x[(t / N / J * A + i) * N + t % N] : zero;
 }
+// Entries [at, at + J) of the axis of `out` become those of y.
+template <class T, class I> __device__ inline void update_at(const T *y, const I *at, T *out, u32 *bad, u64 O, u64 A, u64 N, u64 J) {
+  u64 t = blockIdx.x * 256ull + threadIdx.x;
+  if (t >= O * J * N) return;
+  long long start = load(*at);
+  if (start >= 0 && start + J <= A) out[(t / N / J * A + start + t / N % J) * N + t % N] = y[t];
+  else if (t == 0) atomicAdd(bad, 1u);
+}
 template <class T, class I> __device__ inline void scatter_along(const T *dy, const I *index, T *out, u32 *bad, u64 O, u64 A, u64 N, u64 J) {
   u64 t = blockIdx.x * 256ull + threadIdx.x; // one thread a line of the axis: additions in order
   if (t >= O * N) return;

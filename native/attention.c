@@ -40,8 +40,8 @@ static void soften(float *s, Span columns, W lo, W hi, float *max, float *sum, f
 }
 
 // Queries [i0, i0 + m) of head (b, h).
-static void attend(const AttentionArgs *a, char *const *base, W b, W h, W i0, W m, W side, Work *w) {
-  const Mask mask = {a->Tk, a->Tk - a->Tq, a->causal, a->window};
+static void attend(const AttentionArgs *a, W Tk, char *const *base, W b, W h, W i0, W m, W side, Work *w) {
+  const Mask mask = {Tk, Tk - a->Tq, a->causal, a->window};
   const W E = a->E, Ev = a->Ev, width = ROUND_UP(Ev, VW), kv = h / (a->Hq / a->Hkv);
   pack_rows(w->queries, MR, view_at(base, &a->q, a->dtype, b, i0, h), a->dtype, a->q.sT, m, E);
   for (W x = 0; x < ROUND_UP(m, MR) * E; x++) w->queries[x] *= (float)a->scale;
@@ -49,7 +49,7 @@ static void attend(const AttentionArgs *a, char *const *base, W b, W h, W i0, W 
   for (W i = 0; i < m; i++) w->max[i] = -__builtin_inff(), w->sum[i] = 0;
 
   for (W j0 = first_key(&mask, i0) / side * side, end = end_key(&mask, i0 + m - 1); j0 < end; j0 += side) {
-    W n = MIN(side, a->Tk - j0);
+    W n = MIN(side, Tk - j0);
     pack_rows(w->keys, NR, view_at(base, &a->k, a->dtype, b, j0, kv), a->dtype, a->k.sT, n, E);
     Rows values = rows_of(view_at(base, &a->v, a->dtype, b, j0, kv), a->dtype, a->v.sT, n, Ev, w->values);
     for (W r = 0; r < m; r += MR) {
@@ -79,6 +79,7 @@ static void attend(const AttentionArgs *a, char *const *base, W b, W h, W i0, W 
 
 void k_attention(const void *args, char *const *base, W lo, W hi, Scratch *scratch) {
   const AttentionArgs *a = args;
+  W Tk = a->length.slot < 0 ? a->Tk : MIN(a->Tk, index_at(PTR(base, a->length), a->lengthType, 0));
   W side = tile_side(a->E, a->Ev), qblocks = (a->Tq + a->QB - 1) / a->QB;
   Work w;
   w.queries = (float *)scratch->bytes;
@@ -89,6 +90,6 @@ void k_attention(const void *args, char *const *base, W lo, W hi, Scratch *scrat
   for (W block = lo; block < hi; block++) {
     W qb = block % qblocks, h = block / qblocks % a->Hq, b = block / (qblocks * a->Hq);
     W end = MIN((qb + 1) * a->QB, a->Tq);
-    for (W i0 = qb * a->QB; i0 < end; i0 += side) attend(a, base, b, h, i0, MIN(side, end - i0), side, &w);
+    for (W i0 = qb * a->QB; i0 < end; i0 += side) attend(a, Tk, base, b, h, i0, MIN(side, end - i0), side, &w);
   }
 }

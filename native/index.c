@@ -1,7 +1,6 @@
 // Gathers and scatters along an axis of [O, A, N], and cumulative sums.
 #include "kernels.h"
 
-INLINE W index_at(const void *index, W type, W i) { return type == I64 ? ((const W *)index)[i] : ((const int32_t *)index)[i]; }
 INLINE int is_inside(W i, W A) { return i >= 0 && i < A; }
 
 void k_take(const void *args, char *const *base, W lo, W hi, Scratch *scratch) {
@@ -17,6 +16,18 @@ void k_take(const void *args, char *const *base, W lo, W hi, Scratch *scratch) {
     else memset(out + r * bytes, 0, (size_t)bytes), bad += o == 0; // each index counts once
   }
   if (bad) count_bad_indices(bad);
+}
+
+void k_update_at(const void *args, char *const *base, W lo, W hi, Scratch *scratch) {
+  (void)scratch;
+  const TakeArgs *t = args; // x holds the new entries
+  W row = t->N * dtype_size(t->dtype), at = index_at(PTR(base, t->index), t->indexType, 0);
+  if (t->J && !(is_inside(at, t->A) && is_inside(at + t->J - 1, t->A))) {
+    if (lo == 0) count_bad_indices(1);
+    return;
+  }
+  for (W o = lo; o < hi; o++)
+    memcpy((char *)PTR(base, t->out) + (o * t->A + at) * row, (const char *)PTR(base, t->x) + o * t->J * row, (size_t)(t->J * row));
 }
 
 INLINE void add_row(float *restrict to, const void *restrict from, W dtype, W n) {

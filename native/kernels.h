@@ -8,7 +8,7 @@
 #define KERNELS(X) \
   X(k_map) X(k_reduce) X(k_argreduce) X(k_gemm) X(k_norm) X(k_norm_grad) X(k_softmax) X(k_softmax_grad) X(k_xent) \
   X(k_xent_grad) X(k_attention) X(k_attention_grad) X(k_take) X(k_scatter_add) X(k_take_along) X(k_scatter_along) \
-  X(k_argsort) X(k_cumsum) X(k_unfold) X(k_fold)
+  X(k_argsort) X(k_cumsum) X(k_unfold) X(k_fold) X(k_update_at)
 #define PROTOTYPE(name) void name(const void *args, char *const *base, W lo, W hi, Scratch *scratch);
 KERNELS(PROTOTYPE)
 #undef PROTOTYPE
@@ -21,6 +21,9 @@ INLINE W dtype_size(W dtype) {
   static const W size[NDTYPES] = {[F32] = 4, [BF16] = 2, [F16] = 2, [I32] = 4, [I64] = 8, [U8] = 1, [I8] = 1, [BOOL] = 1};
   return size[dtype];
 }
+
+// Element i of I32 | I64 data.
+INLINE W index_at(const void *index, W type, W i) { return type == I64 ? ((const W *)index)[i] : ((const int32_t *)index)[i]; }
 
 // Element i of f32 | bf16 | f16 data.
 INLINE float load_real(const void *p, W dtype, W i) {

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define THIMBLE_MAGIC 0x4c424d494854LL /* "THIMBL" */
-#define THIMBLE_ABI 1
+#define THIMBLE_ABI 2
 
 typedef int64_t W;
 typedef struct { W slot, offset; } Ref;
@@ -34,7 +34,7 @@ typedef void (*Kernel)(const void *args, char *const *base, W lo, W hi, Scratch 
 enum {
   K_MAP, K_REDUCE, K_ARGREDUCE, K_GEMM, K_NORM, K_NORM_GRAD, K_SOFTMAX, K_SOFTMAX_GRAD, K_XENT, K_XENT_GRAD,
   K_ATTENTION, K_ATTENTION_GRAD, K_TAKE, K_SCATTER_ADD, K_TAKE_ALONG, K_SCATTER_ALONG, K_ARGSORT, K_CUMSUM,
-  K_UNFOLD, K_FOLD, NKERNELS
+  K_UNFOLD, K_FOLD, K_UPDATE_AT, NKERNELS
 };
 
 // ---- MAP: a pointwise expression over an iteration space. Extent: the number of elements (flat, row-major over dims).
@@ -103,7 +103,8 @@ typedef struct { W R, D, dtype, labelType; Ref logits, labels, lse, g, dlogits; 
 // o contiguous [B, Tq, Hq, Ev]; lse f32 [B, Hq, Tq]. causal: query i sees keys j <= i + (Tk - Tq); window > 0: also
 // j > i + (Tk - Tq) - window. Hq is a multiple of Hkv. Extent: B*Hq*ceil(Tq/QB), block = (b*Hq + h)*qblocks + qb. Never stores the T x T matrix.
 typedef struct { Ref ref; W sB, sT, sH; } View;
-typedef struct { W B, Hq, Hkv, Tq, Tk, E, Ev, causal, window, QB, dtype; double scale; View q, k, v; Ref o, lse; } AttentionArgs;
+typedef struct { W B, Hq, Hkv, Tq, Tk, E, Ev, causal, window, QB, dtype; double scale; View q, k, v; Ref o, lse, length; W lengthType; } AttentionArgs;
+// `length` (absent: slot -1) is one I32 | I64 that takes the place of Tk, which is then the room that k and v have.
 // ATTENTION_GRAD recomputes the probabilities from lse. Extent: B*Hkv (one chunk owns a kv head and all its query heads: no races).
 // dO contiguous as o; dq/dk/dv are views too (any B/T/H strides, unit stride in E).
 // Both: E and Ev are at most 2048 (the tiles must fit the scratch), dtype f32 | bf16 | f16.
@@ -113,6 +114,7 @@ typedef struct { W B, Hq, Hkv, Tq, Tk, E, Ev, causal, window, dtype; double scal
 // scatter, and is counted: the executor returns the number of bad indices (thimble_bad_indices, atomic) so that the caller can say so.
 // TAKE: out[o, j, n] = x[o, idx[j], n], j < J. Extent O*J rows.
 typedef struct { W O, A, N, J, dtype, indexType; Ref x, index, out; } TakeArgs;
+// UPDATE_AT: out[o, index[0] + j, n] = x[o, j, n], j < J; the rest of out stays. Extent O.
 // SCATTER_ADD (adjoint): out[o, idx[j], n] += dy[o, j, n]; out is zeroed first; f32/bf16/f16. Extent: O*ceil(N/NB), (o, column block): no
 // races, fixed order of additions.
 typedef struct { W O, A, N, J, NB, dtype, indexType; Ref dy, index, out; } ScatterAddArgs;

@@ -2,7 +2,7 @@
 import type { Device, Executable, Target } from './device.ts';
 import type { Value } from './graph.ts';
 import { lower } from './lower/lower.ts';
-import { type Block, canOverwrite, lifetimes, place, Sharing } from './lower/memory.ts';
+import { type Block, canOverwrite, isIdle, lifetimes, place, Sharing } from './lower/memory.ts';
 import type { BufferSpec, Program } from './lower/program.ts';
 import { expandFused } from './passes/expand.ts';
 import { simplify } from './passes/simplify.ts';
@@ -123,10 +123,11 @@ export function assemble(
     if (root !== b) Object.assign(buffers[b]!, { external: buffers[root]!.external, offset: buffers[root]!.offset });
   });
 
+  const busy = calls.filter((c) => !isIdle(c, sharing));
   const argumentBytes = inputTypes.reduce((n, t) => n + t.bytes, 0);
   const resultBytes = externalResults.reduce((n, r) => n + traced[r]!.type.bytes, 0);
   return {
-    program: { calls, buffers, externals: externalInputs.length + externalResults.length, arenaBytes: placed.bytes },
+    program: { calls: busy, buffers, externals: externalInputs.length + externalResults.length, arenaBytes: placed.bytes },
     externalInputs,
     externalResults,
     sources,
@@ -139,7 +140,7 @@ export function assemble(
       arenaLowerBound: placed.lowerBound,
       gap: placed.lowerBound ? placed.bytes / placed.lowerBound - 1 : 0,
       flops: calls.reduce((n, c) => n + c.flops, 0),
-      calls: calls.length,
+      calls: busy.length,
     },
   };
 }

@@ -150,6 +150,11 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
   takeAlong: (g, { attrs: { axis }, inputs: [x, i] }) => [apply('scatterAlong', { axis, size: x!.shape[axis]! }, [g, i!]), undefined],
   scatterAlong: (g, { attrs: { axis }, inputs: [, i] }) => [apply('takeAlong', { axis }, [g, i!]), undefined],
 
+  updateAt(g, { attrs: { axis }, inputs: [, y, at] }) {
+    const places = add(iota(y!.shape[axis]!), reshape(cast(at!, 'i32'), [1]));
+    return [apply('updateAt', { axis }, [g, zerosLike(y!), at!]), apply('take', { axis }, [g, places]), undefined];
+  },
+
   identity: (g) => [g],
   barrier: (g) => [g],
   custom(_, { attrs, inputs, gs }) {
@@ -187,4 +192,5 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
   softmaxGrad: 'reference',
   crossEntropyGrad: 'reference',
   attentionGrad: 'reference',
+  decodeAttention: () => 'reference',
 };

@@ -40,6 +40,7 @@ export interface OpAttrs extends Record<UnaryName | BinaryName | CompareName, No
   scatterAdd: { axis: number; size: number };
   takeAlong: { axis: number };
   scatterAlong: { axis: number; size: number };
+  updateAt: { axis: number };
   argsort: { descending: boolean };
   // gradient control: the identity on values
   stopGradient: None;
@@ -55,6 +56,7 @@ export interface OpAttrs extends Record<UnaryName | BinaryName | CompareName, No
   crossEntropyGrad: None;
   attention: AttentionAttrs;
   attentionGrad: AttentionAttrs;
+  decodeAttention: DecodeAttentionAttrs;
 }
 
 /** Sliding windows over [B, C, H, W]: kernel, stride, padding and dilation as [rows, columns]. */
@@ -69,6 +71,12 @@ export interface Window2d {
 export interface AttentionAttrs {
   scale: number;
   causal: boolean;
+  window: number;
+}
+
+/** q [B, Tq, Hq, E], k [B, C, Hkv, E], v [B, C, Hkv, Ev], length i32 of one element; window 0 means unlimited. */
+export interface DecodeAttentionAttrs {
+  scale: number;
   window: number;
 }
 

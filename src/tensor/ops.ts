@@ -240,6 +240,20 @@ export const ops: OpTable = {
     flops: perInput(1),
     bytes: traffic,
   },
+  updateAt: {
+    kind: 'index',
+    infer({ axis }, [x, y, at]) {
+      needInt('updateAt', at!);
+      if (at!.size !== 1) throw new ShapeError(`[updateAt] needs one start, not ${at!.key}`);
+      if (x!.dtype !== y!.dtype || x!.shape.length !== y!.shape.length || without(x!.shape, axis) !== without(y!.shape, axis))
+        throw new ShapeError(`[updateAt] ${y!.key} must agree with ${x!.key} in dtype and in all axes but ${axis}`);
+      if (y!.shape[axis]! > x!.shape[axis]!)
+        throw new ShapeError(`[updateAt] ${y!.shape[axis]} entries do not fit into axis ${axis} of ${x!.key}, which holds ${x!.shape[axis]}`);
+      return [x!];
+    },
+    flops: zero,
+    bytes: (_, [, y]) => 2 * y!.bytes,
+  },
   argsort: {
     kind: 'index',
     // the second output is the merge buffer: scratch that the planner must know about
@@ -302,6 +316,18 @@ export const ops: OpTable = {
     kind: 'fused',
     infer(_, inputs) {
       const { B, Tq, Hq, Ev } = attentionTypes(inputs);
+      return [typeOf([B, Tq, Hq, Ev], inputs[0]!.dtype), typeOf([B, Hq, Tq], 'f32')];
+    },
+    flops: (_, inputs) => attentionFlops(inputs),
+    bytes: traffic,
+  },
+  decodeAttention: {
+    kind: 'fused',
+    infer(_, inputs) {
+      const { B, Tq, Tk, Hq, Ev } = attentionTypes(inputs);
+      const length = needInt('decodeAttention', inputs[3]!);
+      if (length.size !== 1) throw new ShapeError(`[decodeAttention] needs one length, not ${length.key}`);
+      if (Tq > Tk) throw new ShapeError(`[decodeAttention] ${Tq} queries are more than the ${Tk} keys that there is room for`);
       return [typeOf([B, Tq, Hq, Ev], inputs[0]!.dtype), typeOf([B, Hq, Tq], 'f32')];
     },
     flops: (_, inputs) => attentionFlops(inputs),

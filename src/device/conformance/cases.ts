@@ -256,6 +256,27 @@ const indexing: Case[] = [
     inputs: [floats([3, 5]), ints([3, 5], 4)],
     f: (x, i) => t.exp(t.scatterAlong(x, i, 4)),
   },
+  {
+    name: 'updateAt',
+    ops: ['updateAt', 'take'],
+    inputs: [floats([7, 5]), floats([3, 5]), given([2], [])],
+    f: (x, y, at) => t.exp(t.updateAt(x, y, at)),
+  },
+  {
+    name: 'updateAt on a middle axis, over a value of the program, twice',
+    ops: ['updateAt'],
+    inputs: [floats([2, 6, 3]), floats([2, 2, 3]), given([4], [1], 'i64')],
+    f: (x, y, at) => t.updateAt(t.updateAt(t.mul(x, 2), y, at, 1), t.exp(y), t.sub(at, 3), 1),
+  },
+  {
+    name: 'updateAt beside a reader of the old value',
+    ops: ['updateAt'],
+    inputs: [floats([6, 3]), floats([2, 3]), given([1], [1])],
+    f: (x, y, at) => {
+      const h = t.exp(x);
+      return t.mul(t.updateAt(h, y, at), h);
+    },
+  },
 ];
 
 const q = (T: number, H: number, E = 4): Input => floats([2, T, H, E]);
@@ -322,6 +343,33 @@ const fused: Case[] = [
         halves([2, Tk as number, Hkv as number, E as number]),
       ],
       f: (a, b, c) => t.cast(t.attention(a, b, c, { causal: causal as boolean, window: window as number }), 'f32'),
+    }),
+  ),
+  {
+    name: 'decodeAttention, one query',
+    ops: ['decodeAttention'],
+    inputs: [q(1, 4), q(9, 2), q(9, 2, 3), given([5], [])],
+    f: (a, b, c, n) => t.decodeAttention(a, b, c, n),
+  },
+  {
+    name: 'decodeAttention, three queries, window',
+    ops: ['decodeAttention'],
+    inputs: [q(3, 2), q(8, 1), q(8, 1), given([8], [1], 'i64')],
+    f: (a, b, c, n) => t.decodeAttention(a, b, c, n, { window: 4, scale: 0.6 }),
+  },
+  ...[
+    [64, 1, 200, 150, 4, 4],
+    [64, 2, 300, 300, 8, 2],
+    [128, 1, 700, 513, 4, 1],
+    [16, 8, 70, 9, 2, 2],
+    [96, 1, 40, 33, 2, 1],
+  ].map(
+    ([E, Tq, C, length, Hq, Hkv]): Case => ({
+      name: `decodeAttention in bf16, ${Tq} of ${length} in ${C}, ${Hq}/${Hkv} heads of ${E}`,
+      ops: ['decodeAttention'],
+      tolerance: 2e-2,
+      inputs: [halves([2, Tq!, Hq!, E!]), halves([2, C!, Hkv!, E!]), halves([2, C!, Hkv!, E!]), given([length!], [1])],
+      f: (a, b, c, n) => t.cast(t.decodeAttention(a, b, c, n), 'f32'),
     }),
   ),
   {

@@ -5,7 +5,7 @@ import { windows } from '../../tensor/ops.ts';
 import { instructions } from './registers.ts';
 
 const MAGIC = 0x4c424d494854n;
-const ABI = 1n;
+const ABI = 2n;
 const MAXD = 6;
 const MAX_HEAD = 2048;
 const kernels = [
@@ -29,6 +29,7 @@ const kernels = [
   'cumsum',
   'unfold',
   'fold',
+  'updateAt',
 ] as const;
 
 const code = (dtype: DType): bigint => BigInt(dtypes.indexOf(dtype));
@@ -54,7 +55,8 @@ export function encode(program: Program): { words: BigInt64Array; slots: number 
   };
   const steps = program.calls.map((c) => {
     const { extent, grain, words } = encodeCall(c, ref);
-    return [BigInt(kernels.indexOf(c.kernel)), BigInt(words.length), BigInt(extent), BigInt(Math.max(1, grain)), 0n, ...words];
+    const kernel = kernels.indexOf(c.kernel === 'decodeAttention' ? 'attention' : c.kernel);
+    return [BigInt(kernel), BigInt(words.length), BigInt(extent), BigInt(Math.max(1, grain)), 0n, ...words];
   });
   const slots = program.externals + 1;
   return { words: BigInt64Array.from([MAGIC, ABI, BigInt(steps.length), BigInt(slots), ...steps.flat()]), slots };
@@ -213,8 +215,10 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
       };
     }
     case 'attention':
-    case 'attentionGrad': {
-      const { scale, causal, window } = call.attrs;
+    case 'attentionGrad':
+    case 'decodeAttention': {
+      const { scale, window } = call.attrs;
+      const causal = call.kernel === 'decodeAttention' || call.attrs.causal;
       const [B, Tq, Hq, E] = reads[0]!.shape as [number, number, number, number];
       const [, Tk, Hkv, Ev] = reads[2]!.shape as [number, number, number, number];
       if (E > MAX_HEAD || Ev > MAX_HEAD)
@@ -231,7 +235,8 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
           words: [...head, type, double(scale), ...views, ...r(3), ...r(4), ...r(5), ...writes.slice(0, 3).flatMap(view)],
         };
       const QB = Math.min(Tq, 128);
-      return { extent: B * Hq * ceil(Tq, QB), grain: 1, words: [...head, BigInt(QB), type, double(scale), ...views, ...w(0), ...w(1)] };
+      const length = call.kernel === 'decodeAttention' ? [...r(3), code(reads[3]!.dtype)] : [...NONE, 0n];
+      return { extent: B * Hq * ceil(Tq, QB), grain: 1, words: [...head, BigInt(QB), type, double(scale), ...views, ...w(0), ...w(1), ...length] };
     }
     case 'take':
     case 'takeAlong':
@@ -250,6 +255,11 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
         grain: 1,
         words: [...ints(outer, axis, inner, picks, NB), type, code(reads[1]!.dtype), ...r(0), ...r(1), ...w(0)],
       };
+    }
+    case 'updateAt': {
+      const { outer, axis, inner, picks } = call.attrs;
+      const words = [...ints(outer, axis, inner, picks), type, code(reads[1]!.dtype), ...r(0), ...r(1), ...w(0)];
+      return { extent: outer, grain: ceil(4096, Math.max(1, picks * inner)), words };
     }
     case 'argsort': {
       const { rows, width, descending } = call.attrs;

@@ -1,12 +1,20 @@
 /** Calls -> CUDA source and launches. Each distinct kernel is written once; shapes are constants in it, pointers its only parameters. */
 import type { AnyCall, View } from '../../tensor/lower/program.ts';
 import { windows } from '../../tensor/ops.ts';
+import { itemSize } from '../../tensor/dtype.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { mapKernel, reduceKernel, storageType } from './codegen.ts';
 
+/** Memory of the device that all programs share: the count of bad indices, room for partial results, counters that are zero between launches. */
+export type Shared = 'bad' | 'workspace' | 'tickets';
+const sharedType: Record<Shared, string> = { bad: 'u32 *', workspace: 'float *', tickets: 'u32 *' };
+/** Elements that the shared memory has at least. */
+export const WORKSPACE_FLOATS = 8 << 20;
+export const TICKETS = 1 << 14;
+
 /** One launch: a kernel with pointers to views (in this order), or a matrix product. */
 export type Launch =
-  | { kind: 'kernel'; name: string; grid: readonly [number, number, number]; block: number; views: readonly (View | 'bad' | null)[] }
+  | { kind: 'kernel'; name: string; grid: readonly [number, number, number]; block: number; views: readonly (View | Shared | null)[] }
   | { kind: 'gemm'; call: Extract<AnyCall, { kernel: 'gemm' }> };
 
 /** Collects the kernels of one program; the same text is one kernel. */
@@ -38,13 +46,13 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
   /** A kernel that calls `body` (a function of the .cuh files) with its parameters p0, p1, ... */
   const kernel = (
-    views: readonly (View | 'bad' | null)[],
+    views: readonly (View | Shared | null)[],
     grid: readonly [number, number, number],
     body: (p: (i: number) => string) => string,
     block = 256,
   ): Launch[] => {
     if (grid.some((g) => g === 0)) return [];
-    const types = views.map((v) => (v === 'bad' ? 'u32 *' : v ? pointer(v) : 'float *'));
+    const types = views.map((v) => (typeof v === 'string' ? sharedType[v] : v ? pointer(v) : 'float *'));
     const code = body((i) => (views[i] ? `p${i}` : '(float *)nullptr'));
     const name = sources.add(
       `${types.join()}|${code}`,
@@ -159,6 +167,14 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
         (p) => `scatter_add(${[0, 1, 2, 3].map(p).join(', ')}, ${axis}ull, ${inner}ull, ${picks}ull);`,
       );
     }
+    case 'updateAt': {
+      const { outer, axis, inner, picks } = call.attrs;
+      return kernel(
+        [...reads, writes[0]!, 'bad'],
+        outer * inner * picks ? blocks(outer * picks * inner) : [0, 0, 0],
+        (p) => `update_at(${[0, 1, 2, 3].map(p).join(', ')}, ${outer}ull, ${axis}ull, ${inner}ull, ${picks}ull);`,
+      );
+    }
     case 'argsort': {
       const { rows, width, descending } = call.attrs;
       if (rows * width === 0) return [];
@@ -227,6 +243,31 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
           128,
         ),
       ];
+    }
+    case 'decodeAttention': {
+      const { scale, window } = call.attrs;
+      const [B, Tq, Hq, E] = reads[0]!.shape as [number, number, number, number];
+      const [, C, Hkv] = reads[1]!.shape as [number, number, number];
+      const queries = (Hq / Hkv) * Tq;
+      const Q = Math.min(8, queries);
+      const rows = Hkv * ceil(queries, Q);
+      if (B * rows === 0) return [];
+      // enough blocks to fill a large GPU, each with at least one chunk of keys
+      const pack = 16 / itemSize[reads[0]!.dtype];
+      const chunk = (4 * 128) / 2 ** Math.ceil(Math.log2(E / pack));
+      const room = Math.floor(WORKSPACE_FLOATS / (B * rows * Q * (E + 2)));
+      const splits = B * rows > TICKETS ? 1 : Math.max(1, Math.min(ceil(C, chunk), ceil(512, B * rows), room));
+      const aligned = reads.slice(0, 3).every((v) => v.offset % pack === 0 && v.strides.slice(0, 3).every((s) => s % pack === 0));
+      const steps = (v: View): string => `Steps{${v.strides.slice(0, 3).map((s) => `${s}ull`)}}`;
+      const given = (p: (i: number) => string): string => [0, 1, 2].map((i) => `${p(i)}, ${steps(reads[i]!)}`).join(', ');
+      return kernel(
+        [...reads, ...writes, 'workspace', 'tickets'],
+        [splits, rows, B],
+        (p) =>
+          `decode_attention<${storageType[reads[0]!.dtype]}, ${E}, ${Q}, ${aligned}>(${given(p)}, ${[3, 4, 5, 6, 7].map(p)}, ` +
+          `DecodeShape{${[Hq, Hkv, Tq, C, window]}, ${float(scale)}});`,
+        128,
+      );
     }
   }
 }

@@ -6,12 +6,11 @@ import { itemSize } from '../../tensor/dtype.ts';
 import type { Program, View } from '../../tensor/lower/program.ts';
 import type { TensorType } from '../../tensor/shape.ts';
 import { firstNonFinite } from '../check.ts';
-import { type Launch, launchesOf, Sources } from './calls.ts';
+import { type Launch, launchesOf, type Shared, Sources, TICKETS, WORKSPACE_FLOATS } from './calls.ts';
 import { CublasLt, readable } from './cublaslt.ts';
 import { CudaError, type Driver, type GpuInfo, openGpu } from './driver.ts';
 import { cachedCubin } from './nvrtc.ts';
 
-const WORKSPACE = 32 << 20;
 /** Graphs kept per program, one for each set of addresses it was called with. */
 const MAX_GRAPHS = 8;
 const MAX_SEEN = 1000;
@@ -37,7 +36,7 @@ class Parameters {
 
 /** The .cuh files, which every program's source begins with. */
 export function preludeSource(): string {
-  return ['prelude', 'rows', 'indexing', 'attention']
+  return ['prelude', 'rows', 'indexing', 'attention', 'decode']
     .map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8'))
     .join('\n');
 }
@@ -51,6 +50,10 @@ export function programSource(program: Program): { source: string; launches: Lau
 
 /** Attention has kernels for half-precision heads of 16 to 128 features; the rest of it runs as its reference. */
 export function hasKernel(op: string, [q, k, v]: readonly TensorType[]): boolean {
+  if (op === 'decodeAttention') {
+    const [E, Tq] = [q!.shape[3]!, q!.shape[1]!];
+    return E % (16 / itemSize[q!.dtype]) === 0 && E <= 128 && Tq <= 8 && v!.shape[3] === E;
+  }
   if (op !== 'attention' && op !== 'attentionGrad') return true;
   const E = q!.shape[3]!;
   return (q!.dtype === 'bf16' || q!.dtype === 'f16') && E % 16 === 0 && E <= 128 && v!.shape[3] === E && k!.shape[1]! > 0;
@@ -78,6 +81,7 @@ export class CudaDevice implements Device {
   /** Counts indices out of range; page-locked memory that kernels write and the host reads without a copy. */
   readonly #bad: { address: number; view: Uint32Array };
   #events: [number, number] | undefined;
+  readonly #shared: Record<Shared, number>;
   #allocated = 0;
   #arena: CudaBuffer = { address: 0, bytes: 0 };
   readonly #tf32 = process.env.THIMBLE_TF32 === '1';
@@ -95,10 +99,14 @@ export class CudaDevice implements Device {
     // freed memory stays with the process: the next allocation of its size is then immediate
     const pool = this.#driver.get('cuDeviceGetDefaultMemPool', gpu.device);
     this.#driver.cuMemPoolSetAttribute(pool, 4, new BigUint64Array(16).fill(2n ** 63n));
-    this.#blas = new CublasLt(this.#alloc(WORKSPACE), WORKSPACE);
+    const workspace = this.#alloc(4 * WORKSPACE_FLOATS);
+    this.#blas = new CublasLt(workspace, 4 * WORKSPACE_FLOATS);
     const bad = this.#driver.get('cuMemHostAlloc', 64, 2);
     this.#bad = { address: bad, view: new Uint32Array(koffi.view(BigInt(bad), 64)) };
     this.#bad.view[0] = 0;
+    const tickets = this.#alloc(4 * TICKETS);
+    this.write({ address: tickets, bytes: 4 * TICKETS }, new Uint8Array(4 * TICKETS));
+    this.#shared = { bad, workspace, tickets };
   }
 
   /** Milliseconds on the GPU of what `body` submits, from the moment the GPU begins it. */
@@ -195,12 +203,12 @@ export class CudaDevice implements Device {
     for (const l of launches.flat())
       if (l.kind === 'kernel' && !functions.has(l.name)) functions.set(l.name, d.get('cuModuleGetFunction', module, l.name));
 
-    type Address = (v: View | 'bad' | null) => number;
+    type Address = (v: View | Shared | null) => number;
     const addresses =
       (buffers: readonly DeviceBuffer[]): Address =>
       (v) => {
         if (v === null) return 0;
-        if (v === 'bad') return this.#bad.address;
+        if (typeof v === 'string') return this.#shared[v];
         const spec = program.buffers[v.buffer]!;
         const base = spec.external < 0 ? this.#arena.address + spec.offset : (buffers[spec.external]!.address as number);
         return base + v.offset * itemSize[v.dtype];

@@ -102,6 +102,12 @@ export const kernels: { [K in KernelName]?: Kernel<K> } = {
           add(out!, (o * axis + inAxis(index!.get(at), axis)) * inner + n, dy!.get(at));
         }
   },
+  updateAt({ attrs: { outer, axis, inner, picks } }, [values, at], [out]) {
+    const start = at!.get(0);
+    if (picks) [start, start + picks - 1].forEach((i) => inAxis(i, axis));
+    for (let o = 0; o < outer; o++)
+      for (let i = 0; i < picks * inner; i++) out!.set((o * axis + start) * inner + i, values!.get(o * picks * inner + i));
+  },
   argsort({ attrs: { rows, width, descending } }, [x], [out]) {
     for (let r = 0; r < rows; r++) {
       const row = Array.from({ length: width }, (_, i) => x!.get(r * width + i));

@@ -2,7 +2,7 @@
  * Functions that have kernels of their own. `references` holds what each fused op means in terms of primitives: devices without the
  * kernel run that, tests compare with it, and second derivatives differentiate it.
  */
-import type { AttentionAttrs, OpAttrs } from '../ops.ts';
+import type { AttentionAttrs, DecodeAttentionAttrs, OpAttrs } from '../ops.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply, applyAll } from '../trace.ts';
 import { oneHot, takeAlong } from './indexing.ts';
@@ -10,6 +10,7 @@ import { permute, reshape, transpose, unsqueeze } from './layout.ts';
 import { matmul } from './linear.ts';
 import {
   add,
+  bitOr,
   broadcastTo,
   cast,
   div,
@@ -19,6 +20,7 @@ import {
   greaterEqual,
   iota,
   less,
+  lessEqual,
   maximum,
   minimum,
   mul,
@@ -79,7 +81,18 @@ export function attentionWithLse(q: Tensor, k: Tensor, v: Tensor, options: Parti
   return { out, lse };
 }
 
-type Fused = 'norm' | 'normGrad' | 'softmax' | 'softmaxGrad' | 'crossEntropy' | 'crossEntropyGrad' | 'attention' | 'attentionGrad';
+/**
+ * Attention of the latest tokens over a cache with room to grow. q [B, Tq, Hq, E], k [B, C, Hkv, E], v [B, C, Hkv, Ev] -> [B, Tq, Hq, Ev].
+ * `length` (one i32) counts the keys that are there, those of the Tq queries included: query i sees keys j < length - Tq + i + 1, and with
+ * window > 0 only the last `window` of them. What lies beyond is
+ * room: any finite numbers, without influence.
+ */
+export function decodeAttention(q: Tensor, k: Tensor, v: Tensor, length: Tensor, options: Partial<DecodeAttentionAttrs> = {}): Tensor {
+  const attrs = { scale: options.scale ?? 1 / Math.sqrt(q.shape.at(-1) ?? 1), window: options.window ?? 0 };
+  return apply('decodeAttention', attrs, [q, k, v, length]);
+}
+
+type Fused = 'norm' | 'normGrad' | 'softmax' | 'softmaxGrad' | 'crossEntropy' | 'crossEntropyGrad' | 'attention' | 'attentionGrad' | 'decodeAttention';
 
 /** f32 [Tq, Tk]: 0 where query i sees key j, -inf elsewhere. */
 function attentionMask(Tq: number, Tk: number, { causal, window }: AttentionAttrs): Tensor | undefined {
@@ -170,6 +183,16 @@ export const references: { [K in Fused]: (attrs: OpAttrs[K], inputs: readonly Te
     const p = exp(sub(s, unsqueeze(where(equal(sub(lse, lse), 0), lse, 0), -1)));
     const o = permute(matmul(p, heads(cast(v!, 'f32'), q!.shape[2]!)), [0, 2, 1, 3]);
     return [cast(o, q!.dtype), lse];
+  },
+  decodeAttention(attrs, [q, k, v, length]) {
+    const [Tq, C, Hq] = [q!.shape[1]!, k!.shape[1]!, q!.shape[2]!];
+    const last = sub(add(reshape(iota(Tq), [Tq, 1]), cast(reshape(length!, [1, 1]), 'i32')), Tq); // the key of query i itself
+    const j = reshape(iota(C), [1, C]);
+    const unseen = attrs.window ? bitOr(less(last, j), lessEqual(j, sub(last, attrs.window))) : less(last, j);
+    const s = where(unseen, Number.NEGATIVE_INFINITY, scores({ ...attrs, causal: false, window: 0 }, q!, k!));
+    const lse = logSumExp(s, -1);
+    const p = exp(sub(s, unsqueeze(where(equal(sub(lse, lse), 0), lse, 0), -1)));
+    return [cast(permute(matmul(p, heads(cast(v!, 'f32'), Hq)), [0, 2, 1, 3]), q!.dtype), lse];
   },
   attentionGrad(attrs, [q, k, v, o, lse, dO]) {
     const [Hq, H] = [q!.shape[2]!, k!.shape[2]!];

@@ -33,6 +33,13 @@ export const scatterAdd = (updates: Tensor, index: Tensor, size: number, axis = 
 export const scatterAlong = (updates: Tensor, index: Tensor, size: number, axis = -1): Tensor =>
   apply('scatterAlong', { axis: axisOf('scatterAlong', axis, updates.rank), size }, [updates, index]);
 
+/**
+ * x with `values` in place of the entries [at, at + n) of `axis`; `at` holds one integer. A compiled program writes them where x lies when
+ * nothing else reads x afterwards (x a donated argument, or a value of the program).
+ */
+export const updateAt = (x: Tensor, values: Tensor, at: Tensor, axis = 0): Tensor =>
+  apply('updateAt', { axis: axisOf('updateAt', axis, x.rank) }, [x, values, at]);
+
 /** labels of any shape -> [...labels, classes] with one 1 in each row (none for a label outside 0..classes-1). */
 export function oneHot(labels: Tensor, classes: number, dtype: 'f32' | 'bf16' | 'f16' = 'f32'): Tensor {
   return cast(equal(reshape(cast(labels, 'i32'), [...labels.shape, 1]), iota(classes)), dtype);

@@ -5,7 +5,7 @@ import { type DType, itemSize } from '../dtype.ts';
 import { is, type Node, type Value } from '../graph.ts';
 import { ops } from '../ops.ts';
 import { type Shape, sizeOf, stridesOf } from '../shape.ts';
-import { type Fusion, isPointwise, type Unit } from './cluster.ts';
+import { type Fusion, isPointwise, storedUnder, type Unit } from './cluster.ts';
 import { expressionOf } from './expression.ts';
 import { emitNode } from './kernels.ts';
 import type { Lowered } from './lower.ts';
@@ -22,11 +22,17 @@ export class Emitter {
   /** Where a value should be written when something later wants it in place (a piece of a concat). */
   readonly #places = new Map<Value, () => View | undefined>();
   readonly #fusion: Fusion;
+  /** How many units have still to read a value. */
+  readonly #readers = new Map<Value, number>();
+  readonly #kept: ReadonlySet<Value>;
 
   readonly target: Target;
 
-  constructor(fusion: Fusion, nodes: readonly Node[], target: Target) {
+  /** @param kept values that outlive the program. */
+  constructor(fusion: Fusion, nodes: readonly Node[], target: Target, kept: ReadonlySet<Value>) {
     this.#fusion = fusion;
+    this.#kept = kept;
+    for (const u of fusion.units) for (const v of u.reads) this.#readers.set(v, (this.#readers.get(v) ?? 0) + 1);
     this.target = target;
     const uses = new Map<Value, number>();
     for (const n of nodes) for (const v of n.inputs) uses.set(v, (uses.get(v) ?? 0) + 1);
@@ -135,16 +141,34 @@ export class Emitter {
     return out;
   }
 
+  /**
+   * A buffer that holds x, to be changed into `out`: x's own when nothing reads it afterwards, otherwise a copy. The planner drops the copy
+   * where x is a donated argument whose memory the result takes over.
+   */
+  takeOver(x: Value, out: Value): View {
+    const under = storedUnder(x);
+    const view = this.view(x);
+    const own = under.node.op !== 'input' && !this.#kept.has(under) && this.#readers.get(under) === 1;
+    if (own && isContiguous(view) && view.offset === 0 && this.#bufferBytes[view.buffer] === out.type.bytes) {
+      this.#views.set(out, view);
+      return view;
+    }
+    const to = this.allocate(out);
+    this.copy(view, to, out.node.op);
+    return to;
+  }
+
   /** The loads of an expression as views in its iteration space (scalars are repeated). */
   loads(values: readonly Value[], shape: Shape): View[] {
     return values.map((v) => broadcastView(this.view(v), shape));
   }
 
   unit(unit: Unit): void {
-    if (unit.node) {
-      emitNode(this, unit.node, this.#fusion);
-      return;
-    }
+    if (unit.node) emitNode(this, unit.node, this.#fusion);
+    else this.#expression(unit);
+    for (const v of unit.reads) this.#readers.set(v, this.#readers.get(v)! - 1);
+  }
+  #expression(unit: Unit): void {
     const { expression, loads } = expressionOf(unit.roots, this.#fusion.stored);
     const { shape } = unit.roots[0]!.type;
     const writes = unit.roots.map((r) => this.allocate(r, { strided: true }));

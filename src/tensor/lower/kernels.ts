@@ -76,6 +76,25 @@ export function emitNode(e: Emitter, node: Node, fusion: Fusion): void {
       flops,
     );
   }
+  if (is(node, 'decodeAttention')) {
+    const unitStride = (i: number): View => {
+      const v = e.view(node.inputs[i]!);
+      return v.strides[3] === 1 || v.shape[3] === 1 ? v : e.contiguous(v, node.op);
+    };
+    return e.call(node.op, node.attrs, [unitStride(0), unitStride(1), unitStride(2), dense(3)], writes(), node.op, flops);
+  }
+  if (is(node, 'updateAt')) {
+    const { axis } = node.attrs;
+    const { shape } = out.type;
+    const to = e.takeOver(node.inputs[0]!, out);
+    return e.call(
+      node.op,
+      { outer: outerOf(shape, axis), axis: shape[axis]!, inner: innerOf(shape, axis), picks: node.inputs[1]!.type.shape[axis]! },
+      [dense(1), dense(2)],
+      [to],
+      node.op,
+    );
+  }
   if (is(node, 'argsort'))
     return e.call('argsort', { ...rowsOf(out.type.shape), descending: node.attrs.descending }, all(), writes(), node.op, flops);
   if (is(node, 'cumsum')) {

@@ -27,7 +27,7 @@ export function lower(results: readonly Value[], donated: ReadonlySet<number>, t
   const wanted = new Set(results.map(storedUnder));
   const donatedValues = new Set(nodes.flatMap((n) => (is(n, 'input') && donated.has(n.attrs.index) ? [n.outputs[0]!] : [])));
   const order: Unit[] = schedule(fusion.units, fusion.unitOf, donatedValues, wanted);
-  const emitter = new Emitter(fusion, nodes, target);
+  const emitter = new Emitter(fusion, nodes, target, wanted);
   for (const unit of order) emitter.unit(unit);
   return emitter.finish(results);
 }

@@ -1,6 +1,6 @@
 /** Lowered programs: kernel calls over planned memory. Devices translate these; nothing here is specific to one. */
 import type { DType, Lane } from '../dtype.ts';
-import type { AttentionAttrs, BinaryName, CompareName, UnaryName, Window2d } from '../ops.ts';
+import type { AttentionAttrs, BinaryName, CompareName, DecodeAttentionAttrs, UnaryName, Window2d } from '../ops.ts';
 
 /** Elements of a buffer under strides (in elements; 0 repeats, negative walks back). */
 export interface View {
@@ -51,10 +51,12 @@ export interface CallAttrs {
   crossEntropyGrad: { rows: number; width: number };
   attention: AttentionAttrs;
   attentionGrad: AttentionAttrs;
+  decodeAttention: DecodeAttentionAttrs;
   take: Indexed & { picks: number };
   scatterAdd: Indexed & { picks: number };
   takeAlong: Indexed & { picks: number };
   scatterAlong: Indexed & { picks: number };
+  updateAt: Indexed & { picks: number };
   argsort: { rows: number; width: number; descending: boolean };
   cumsum: Indexed;
   unfold: Window2d & { height: number; width: number };

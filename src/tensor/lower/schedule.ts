@@ -42,7 +42,8 @@ export function schedule(
   };
   for (const v of donated)
     for (const writer of readers.get(v) ?? []) {
-      if (!writer.roots.some((r) => wanted.has(r) && r.type === v.type)) continue;
+      const inPlace = writer.node ? (writer.node.op === 'updateAt' ? writer.node.outputs : []) : writer.roots.filter((r) => wanted.has(r));
+      if (!inPlace.some((r) => r.type === v.type)) continue;
       for (const reader of readers.get(v)!) if (reader !== writer && !reaches(writer, reader)) edge(reader, writer);
     }
 

@@ -1,0 +1,122 @@
+"""Decoding at batch 1 with Hugging Face's Llama and its static cache: CUDA graph by hand, torch.compile, plain generate. One JSON line."""
+import argparse, json, statistics, sys, time, traceback
+
+import torch
+import transformers
+from transformers import LlamaConfig, LlamaForCausalLM, StaticCache
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--prompt", type=int, default=128)
+parser.add_argument("--tokens", type=int, default=256)
+parser.add_argument("--reps", type=int, default=5)
+parser.add_argument("--layers", type=int, default=24)
+parser.add_argument("--skip-compile", action="store_true", help="torch.compile takes about a minute")
+args = parser.parse_args()
+
+# 1.36e9 parameters
+config = LlamaConfig(vocab_size=32000, hidden_size=2048, intermediate_size=5632, num_hidden_layers=args.layers, num_attention_heads=32,
+                     num_key_value_heads=32, max_position_embeddings=2048, tie_word_embeddings=False, attn_implementation="sdpa")
+torch.manual_seed(0)
+torch.set_default_dtype(torch.bfloat16)
+with torch.device("cuda"):
+    model = LlamaForCausalLM(config).eval()
+prompt = torch.randint(0, 32000, (1, args.prompt), device="cuda")
+result = {"peer": "cuda-decode", "torch": torch.__version__, "transformers": transformers.__version__, "gpu": torch.cuda.get_device_name(),
+          "parameters": sum(p.numel() for p in model.parameters()), "prompt": args.prompt, "tokens": args.tokens}
+
+
+def log(**more):
+    result.update(more)
+    print(json.dumps(more), file=sys.stderr, flush=True)
+
+
+@torch.no_grad()
+def static_decoder(step_of):
+    """-> a function that decodes args.tokens tokens after the prompt and returns the seconds that they took."""
+    cache = StaticCache(config=config, max_cache_len=args.prompt + args.tokens + 8, max_batch_size=1, device="cuda", dtype=torch.bfloat16)
+    position = torch.arange(args.prompt, device="cuda")
+    ids = torch.zeros((1, 1), dtype=torch.long, device="cuda")
+    at = torch.zeros(1, dtype=torch.long, device="cuda")
+
+    def forward(ids, at):
+        out = model(input_ids=ids, position_ids=at[None], cache_position=at, past_key_values=cache, use_cache=True)
+        return out.logits[:, -1].argmax(-1, keepdim=True)
+
+    def prefill():
+        cache.reset()
+        ids.copy_(forward(prompt, position))
+        at.fill_(args.prompt)
+
+    prefill()
+    step = step_of(forward, ids, at)
+
+    def decode():
+        prefill()
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(args.tokens):
+            step()
+        torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    return decode
+
+
+def by_graph(forward, ids, at):
+    def advance():
+        ids.copy_(forward(ids, at))
+        at.add_(1)
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            advance()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        advance()
+    return graph.replay
+
+
+def by_compile(forward, ids, at):
+    compiled = torch.compile(forward, mode="reduce-overhead", fullgraph=True)
+
+    def advance():
+        ids.copy_(compiled(ids, at))
+        at.add_(1)
+
+    for _ in range(4):
+        advance()
+    return advance
+
+
+def rate(decode):
+    decode()
+    return round(args.tokens / statistics.median(decode() for _ in range(args.reps)), 1)
+
+
+@torch.no_grad()
+def plain():
+    n = min(args.tokens, 64)
+    run = lambda: model.generate(prompt, max_new_tokens=n, min_new_tokens=n, do_sample=False, pad_token_id=0)
+    run()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    run()
+    torch.cuda.synchronize()
+    return round(n / (time.perf_counter() - start), 1)
+
+
+ways = {"graph": lambda: rate(static_decoder(by_graph)), "generate": plain, "compile": lambda: rate(static_decoder(by_compile))}
+for name, way in ways.items():
+    if name == "compile" and args.skip_compile:
+        continue
+    try:
+        with torch.no_grad():
+            log(**{f"{name}TokensPerSecond": way()})
+    except Exception as error:  # noqa: BLE001 - one way that fails must not hide the others
+        traceback.print_exc(limit=4)
+        log(**{f"{name}Error": str(error)[:300]})
+result["tokensPerSecond"] = max((v for k, v in result.items() if k.endswith("TokensPerSecond")), default=None)
+print(json.dumps(result))

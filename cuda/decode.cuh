@@ -1,0 +1,141 @@
+// Attention of a few queries over the first keys of a cache: what a decode step does. The keys are read once, all of a chunk in flight; a kv
+// head is shared out over blocks that each keep a running maximum, sum and output per query (Milakov and Gimelshein 2018), and the last
+// block of a head merges them in order, so that the bits do not depend on which one that is (split keys: Dao et al. 2023, "Flash-Decoding").
+template <class T> struct alignas(16) Pack { T x[16 / sizeof(T)]; };
+template <bool ALIGNED, class T> __device__ inline Pack<T> load_pack(const T *p) {
+  if (ALIGNED) return *(const Pack<T> *)p;
+  Pack<T> v;
+  for (int i = 0; i < (int)(16 / sizeof(T)); i++) v.x[i] = p[i];
+  return v;
+}
+
+struct Steps { u64 b, t, h; }; // of batch, token and head, in elements; features are neighbours
+struct DecodeShape { int Hq, Hkv, Tq, C, window; float scale; };
+constexpr int DECODE_THREADS = 128, DECODE_KEYS = 4; // keys of a chunk that one thread has in registers
+
+// Lanes that hold the features of one key.
+constexpr int decode_lanes(int packs) { int n = 1; while (n < packs) n *= 2; return n; }
+
+// Grid (splits, kv heads x blocks of Q queries, batch). Query u of a kv head is token u / G of its query head u % G.
+template <class T, int E, int Q, bool ALIGNED, class I>
+__device__ inline void decode_attention(const T *q, Steps qs, const T *k, Steps ks, const T *v, Steps vs, const I *length, T *o, float *lse,
+                                        float *partial, u32 *tickets, DecodeShape s) {
+  constexpr int V = 16 / sizeof(T), LANES = decode_lanes(E / V), GROUPS = DECODE_THREADS / LANES, CHUNK = GROUPS * DECODE_KEYS;
+  constexpr int WARPS = DECODE_THREADS / 32, ROW = E + 2; // of the partial results: output, maximum, sum
+  __shared__ float query[Q][E], score[Q][CHUNK], top[Q], total[Q], shrink[Q], sums[WARPS][Q][E];
+  __shared__ u32 order;
+  const float none = __int_as_float(0xff800000);
+  int lane = threadIdx.x % LANES, group = threadIdx.x / LANES, warp = threadIdx.x / 32;
+  int G = s.Hq / s.Hkv, all = G * s.Tq, blocks = (all + Q - 1) / Q, kv = blockIdx.y / blocks, first = blockIdx.y % blocks * Q, b = blockIdx.z;
+  int n = min((long long)s.C, (long long)load(*length)), chunks = (n + CHUNK - 1) / CHUNK, parts = max(1, min((int)gridDim.x, chunks));
+  if ((int)blockIdx.x >= parts) return;
+
+  for (int t = threadIdx.x; t < Q * E; t += DECODE_THREADS) {
+    int u = first + t / E;
+    query[t / E][t % E] = u < all ? load(q[b * qs.b + u / G * qs.t + (kv * G + u % G) * qs.h + t % E]) * s.scale : 0;
+  }
+  if (threadIdx.x < Q) top[threadIdx.x] = none, total[threadIdx.x] = 0;
+  float sum[Q][V] = {};
+  bool holds = lane < E / V;
+  for (int chunk = blockIdx.x; chunk < chunks; chunk += parts) {
+    Pack<T> key[DECODE_KEYS] = {}, value[DECODE_KEYS] = {};
+    #pragma unroll
+    for (int i = 0; i < DECODE_KEYS; i++) {
+      int j = chunk * CHUNK + i * GROUPS + group;
+      if (j < n && holds) key[i] = load_pack<ALIGNED>(k + b * ks.b + j * ks.t + kv * ks.h + lane * V);
+    }
+    #pragma unroll
+    for (int i = 0; i < DECODE_KEYS; i++) {
+      int j = chunk * CHUNK + i * GROUPS + group;
+      if (j < n && holds) value[i] = load_pack<ALIGNED>(v + b * vs.b + j * vs.t + kv * vs.h + lane * V);
+    }
+    __syncthreads();
+    #pragma unroll
+    for (int u = 0; u < Q; u++) {
+      float dot[DECODE_KEYS] = {};
+      if (holds)
+        #pragma unroll
+        for (int e = 0; e < V; e++) {
+          float x = query[u][lane * V + e];
+          #pragma unroll
+          for (int i = 0; i < DECODE_KEYS; i++) dot[i] = fmaf(x, load(key[i].x[e]), dot[i]);
+        }
+      #pragma unroll
+      for (int i = 0; i < DECODE_KEYS; i++) {
+        for (int d = LANES / 2; d; d /= 2) dot[i] += __shfl_xor_sync(~0u, dot[i], d);
+        int j = chunk * CHUNK + i * GROUPS + group, last = n - s.Tq + (first + u) / G;
+        bool sees = j <= last && (s.window == 0 || j > last - s.window);
+        if (lane == 0) score[u][i * GROUPS + group] = sees ? dot[i] : none;
+      }
+    }
+    __syncthreads();
+    for (int u = warp; u < Q; u += WARPS) {
+      float most = top[u], add = 0;
+      for (int j = threadIdx.x % 32; j < CHUNK; j += 32) most = fmaxf(most, score[u][j]);
+      for (int d = 16; d; d /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, d));
+      float base = most == none ? 0 : most;
+      for (int j = threadIdx.x % 32; j < CHUNK; j += 32) { float p = expf(score[u][j] - base); score[u][j] = p, add += p; }
+      for (int d = 16; d; d /= 2) add += __shfl_xor_sync(~0u, add, d);
+      __syncwarp();
+      if (threadIdx.x % 32 == 0) { float r = expf(top[u] - base); shrink[u] = r, total[u] = total[u] * r + add, top[u] = most; }
+    }
+    __syncthreads();
+    #pragma unroll
+    for (int u = 0; u < Q; u++)
+      #pragma unroll
+      for (int e = 0; e < V; e++) {
+        float x = sum[u][e] * shrink[u];
+        #pragma unroll
+        for (int i = 0; i < DECODE_KEYS; i++) x = fmaf(score[u][i * GROUPS + group], load(value[i].x[e]), x);
+        sum[u][e] = x;
+      }
+  }
+  #pragma unroll
+  for (int u = 0; u < Q; u++)
+    #pragma unroll
+    for (int e = 0; e < V; e++) {
+      float x = sum[u][e];
+      for (int d = LANES; d < 32; d *= 2) x += __shfl_xor_sync(~0u, x, d);
+      if (threadIdx.x % 32 < LANES && holds) sums[warp][u][lane * V + e] = x;
+    }
+  __syncthreads();
+
+  auto finish = [&](int u, int e, float x, float most, float weight) {
+    int at = first + u;
+    if (at >= all) return;
+    u64 row = (u64)b * s.Tq + at / G, head = kv * G + at % G;
+    store(o[(row * s.Hq + head) * E + e], weight > 0 || weight != weight ? x / weight : 0.f);
+    if (e == 0) lse[((u64)b * s.Hq + head) * s.Tq + at / G] = most + logf(weight);
+  };
+  u64 head = (u64)blockIdx.z * gridDim.y + blockIdx.y;
+  float *mine = partial + (head * gridDim.x + blockIdx.x) * Q * ROW;
+  for (int t = threadIdx.x; t < Q * E; t += DECODE_THREADS) {
+    int u = t / E, e = t % E;
+    float x = 0;
+    for (int w = 0; w < WARPS; w++) x += sums[w][u][e];
+    if (parts == 1) finish(u, e, x, top[u], total[u]);
+    else {
+      mine[u * ROW + e] = x;
+      if (e == 0) mine[u * ROW + E] = top[u], mine[u * ROW + E + 1] = total[u];
+    }
+  }
+  if (parts == 1) return;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) order = atomicInc(tickets + head, parts - 1); // wraps to 0: ready for the next launch
+  __syncthreads();
+  if (order != (u32)parts - 1) return;
+  __threadfence();
+  const float *theirs = partial + head * gridDim.x * Q * ROW;
+  for (int t = threadIdx.x; t < Q * E; t += DECODE_THREADS) {
+    int u = t / E, e = t % E;
+    float most = none, x = 0, weight = 0;
+    for (int p = 0; p < parts; p++) most = fmaxf(most, __ldcg(theirs + (p * Q + u) * ROW + E));
+    for (int p = 0; p < parts; p++) {
+      const float *from = theirs + (p * Q + u) * ROW;
+      float r = most == none ? 0 : expf(__ldcg(from + E) - most);
+      x += __ldcg(from + e) * r, weight += __ldcg(from + E + 1) * r;
+    }
+    finish(u, e, x, most, weight);
+  }
+}
