@@ -14,7 +14,7 @@ struct DecodeShape { int Hq, Hkv, Tq, C, window; float scale; };
 constexpr int DECODE_THREADS = 128, DECODE_KEYS = 4; // keys of a chunk that one thread has in registers
 
 // Lanes that hold the features of one key.
-constexpr int decode_lanes(int packs) { int n = 1; while (n < packs) n *= 2; return n; }
+__device__ constexpr int decode_lanes(int packs) { int n = 1; while (n < packs) n *= 2; return n; }
 
 // Grid (splits, kv heads x blocks of Q queries, batch). Query u of a kv head is token u / G of its query head u % G.
 template <class T, int E, int Q, bool ALIGNED, class I>

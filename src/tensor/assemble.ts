@@ -123,7 +123,7 @@ export function assemble(
     if (root !== b) Object.assign(buffers[b]!, { external: buffers[root]!.external, offset: buffers[root]!.offset });
   });
 
-  const busy = calls.filter((c) => !isIdle(c, sharing));
+  const busy = calls.filter((c) => !isIdle(c, sharing, (b) => inputOf.has(b)));
   const argumentBytes = inputTypes.reduce((n, t) => n + t.bytes, 0);
   const resultBytes = externalResults.reduce((n, r) => n + traced[r]!.type.bytes, 0);
   return {

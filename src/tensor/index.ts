@@ -4,7 +4,16 @@ export type { Plan } from './assemble.ts';
 export { type CallTime, type Compiled, type CompileOptions, compile } from './compile.ts';
 export { type Device, type DeviceBuffer, defaultDevice, device, type Executable, registerDevice, withDevice } from './device.ts';
 export { type DType, decode, dtypes, encode, fromBf16, fromF16, isFloat, itemSize, promote, toBf16, toF16 } from './dtype.ts';
-export { attention, attentionWithLse, crossEntropy, decodeAttention, layerNorm, rmsNorm, softCrossEntropy, softmax } from './functions/fused.ts';
+export {
+  attention,
+  attentionWithLse,
+  crossEntropy,
+  decodeAttention,
+  layerNorm,
+  rmsNorm,
+  softCrossEntropy,
+  softmax,
+} from './functions/fused.ts';
 export * from './functions/image.ts';
 export * from './functions/indexing.ts';
 export * from './functions/layout.ts';

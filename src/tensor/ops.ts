@@ -248,7 +248,9 @@ export const ops: OpTable = {
       if (x!.dtype !== y!.dtype || x!.shape.length !== y!.shape.length || without(x!.shape, axis) !== without(y!.shape, axis))
         throw new ShapeError(`[updateAt] ${y!.key} must agree with ${x!.key} in dtype and in all axes but ${axis}`);
       if (y!.shape[axis]! > x!.shape[axis]!)
-        throw new ShapeError(`[updateAt] ${y!.shape[axis]} entries do not fit into axis ${axis} of ${x!.key}, which holds ${x!.shape[axis]}`);
+        throw new ShapeError(
+          `[updateAt] ${y!.shape[axis]} entries do not fit into axis ${axis} of ${x!.key}, which holds ${x!.shape[axis]}`,
+        );
       return [x!];
     },
     flops: zero,

@@ -236,7 +236,11 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
         };
       const QB = Math.min(Tq, 128);
       const length = call.kernel === 'decodeAttention' ? [...r(3), code(reads[3]!.dtype)] : [...NONE, 0n];
-      return { extent: B * Hq * ceil(Tq, QB), grain: 1, words: [...head, BigInt(QB), type, double(scale), ...views, ...w(0), ...w(1), ...length] };
+      return {
+        extent: B * Hq * ceil(Tq, QB),
+        grain: 1,
+        words: [...head, BigInt(QB), type, double(scale), ...views, ...w(0), ...w(1), ...length],
+      };
     }
     case 'take':
     case 'takeAlong':

@@ -1,7 +1,8 @@
 /** Calls -> CUDA source and launches. Each distinct kernel is written once; shapes are constants in it, pointers its only parameters. */
+
+import { itemSize } from '../../tensor/dtype.ts';
 import type { AnyCall, View } from '../../tensor/lower/program.ts';
 import { windows } from '../../tensor/ops.ts';
-import { itemSize } from '../../tensor/dtype.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { mapKernel, reduceKernel, storageType } from './codegen.ts';
 

@@ -92,7 +92,16 @@ export function decodeAttention(q: Tensor, k: Tensor, v: Tensor, length: Tensor,
   return apply('decodeAttention', attrs, [q, k, v, length]);
 }
 
-type Fused = 'norm' | 'normGrad' | 'softmax' | 'softmaxGrad' | 'crossEntropy' | 'crossEntropyGrad' | 'attention' | 'attentionGrad' | 'decodeAttention';
+type Fused =
+  | 'norm'
+  | 'normGrad'
+  | 'softmax'
+  | 'softmaxGrad'
+  | 'crossEntropy'
+  | 'crossEntropyGrad'
+  | 'attention'
+  | 'attentionGrad'
+  | 'decodeAttention';
 
 /** f32 [Tq, Tk]: 0 where query i sees key j, -inf elsewhere. */
 function attentionMask(Tq: number, Tk: number, { causal, window }: AttentionAttrs): Tensor | undefined {

@@ -37,14 +37,15 @@ export function canOverwrite(call: AnyCall, from: number, to: number): boolean {
   return call.reads.every((v) => v.buffer !== from || sameWalk(v, target));
 }
 
-/** Whether a call copies a buffer onto itself, once `memory` has said which buffers are one. */
-export function isIdle(call: AnyCall, memory: Sharing): boolean {
+/** Whether a call copies an argument onto a result that has taken its memory over. */
+export function isIdle(call: AnyCall, memory: Sharing, isArgument: (buffer: number) => boolean): boolean {
   const [from, to] = [call.reads[0], call.writes[0]];
   return (
     call.kernel === 'map' &&
     call.attrs.expression.steps.length === 0 &&
     call.reads.length === 1 &&
     call.writes.length === 1 &&
+    isArgument(from!.buffer) &&
     memory.find(from!.buffer) === memory.find(to!.buffer) &&
     sameWalk(from!, to!)
   );
