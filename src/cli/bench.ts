@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { numberParser } from '@stricli/core';
-import { type Bench, type Expected, figureAt, meets, parseBench } from '../methods/bench.ts';
+import { type BenchCheck, type Expected, figureAt, meets, parseBench } from '../methods/bench.ts';
 import { catalogue } from '../methods/catalogue.ts';
 import { machineLine } from './machine.ts';
 import { table } from './output.ts';
@@ -40,9 +40,12 @@ export function commandFor([program = '', ...args]: readonly string[], seed: num
 }
 
 /** Runs a command from the package's folder and returns the JSON of its last line. */
-async function lastLineOf([program, args]: [string, string[]], signal: AbortSignal): Promise<unknown> {
+async function lastLineOf(
+  [program, args]: [string, string[]],
+  { signal, env }: { signal: AbortSignal; env: BenchCheck['env'] },
+): Promise<unknown> {
   signal.throwIfAborted();
-  const child = spawn(program, args, { cwd: packageRoot, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(program, args, { cwd: packageRoot, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
   const stop = (): void => void child.kill('SIGINT');
   signal.addEventListener('abort', stop);
   // Only the last line counts, so only the end is kept.
@@ -65,7 +68,7 @@ async function lastLineOf([program, args]: [string, string[]], signal: AbortSign
 }
 
 /** Every expected figure, measured: the mean over the runs' JSON. */
-export function compare({ expected }: Pick<Bench, 'expected'>, runs: readonly unknown[]): Measured[] {
+export function compare({ expected }: Pick<BenchCheck, 'expected'>, runs: readonly unknown[]): Measured[] {
   return expected.map((figure) => {
     const bySeed = runs.map((run) => figureAt(run, figure.figure) ?? null);
     const measured = bySeed.includes(null) ? null : bySeed.reduce<number>((sum, value) => sum + value!, 0) / bySeed.length;
@@ -76,9 +79,9 @@ export function compare({ expected }: Pick<Bench, 'expected'>, runs: readonly un
 const round = (value: number | null): number | null => (value === null ? null : Number(value.toPrecision(5)));
 
 /** `thimble bench <id>` */
-export default defineVerb<{ seed?: number; out?: string }, [string], BenchResult>({
+export default defineVerb<{ seed?: number; check?: string; out?: string }, [string], BenchResult>({
   brief: "Rerun a method's published figures and compare",
-  help: "Runs the command of the method's bench.json once per seed, compares the means with the expected figures, and writes what was seen.\nThe exit code is 1 where a figure is outside its tolerance.",
+  help: "Runs the command of the method's bench.json once per seed, compares the means with the expected figures, and writes what was seen.\nFurther checks, such as those that want a GPU or more data, go by name: --check cifar10.\nThe exit code is 1 where a figure is outside its tolerance.",
   parameters: {
     flags: {
       seed: {
@@ -88,11 +91,18 @@ export default defineVerb<{ seed?: number; out?: string }, [string], BenchResult
         brief: "Run this seed only, instead of the bench's own",
         placeholder: 'n',
       },
+      check: {
+        kind: 'parsed',
+        parse: String,
+        optional: true,
+        brief: 'A further check of the method, by its name in bench.json',
+        placeholder: 'name',
+      },
       out: {
         kind: 'parsed',
         parse: String,
         optional: true,
-        brief: 'Where to write what was seen; bench/results/<id>.json',
+        brief: 'Where to write what was seen; bench/results/<id>.json, or <id>-<check>.json',
         placeholder: 'file',
       },
     },
@@ -102,17 +112,24 @@ export default defineVerb<{ seed?: number; out?: string }, [string], BenchResult
     const method = catalogue().find((one) => one.id === id);
     if (!method) throw new Error(`[bench] there is no method '${id}'; thimble methods lists them`);
     const path = fileURLToPath(new URL(`../methods/${method.contract}/${id}/bench.json`, import.meta.url));
-    const bench = parseBench(readFileSync(path, 'utf8'), path);
+    const { further, ...main } = parseBench(readFileSync(path, 'utf8'), path);
+    const bench = flags.check === undefined ? main : further[flags.check];
+    if (!bench)
+      throw new Error(
+        `[bench] ${id} has no check '${flags.check}'; it has ${Object.keys(further).join(', ') || 'none besides its main one'}`,
+      );
+    if (flags.check === undefined && Object.keys(further).length > 0)
+      io.print(`the main check; --check ${Object.keys(further).join(' or ')} runs a further one`);
     const seeds = flags.seed === undefined ? bench.seeds : [flags.seed];
     const started = performance.now();
     const runs: unknown[] = [];
     for (const seed of seeds) {
       const command = commandFor(bench.command, seed);
       io.print(`seed ${seed}: ${bench.command.join(' ').replaceAll('{seed}', String(seed))}`);
-      runs.push(await lastLineOf(command, io.signal));
+      runs.push(await lastLineOf(command, { signal: io.signal, env: bench.env }));
     }
     const figures = compare(bench, runs);
-    const out = resolve(flags.out ?? `bench/results/${id}.json`);
+    const out = resolve(flags.out ?? `bench/results/${[id, ...(flags.check === undefined ? [] : [flags.check])].join('-')}.json`);
     const result: BenchResult = {
       id,
       passed: figures.every(({ ok }) => ok),

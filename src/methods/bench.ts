@@ -24,18 +24,28 @@ const Seen = z.strictObject({
   figures,
 });
 
-export const Bench = z.strictObject({
+const fields = {
   /** Program and arguments, run without a shell; 'thimble' and 'node' are this package and this Node. '{seed}' is replaced. */
   command: z.array(z.string().min(1)).min(1),
+  /** Environment variables, besides those of the caller. */
+  env: z.record(z.string(), z.string()).optional(),
   data: z.strictObject({ name: z.string().min(1), source: z.string().min(1) }),
   /** What the method is compared with, in the same bytes. */
   baseline: z.string().min(1),
   seeds: z.array(z.int().nonnegative()).min(1),
   expected: z.array(Expected).min(1),
   seen: z.array(Seen).default([]),
+};
+
+export const Bench = z.strictObject({
+  ...fields,
+  /** Further checks by name, such as those that want a GPU or data that the package does not ship. */
+  further: z.record(z.string().regex(/^[a-z0-9-]+$/), z.strictObject(fields)).default({}),
 });
 
 export type Bench = z.output<typeof Bench>;
+/** One check of a bench. */
+export type BenchCheck = Omit<Bench, 'further'>;
 export type Expected = Bench['expected'][number];
 export type Seen = Bench['seen'][number];
 

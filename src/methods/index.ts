@@ -1,7 +1,7 @@
 /** The platform that methods stand on, and the way to them. */
 /** The schema library of `config`, so that a method and the platform use one copy of it. */
 export { z } from 'zod';
-export { Bench, figureAt, meets, parseBench } from './bench.ts';
+export { Bench, type BenchCheck, figureAt, meets, parseBench } from './bench.ts';
 export { type CatalogueItem, catalogue, loadMethod, loadMethodOf } from './catalogue.ts';
 export { type Contract, type ContractName, type ContractTypes, contracts } from './contract.ts';
 export type { Codec, CodecFiles, CodecTarget, StagePlan } from './contracts/codec.ts';

@@ -53,6 +53,10 @@ test('bench files are read strictly, and every fault is named', () => {
   const parsed = parseBench(bench, 'bench.json');
   assert.deepEqual([parsed.seeds, parsed.expected.map(({ is }) => is), parsed.seen], [[0, 1], ['about', 'at least'], []]);
   assert.throws(() => parseBench('{', 'x/bench.json'), /x\/bench\.json is not JSON/);
+  const check = JSON.parse(bench);
+  const further = parseBench(JSON.stringify({ ...check, further: { large: { ...check, env: { A: '1' } } } }), 'x').further;
+  assert.deepEqual(further['large']?.env, { A: '1' });
+  assert.throws(() => parseBench(JSON.stringify({ ...check, further: { large: {} } }), 'x'), /further\.large\.command/);
   const wrong = JSON.stringify({ ...JSON.parse(bench), seeds: [], extra: 1, expected: [{ figure: 'a', value: 'high', tolerance: -1 }] });
   assert.throws(() => parseBench(wrong, 'x'), /seeds: .*expected\.0\.value: .*expected\.0\.tolerance: .*extra/);
 });
