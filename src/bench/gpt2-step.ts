@@ -7,14 +7,14 @@ interface Recipe {
   config: Gpt2Config;
   batch: number;
   lr: number;
+  /** Steps in which the rate rises to `lr`. */
+  warmup: number;
 }
 export const recipes = {
-  tiny: { config: { vocabulary: 512, context: 64, width: 128, layers: 4, heads: 4 }, batch: 8, lr: 1e-3 },
-  small: { config: gpt2Sizes.small, batch: 16, lr: 6e-4 },
+  tiny: { config: { vocabulary: 512, context: 64, width: 128, layers: 4, heads: 4 }, batch: 8, lr: 1e-3, warmup: 10 },
+  small: { config: gpt2Sizes.small, batch: 16, lr: 3e-4, warmup: 100 },
 } as const satisfies Record<string, Recipe>;
 export type RecipeName = keyof typeof recipes;
-
-const WARMUP = 10;
 
 /** The hash-defined start: sd 0.018, a quarter of it where a residual branch ends. */
 export function hashedGpt2(config: Gpt2Config): Gpt2 {
@@ -81,7 +81,8 @@ export class Gpt2Run {
     return { loss: this.#finish(result.state, result.loss), calls };
   }
   #rate(): Tensor {
-    return tensor(this.recipe.lr * Math.min(1, (this.#done + 1) / WARMUP));
+    const { lr, warmup } = this.recipe;
+    return tensor(lr * Math.min(1, (this.#done + 1) / warmup));
   }
   #finish(state: State, loss: Tensor): number {
     this.#state = state;

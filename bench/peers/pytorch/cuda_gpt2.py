@@ -4,7 +4,7 @@ python3 cuda_gpt2.py
 """
 import json, sys
 
-sys.argv[1:] = ["--size", "small", "--device", "cuda", "--reps", "20", "--threads", "8"]
+sys.argv[1:] = ["--size", "small", "--device", "cuda", "--reps", "20", "--threads", "8", "--rows", "50304"]  # padded: its best case
 import gpt2  # noqa: E402
 
 figures = {}

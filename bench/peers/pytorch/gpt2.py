@@ -10,6 +10,7 @@ import common
 common.parser.add_argument("--size", choices=["tiny", "small"], default="tiny")
 common.parser.add_argument("--device", default="cpu")
 common.parser.add_argument("--curve", type=int, default=0, help="steps of the loss curves; 0 measures speed instead")
+common.parser.add_argument("--rows", type=int, help="of the token table: a multiple of 64 spares PyTorch's eager mode a slow product")
 common.parser.add_argument("--types", default="f32,bf16", help="of the curves")
 args = common.parse_args()
 import json, math, statistics, time  # noqa: E402
@@ -25,12 +26,14 @@ SIZES = {  # vocabulary, context, width, layers, heads, batch
     "small": (50257, 1024, 768, 12, 12, 16),
 }
 VOCABULARY, T, D, LAYERS, HEADS, BATCH = SIZES[args.size]
-LR, WARMUP, BETAS, DECAY = (1e-3 if args.size == "tiny" else 6e-4), 10, (0.9, 0.95), 0.1
+ROWS = args.rows or VOCABULARY
+LR, WARMUP = {"tiny": (1e-3, 10), "small": (3e-4, 100)}[args.size]
+BETAS, DECAY = (0.9, 0.95), 0.1
 
 
 def spec():
     """(name, shape, what) of every parameter, in the order of the published checkpoints; matrices are [in, out]."""
-    yield from (("wte.weight", (VOCABULARY, D), -13), ("wpe.weight", (T, D), -13))
+    yield from (("wte.weight", (ROWS, D), -13), ("wpe.weight", (T, D), -13))
     for i in range(LAYERS):
         h = f"h.{i}."
         yield from ((h + "ln_1.weight", (D,), "1"), (h + "ln_1.bias", (D,), "0"))
@@ -98,7 +101,7 @@ class Gpt2(torch.nn.Module):
             x = x + linear(a.transpose(1, 2).reshape(b, t, D), h + ".attn.c_proj")
             x = x + linear(F.gelu(linear(norm(x, h + ".ln_2"), h + ".mlp.c_fc"), approximate="tanh"), h + ".mlp.c_proj")
         logits = F.linear(norm(x, "ln_f"), self.p("wte.weight"))
-        return F.cross_entropy(logits.view(-1, VOCABULARY).float(), targets.reshape(-1))
+        return F.cross_entropy(logits.view(-1, ROWS).float(), targets.reshape(-1))
 
 
 def trainer(kind, compiled=False, dtype=torch.float32):
