@@ -8,7 +8,7 @@
 #define KERNELS(X) \
   X(k_map) X(k_reduce) X(k_argreduce) X(k_gemm) X(k_norm) X(k_norm_grad) X(k_softmax) X(k_softmax_grad) X(k_xent) \
   X(k_xent_grad) X(k_attention) X(k_attention_grad) X(k_take) X(k_scatter_add) X(k_take_along) X(k_scatter_along) \
-  X(k_argsort) X(k_cumsum) X(k_unfold) X(k_fold) X(k_update_at)
+  X(k_argsort) X(k_cumsum) X(k_unfold) X(k_fold) X(k_update_at) X(k_linear_xent) X(k_linear_xent_grad)
 #define PROTOTYPE(name) void name(const void *args, char *const *base, W lo, W hi, Scratch *scratch);
 KERNELS(PROTOTYPE)
 #undef PROTOTYPE

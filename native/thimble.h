@@ -34,7 +34,7 @@ typedef void (*Kernel)(const void *args, char *const *base, W lo, W hi, Scratch 
 enum {
   K_MAP, K_REDUCE, K_ARGREDUCE, K_GEMM, K_NORM, K_NORM_GRAD, K_SOFTMAX, K_SOFTMAX_GRAD, K_XENT, K_XENT_GRAD,
   K_ATTENTION, K_ATTENTION_GRAD, K_TAKE, K_SCATTER_ADD, K_TAKE_ALONG, K_SCATTER_ALONG, K_ARGSORT, K_CUMSUM,
-  K_UNFOLD, K_FOLD, K_UPDATE_AT, NKERNELS
+  K_UNFOLD, K_FOLD, K_UPDATE_AT, K_LINEAR_XENT, K_LINEAR_XENT_GRAD, NKERNELS
 };
 
 // ---- MAP: a pointwise expression over an iteration space. Extent: the number of elements (flat, row-major over dims).
@@ -109,6 +109,16 @@ typedef struct { W B, Hq, Hkv, Tq, Tk, E, Ev, causal, window, QB, dtype; double 
 // dO contiguous as o; dq/dk/dv are views too (any B/T/H strides, unit stride in E).
 // Both: E and Ev are at most 2048 (the tiles must fit the scratch), dtype f32 | bf16 | f16.
 typedef struct { W B, Hq, Hkv, Tq, Tk, E, Ev, causal, window, dtype; double scale; View q, k, v; Ref o, lse, dO; View dq, dk, dv; } AttentionGradArgs;
+
+// ---- LINEAR_XENT: logits are e [N, D] times the rows of c [V, D], which are rows first..first+V-1 of a vocabulary of `total`, plus bias
+// f32 [V] (absent: slot -1), in tiles of RB x CB; softCap > 0: softCap * tanh(logits / softCap). logit[i] is that of targets[i], 0 where the
+// target is elsewhere, lse[i] the log-sum-exp of all; both 0 where targets[i] is `ignore`. Other targets outside the vocabulary are counted
+// as bad indices. Extent: ceil(N/RB). RB <= 96, CB <= 512 a multiple of 32, and D*(2*RB + 3*CB) must leave room in the scratch.
+typedef struct { W N, V, D, dtype, targetType, ignore, first, total, RB, CB; double softCap; Ref e, c, targets, bias, logit, lse; } LinearXentArgs;
+// LINEAR_XENT_GRAD: dE, dC and dBias (absent: slot -1) from the cotangents of logit and lse. Tiles whose elements are all below eps, before
+// scaling, are left out of dE (filterE) and dC (filterC); skipped f32 [ceil(V/32)] is their share by column. Columns are taken in `order`
+// (i32 [V], absent: slot -1). Extent: ceil(N/RB) + ceil(V/CB). of.logit is not read.
+typedef struct { LinearXentArgs of; W filterE, filterC; double eps; Ref dLogit, dLse, order, dE, dC, dBias, skipped; } LinearXentGradArgs;
 
 // ---- Indexing; x is seen as [O, A, N] contiguous. indexType I32 or I64. An index outside [0, A) reads as 0 and is dropped by a
 // scatter, and is counted: the executor returns the number of bad indices (thimble_bad_indices, atomic) so that the caller can say so.

@@ -5,6 +5,9 @@ export type DType = (typeof dtypes)[number];
 /** Bytes of one element. */
 export const itemSize: Record<DType, number> = { f32: 4, bf16: 2, f16: 2, i32: 4, i64: 8, u8: 1, i8: 1, bool: 1 };
 
+/** The distance from 1 to the next number of a float type; 0 for integers. */
+export const machineEpsilon: Record<DType, number> = { f32: 2 ** -23, bf16: 2 ** -7, f16: 2 ** -10, i32: 0, i64: 0, u8: 0, i8: 0, bool: 0 };
+
 /** The type a value is computed in: what a register holds after a load. */
 export type Lane = 'f32' | 'i32' | 'i64';
 export const laneOf: Record<DType, Lane> = {

@@ -5,6 +5,7 @@
 import { isFloat } from './dtype.ts';
 import { flip, narrow, pad, permute, reshape, slice, transpose } from './functions/layout.ts';
 import { matmul } from './functions/linear.ts';
+import { linearCrossEntropyGrad } from './functions/linear-cross-entropy.ts';
 import {
   add,
   broadcastTo,
@@ -188,9 +189,20 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
     if (gLse) return 'reference';
     return applyAll('attentionGrad', attrs, [...inputs, o!, lse!, g ?? full(o!.shape, 0, o!.dtype)]).slice(0, 3);
   },
+  linearCrossEntropy(_, { attrs, inputs: [e, c, targets, bias], outputs: [, lse], gs: [dLogit, dLse] }) {
+    const zeros = zerosLike(lse!);
+    const [dE, dC, dBias] = linearCrossEntropyGrad(
+      attrs,
+      { e: e!, c: c!, targets: targets!, lse: lse!, bias },
+      dLogit ?? zeros,
+      dLse ?? zeros,
+    );
+    return [dE, dC, ...(bias ? [undefined, dBias] : [])];
+  },
   normGrad: 'reference',
   softmaxGrad: 'reference',
   crossEntropyGrad: 'reference',
   attentionGrad: 'reference',
   decodeAttention: () => 'reference',
+  linearCrossEntropyGrad: 'reference',
 };

@@ -18,6 +18,15 @@ export * from './functions/image.ts';
 export * from './functions/indexing.ts';
 export * from './functions/layout.ts';
 export * from './functions/linear.ts';
+export {
+  type LinearCrossEntropyOptions,
+  linearCrossEntropy,
+  linearCrossEntropyGradients,
+  linearCrossEntropyWithLse,
+  mergeVocabulary,
+  type VocabularyShard,
+  vocabularyShard,
+} from './functions/linear-cross-entropy.ts';
 export * from './functions/pointwise.ts';
 export * as random from './functions/random.ts';
 export { dropout } from './functions/random.ts';

@@ -1,6 +1,6 @@
 /** What the rows of the op table are made of: families of rules, and checks that name the operands. */
 import { isFloat } from './dtype.ts';
-import type { BinaryName, CompareName, None, Rule, UnaryName, Window2d } from './op-types.ts';
+import type { BinaryName, CompareName, LinearCrossEntropyAttrs, None, Rule, UnaryName, Window2d } from './op-types.ts';
 import { type Shape, ShapeError, sameShape, show, type TensorType, typeOf } from './shape.ts';
 
 const total = (types: readonly TensorType[]): number => types.reduce((n, t) => n + t.bytes, 0);
@@ -107,3 +107,22 @@ export function attentionTypes([q, k, v]: readonly TensorType[]): { B: number; T
   return { B, Tq, Tk, Hq, E, Ev };
 }
 export const attentionFlops = ([q, k, v]: readonly TensorType[]): number => 2 * q!.size * k!.shape[1]! * (1 + v!.shape[3]! / q!.shape[3]!);
+
+/** Checks the operands of linearCrossEntropy against each other. */
+export function linearCrossEntropyTypes(
+  { bias }: LinearCrossEntropyAttrs,
+  [e, c, t, b]: readonly TensorType[],
+): { rows: TensorType; columns: TensorType } {
+  needFloat('linearCrossEntropy', e!);
+  needInt('linearCrossEntropy', t!);
+  const [N, D] = e!.shape;
+  const fits = e!.shape.length === 2 && c!.shape.length === 2 && c!.shape[1] === D && c!.dtype === e!.dtype && sameShape(t!.shape, [N!]);
+  if (!fits)
+    throw new ShapeError(
+      `[linearCrossEntropy] e ${e!.key}, c ${c!.key} and targets ${t!.key} do not fit e [N, D], c [V, D] of e's dtype, targets [N]`,
+    );
+  if (c!.shape[0] === 0) throw new ShapeError(`[linearCrossEntropy] a classifier of no rows (c ${c!.key}) has no logits`);
+  const columns = typeOf([c!.shape[0]!], 'f32');
+  if (bias && b !== columns) throw new ShapeError(`[linearCrossEntropy] the bias of c ${c!.key} is ${columns.key}, not ${b?.key}`);
+  return { rows: typeOf([N!], 'f32'), columns };
+}

@@ -57,6 +57,8 @@ export interface OpAttrs extends Record<UnaryName | BinaryName | CompareName, No
   attention: AttentionAttrs;
   attentionGrad: AttentionAttrs;
   decodeAttention: DecodeAttentionAttrs;
+  linearCrossEntropy: LinearCrossEntropyAttrs;
+  linearCrossEntropyGrad: LinearCrossEntropyAttrs;
 }
 
 /** Sliding windows over [B, C, H, W]: kernel, stride, padding and dilation as [rows, columns]. */
@@ -78,6 +80,26 @@ export interface AttentionAttrs {
 export interface DecodeAttentionAttrs {
   scale: number;
   window: number;
+}
+
+/** Rows e [N, D] against classifier rows c [V, D], which are rows first..first+V-1 of one of `total` rows. */
+export interface LinearCrossEntropyAttrs {
+  /** Rows with this target count for nothing. */
+  ignore: number;
+  first: number;
+  total: number;
+  /** Logits a become softCap * tanh(a / softCap); 0: they stay. */
+  softCap: number;
+  /** The last operand of the forward op, f32 [V]. */
+  bias: boolean;
+  /** Tiles of the logits' gradient whose elements are all below this, before scaling, may be left out; 0: none. */
+  eps: number;
+  /** Whose gradient they are left out of. */
+  filter: { e: boolean; c: boolean };
+  /** Classifier rows enter the tiles in the order of their mean logits. */
+  sort: boolean;
+  /** Bytes that a device may take for blocks of logits. */
+  memory: number;
 }
 
 export type OpName = keyof OpAttrs;

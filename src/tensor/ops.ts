@@ -9,6 +9,7 @@ import {
   binary,
   equalShapes,
   like,
+  linearCrossEntropyTypes,
   matmulDims,
   needFloat,
   needInt,
@@ -340,6 +341,23 @@ export const ops: OpTable = {
     kind: 'fused',
     infer: (_, [q, k, v, , lse]) => [q!, k!, v!, lse!],
     flops: (_, inputs) => 2.5 * attentionFlops(inputs),
+    bytes: traffic,
+  },
+  // e, c, targets, [bias] -> the target's logit (0 where it is a row of another shard) and the log-sum-exp of all; both 0 for ignored rows
+  linearCrossEntropy: {
+    kind: 'fused',
+    infer(attrs, inputs) {
+      const { rows } = linearCrossEntropyTypes(attrs, inputs);
+      return [rows, rows];
+    },
+    flops: (_, [e, c]) => 2 * e!.size * c!.shape[0]!,
+    bytes: traffic,
+  },
+  // e, c, targets, lse, dlogit, dlse, [bias], [order] -> de, dc, dbias, and the share of the tiles over each 32 vocabulary rows that was left out
+  linearCrossEntropyGrad: {
+    kind: 'fused',
+    infer: ({ bias }, [e, c]) => [e!, c!, typeOf([bias ? c!.shape[0]! : 0], 'f32'), typeOf([Math.ceil(c!.shape[0]! / 32)], 'f32')],
+    flops: (_, [e, c]) => 6 * e!.size * c!.shape[0]!,
     bytes: traffic,
   },
 };

@@ -30,6 +30,8 @@ const kernels = [
   'unfold',
   'fold',
   'updateAt',
+  'linearCrossEntropy',
+  'linearCrossEntropyGrad',
 ] as const;
 
 const code = (dtype: DType): bigint => BigInt(dtypes.indexOf(dtype));
@@ -119,6 +121,30 @@ export function gemmBlocks(m: number, n: number, k: number, batches: number): { 
     if (batches * ceil(m, MB) * ceil(n, NB) >= 32) break;
   }
   return { ...best, grain: Math.max(1, Math.round(2e6 / Math.max(1, 2 * best.MB * best.NB * k))) };
+}
+
+/** Features that a row of linearCrossEntropy may have: tiles of 12 x 32 of them fill a thread's scratch. */
+export const MAX_CLASSIFIER_WIDTH = 6144;
+
+/** Rows and columns of its tiles: the largest that fit the scratch; fewer rows where there would be less than 8 blocks of them. */
+export function crossEntropyTile(N: number, D: number): { RB: number; CB: number } {
+  const room = 2 ** 20 - 8192; // floats of the scratch, less the slack between its parts
+  for (const [rows, CB] of [
+    [96, 512],
+    [96, 256],
+    [72, 128],
+    [48, 64],
+    [24, 32],
+    [12, 32],
+  ] as const) {
+    const RB = Math.min(rows, Math.max(12, 12 * ceil(N, 96)));
+    const width = ceil(D, 16) * 16;
+    const floats = (2 * RB + 12 + 2 * CB + 32 + Math.max(RB, CB)) * width + (RB + 12) * (CB + 16);
+    if (floats <= room) return { RB, CB };
+  }
+  throw new Error(
+    `[cpu] linearCrossEntropy of ${D} features exceeds ${MAX_CLASSIFIER_WIDTH}, what fits into a thread's scratch; split them`,
+  );
 }
 
 function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
@@ -240,6 +266,36 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
         extent: B * Hq * ceil(Tq, QB),
         grain: 1,
         words: [...head, BigInt(QB), type, double(scale), ...views, ...w(0), ...w(1), ...length],
+      };
+    }
+    case 'linearCrossEntropy':
+    case 'linearCrossEntropyGrad': {
+      const { ignore, first, total, softCap, bias, eps, filter, sort } = call.attrs;
+      const [N, D] = reads[0]!.shape as [number, number];
+      const V = reads[1]!.shape[0]!;
+      const { RB, CB } = crossEntropyTile(N, D);
+      const head = [
+        ...ints(N, V, D),
+        type,
+        code(reads[2]!.dtype),
+        ...ints(ignore, first, total, RB, CB),
+        double(softCap),
+        ...r(0),
+        ...r(1),
+        ...r(2),
+      ];
+      if (call.kernel === 'linearCrossEntropy')
+        return { extent: ceil(N, RB), grain: 1, words: [...head, ...(bias ? r(3) : NONE), ...w(0), ...w(1)] };
+      const [lse, dLogit, dLse] = [r(3), r(4), r(5)];
+      return {
+        extent: ceil(N, RB) + ceil(V, CB),
+        grain: 1,
+        words: [
+          ...[head, bias ? r(6) : NONE, NONE, lse].flat(),
+          ...ints(+filter.e, +filter.c),
+          double(eps),
+          ...[dLogit, dLse, sort ? r(reads.length - 1) : NONE, w(0), w(1), bias ? w(2) : NONE, w(3)].flat(),
+        ],
       };
     }
     case 'take':

@@ -1,9 +1,10 @@
 /** The CPU device: programs run in C, the whole list of calls in one go, on a pool of threads. */
 import type { Device, DeviceBuffer, Executable } from '../../tensor/device.ts';
 import type { Program, View } from '../../tensor/lower/program.ts';
+import type { TensorType } from '../../tensor/shape.ts';
 import { firstNonFinite } from '../check.ts';
 import { type Backend, type LoadedProgram, openBackend } from './backend.ts';
-import { encode } from './encode.ts';
+import { encode, MAX_CLASSIFIER_WIDTH } from './encode.ts';
 
 interface CpuBuffer extends DeviceBuffer {
   readonly address: number;
@@ -24,8 +25,8 @@ export class CpuDevice implements Device {
   constructor(backend: Backend = openBackend()) {
     this.backend = backend;
   }
-  fused(): boolean {
-    return true;
+  fused(op: string, [x]: readonly TensorType[]): boolean {
+    return !op.startsWith('linearCrossEntropy') || x!.shape[1]! <= MAX_CLASSIFIER_WIDTH;
   }
   get allocatedBytes(): number {
     return this.#allocated;

@@ -207,6 +207,9 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
       const w = [B, C, height, width, ...k, ...stride, ...padding, ...dilation, ...windows(call.attrs, height, width)].join(', ');
       return kernel([reads[0]!, writes[0]!], blocks(sizeOf(writes[0]!.shape)), (p) => `${call.kernel}(${p(0)}, ${p(1)}, Window{${w}});`);
     }
+    case 'linearCrossEntropy':
+    case 'linearCrossEntropyGrad':
+      throw new Error(`[cuda] has no ${call.kernel} kernel: it runs as its reference here`);
     case 'attention':
     case 'attentionGrad': {
       const { scale, causal, window } = call.attrs;

@@ -54,6 +54,7 @@ export function hasKernel(op: string, [q, k, v]: readonly TensorType[]): boolean
     const [E, Tq] = [q!.shape[3]!, q!.shape[1]!];
     return E % (16 / itemSize[q!.dtype]) === 0 && E <= 128 && Tq <= 8 && v!.shape[3] === E;
   }
+  if (op.startsWith('linearCrossEntropy')) return false;
   if (op !== 'attention' && op !== 'attentionGrad') return true;
   const E = q!.shape[3]!;
   return (q!.dtype === 'bf16' || q!.dtype === 'f16') && E % 16 === 0 && E <= 128 && v!.shape[3] === E && k!.shape[1]! > 0;

@@ -8,6 +8,7 @@ import { apply, applyAll } from '../trace.ts';
 import { oneHot, takeAlong } from './indexing.ts';
 import { permute, reshape, transpose, unsqueeze } from './layout.ts';
 import { matmul } from './linear.ts';
+import { linearCrossEntropyReferences } from './linear-cross-entropy.ts';
 import {
   add,
   bitOr,
@@ -101,7 +102,9 @@ type Fused =
   | 'crossEntropyGrad'
   | 'attention'
   | 'attentionGrad'
-  | 'decodeAttention';
+  | 'decodeAttention'
+  | 'linearCrossEntropy'
+  | 'linearCrossEntropyGrad';
 
 /** f32 [Tq, Tk]: 0 where query i sees key j, -inf elsewhere. */
 function attentionMask(Tq: number, Tk: number, { causal, window }: AttentionAttrs): Tensor | undefined {
@@ -220,6 +223,7 @@ export const references: { [K in Fused]: (attrs: OpAttrs[K], inputs: readonly Te
       reshape(delta, lse!.shape),
     ];
   },
+  ...linearCrossEntropyReferences,
 };
 
 export type FusedName = keyof typeof references;

@@ -62,6 +62,8 @@ export function emitNode(e: Emitter, node: Node, fusion: Fusion): void {
     const to = node.outputs.map((v) => e.allocate(v, { strided: node.op === 'attentionGrad' }));
     return e.call(node.op, node.attrs, reads, to, node.op, flops);
   }
+  if (is(node, 'linearCrossEntropy') || is(node, 'linearCrossEntropyGrad'))
+    return e.call(node.op, node.attrs, all(), writes(), node.op, flops);
   if (is(node, 'take') || is(node, 'takeAlong') || is(node, 'scatterAdd') || is(node, 'scatterAlong')) {
     const { axis } = node.attrs;
     const gathers = node.op === 'take' || node.op === 'takeAlong';

@@ -1,6 +1,14 @@
 /** Lowered programs: kernel calls over planned memory. Devices translate these; nothing here is specific to one. */
 import type { DType, Lane } from '../dtype.ts';
-import type { AttentionAttrs, BinaryName, CompareName, DecodeAttentionAttrs, UnaryName, Window2d } from '../ops.ts';
+import type {
+  AttentionAttrs,
+  BinaryName,
+  CompareName,
+  DecodeAttentionAttrs,
+  LinearCrossEntropyAttrs,
+  UnaryName,
+  Window2d,
+} from '../ops.ts';
 
 /** Elements of a buffer under strides (in elements; 0 repeats, negative walks back). */
 export interface View {
@@ -52,6 +60,8 @@ export interface CallAttrs {
   attention: AttentionAttrs;
   attentionGrad: AttentionAttrs;
   decodeAttention: DecodeAttentionAttrs;
+  linearCrossEntropy: LinearCrossEntropyAttrs;
+  linearCrossEntropyGrad: LinearCrossEntropyAttrs;
   take: Indexed & { picks: number };
   scatterAdd: Indexed & { picks: number };
   takeAlong: Indexed & { picks: number };
