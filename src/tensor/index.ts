@@ -31,6 +31,7 @@ export * from './functions/pointwise.ts';
 export * as random from './functions/random.ts';
 export { dropout } from './functions/random.ts';
 export * from './functions/reduce.ts';
+export { rope } from './functions/rope.ts';
 export { customVjp, grad, valueAndGrad } from './grad.ts';
 export { type Shape, ShapeError, sizeOf, type TensorType, typeOf } from './shape.ts';
 export { empty, fromBytes, scope, Tensor, tensor } from './tensor.ts';

@@ -346,6 +346,12 @@ const fused: Case[] = [
     }),
   ),
   {
+    name: 'rope',
+    ops: ['flip', 'sin', 'cos'],
+    inputs: [floats([2, 3, 2, 6]), given([0, 5, 11], [3]), floats([3], 0.01, 1)],
+    f: (x, p, w) => t.rope(x, p, t.stopGradient(w)),
+  },
+  {
     name: 'decodeAttention, one query',
     ops: ['decodeAttention'],
     inputs: [q(1, 4), q(9, 2), q(9, 2, 3), given([5], [])],
