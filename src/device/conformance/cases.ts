@@ -4,54 +4,12 @@
  */
 import * as t from '../../tensor/index.ts';
 import type { OpName } from '../../tensor/ops.ts';
+import { type Case, floats, given, halves, type Input, ints } from './inputs.ts';
+import { wide } from './wide.ts';
+
+export type { Case } from './inputs.ts';
 
 type Tensor = t.Tensor;
-
-export interface Case {
-  name: string;
-  /** Ops that it is there for. */
-  ops: OpName[];
-  inputs: Input[];
-  f(...xs: Tensor[]): Tensor;
-  /** Of half-precision arithmetic; the reference computes in float64. */
-  tolerance?: number;
-  /** No derivative (integers, comparisons), or one that finite differences cannot see. */
-  forwardOnly?: boolean;
-}
-interface Input {
-  shape: readonly number[];
-  dtype: t.DType;
-  /** Distinct, well-separated numbers: no ties and no kinks within a finite difference. */
-  values: number[];
-}
-
-let seed = 1;
-function random(): number {
-  seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-  return seed / 2 ** 32;
-}
-/** Floats in [low, high], shuffled from an even spacing. */
-function floats(shape: readonly number[], low = -2, high = 2): Input {
-  const n = t.sizeOf(shape);
-  const values = Array.from({ length: n }, (_, i) => low + ((high - low) * (i + 0.5)) / n);
-  for (let i = n - 1; i > 0; i--) {
-    const j = Math.floor(random() * (i + 1));
-    [values[i], values[j]] = [values[j]!, values[i]!];
-  }
-  return { shape, dtype: 'f32', values: values.map(Math.fround) };
-}
-/** Numbers that bf16 holds exactly. */
-const halves = (shape: readonly number[]): Input => ({
-  shape,
-  dtype: 'bf16',
-  values: Array.from({ length: t.sizeOf(shape) }, () => Math.floor(random() * 128 - 64) / 64),
-});
-const ints = (shape: readonly number[], below: number, dtype: t.DType = 'i32', from = 0): Input => ({
-  shape,
-  dtype,
-  values: Array.from({ length: t.sizeOf(shape) }, () => from + Math.floor(random() * (below - from))),
-});
-const given = (values: number[], shape: readonly number[], dtype: t.DType = 'i32'): Input => ({ shape, dtype, values });
 
 const unary = (op: OpName, f: (x: Tensor) => Tensor, low = -2, high = 2, shape: readonly number[] = [3, 5, 7]): Case => ({
   name: op,
@@ -164,6 +122,12 @@ const layout: Case[] = [
       const [a, b, c] = t.split(x, 3) as [Tensor, Tensor, Tensor];
       return t.add(t.mul(a, b), t.exp(c));
     },
+  },
+  {
+    name: 'transpose of a wide matrix',
+    ops: ['permute'],
+    inputs: [floats([70, 96]), floats([96, 70]), floats([70])],
+    f: (x, y, b) => t.mul(t.add(t.transpose(x), b), y),
   },
   { name: 'flip', ops: ['flip'], inputs: [floats([4, 5])], f: (x) => t.mul(t.flip(x, [0, 1]), x) },
   { name: 'pad', ops: ['pad'], inputs: [floats([3, 4])], f: (x) => t.exp(t.pad(x, [1, 0], [2, 3], 0.5)) },
@@ -437,7 +401,7 @@ const fused: Case[] = [
   },
 ];
 
-export const cases: readonly Case[] = [...pointwise, ...layout, ...reductions, ...contractions, ...indexing, ...fused];
+export const cases: readonly Case[] = [...pointwise, ...layout, ...reductions, ...contractions, ...indexing, ...fused, ...wide];
 
 /** The value of a case, and the gradients of sum(weights * value) for fixed uneven weights with respect to its float inputs. */
 export function runCase(c: Case, xs: readonly Tensor[]): { value: Tensor; gradients: (Tensor | undefined)[] } {

@@ -44,6 +44,7 @@ export function testReference(): void {
   });
   for (const c of cases) {
     if (c.forwardOnly || c.tolerance) continue; // what rounds has no differences to compare with
+    if (c.inputs.some((i) => i.values.length > 2000)) continue; // small cases of the same ops stand for it
     test(`finite differences: ${c.name}`, () => {
       const { gradients } = runCase(c, inputsOn(c, device));
       const loss = compile((...xs: Tensor[]) => weighted(c.f(...xs)));

@@ -1,0 +1,65 @@
+/** Cases long enough for the wide accesses of a device, for rows in registers and rows too long for them, with rests and odd widths. */
+import * as t from '../../tensor/index.ts';
+import { type Case, floats, given, halves, ints } from './inputs.ts';
+
+export const wide: Case[] = [
+  { name: 'a vector with a rest', ops: ['add'], inputs: [floats([2051]), floats([2051])], f: (a, b) => t.mul(t.add(a, b), 0.5) },
+  {
+    name: 'bf16 rows with a bias and an f32 factor',
+    ops: ['add', 'cast'],
+    inputs: [halves([33, 64]), halves([64]), floats([33, 64])],
+    f: (x, b, w) => t.mul(t.cast(t.add(x, b), 'f32'), w),
+    tolerance: 5e-2,
+  },
+  { name: 'sum of wide columns', ops: ['sum'], inputs: [floats([70, 768])], f: (x) => t.sum(t.mul(x, x), 0) },
+  {
+    name: 'sums of bf16 rows and columns',
+    ops: ['sum'],
+    inputs: [halves([40, 264])],
+    f: (x) => t.concat([t.sum(t.cast(x, 'f32'), 0), t.sum(t.cast(x, 'f32'), 1)]),
+    tolerance: 1e-2,
+  },
+  { name: 'sum of many', ops: ['sum'], inputs: [floats([300, 1024])], f: (x) => t.sum(t.mul(x, x)), forwardOnly: true },
+  {
+    name: 'layerNorm of a warp',
+    ops: ['norm', 'normGrad'],
+    inputs: [floats([70, 768]), floats([768]), floats([768])],
+    f: (x, g, b) => t.layerNorm(x, g, b),
+  },
+  { name: 'rmsNorm of a block', ops: ['norm', 'normGrad'], inputs: [floats([5, 1544]), floats([1544])], f: (x, g) => t.rmsNorm(x, g) },
+  {
+    name: 'layerNorm, long',
+    ops: ['norm', 'normGrad'],
+    inputs: [floats([2, 8200]), floats([8200]), floats([8200])],
+    f: (x, g, b) => t.layerNorm(x, g, b),
+  },
+  {
+    name: 'layerNorm of bf16',
+    ops: ['norm', 'normGrad'],
+    inputs: [halves([40, 96]), floats([96]), floats([96])],
+    f: (x, g, b) => t.layerNorm(x, g, b),
+    tolerance: 6e-2,
+  },
+  { name: 'softmax of a warp', ops: ['softmax', 'softmaxGrad'], inputs: [floats([9, 1000], -6, 6)], f: (x) => t.softmax(x) },
+  { name: 'softmax of a block', ops: ['softmax', 'softmaxGrad'], inputs: [floats([3, 1031], -6, 6)], f: (x) => t.softmax(x) },
+  { name: 'softmax, long', ops: ['softmax', 'softmaxGrad'], inputs: [floats([2, 8195], -6, 6)], f: (x) => t.softmax(x) },
+  {
+    name: 'crossEntropy of odd bf16 rows',
+    ops: ['crossEntropy', 'crossEntropyGrad'],
+    inputs: [halves([5, 2055]), given([3, 2054, -1, 77, 0], [5])],
+    f: (x, y) => t.crossEntropy(x, y),
+    tolerance: 1e-2,
+  },
+  {
+    name: 'scatterAdd, wide',
+    ops: ['scatterAdd', 'take'],
+    inputs: [floats([300, 40]), ints([300], 700)],
+    f: (x, i) => t.exp(t.scatterAdd(x, i, 700)),
+  },
+  {
+    name: 'scatterAdd, many to few',
+    ops: ['scatterAdd', 'take'],
+    inputs: [floats([9000, 4], -0.01, 0.01), ints([9000], 2)],
+    f: (x, i) => t.exp(t.scatterAdd(x, i, 2)),
+  },
+];
