@@ -33,7 +33,7 @@ BETAS, DECAY = (0.9, 0.95), 0.1
 
 def spec():
     """(name, shape, what) of every parameter, in the order of the published checkpoints; matrices are [in, out]."""
-    yield from (("wte.weight", (ROWS, D), -13), ("wpe.weight", (T, D), -13))
+    yield from (("wte.weight", (VOCABULARY, D), -13), ("wpe.weight", (T, D), -13))
     for i in range(LAYERS):
         h = f"h.{i}."
         yield from ((h + "ln_1.weight", (D,), "1"), (h + "ln_1.bias", (D,), "0"))
@@ -51,6 +51,7 @@ def parameters():
         fixed = isinstance(what, str)
         values[name] = torch.full(shape, float(what)) if fixed else common.normal(common.PARAMETERS, at, shape, what).float()
         at += math.prod(shape)
+    values["wte.weight"] = F.pad(values["wte.weight"], (0, 0, 0, ROWS - VOCABULARY))
     return values
 
 
