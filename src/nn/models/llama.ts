@@ -7,6 +7,7 @@ import {
   attention,
   cast,
   concat,
+  type DType,
   full,
   iota,
   matmul,
@@ -78,6 +79,18 @@ export class Llama {
     this.blocks = blocks;
     this.norm = norm;
     this.head = head;
+  }
+
+  /** What a cache of keys and values must know. */
+  get cacheShape(): { layers: number; kvHeads: number; headWidth: number } {
+    return this.config;
+  }
+  get context(): number {
+    return this.config.context;
+  }
+  /** Of the activations: that of the token table. */
+  get dtype(): DType {
+    return this.tokens.table.dtype;
   }
 
   /** A model whose parameters `source` gives, asked for in the order of the checkpoints. */

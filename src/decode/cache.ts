@@ -1,0 +1,70 @@
+/**
+ * Where the keys and values of past tokens are kept. A cache has room for `capacity` tokens and a length that lives on the device, so that one
+ * compiled program serves every step; it is a plain tree, and a step that is given it to donate writes into it in place.
+ */
+import { add, type DType, decodeAttention, full, type Tensor, tensor, updateAt } from '../tensor/index.ts';
+
+/** What a cache must know of a model. */
+export interface CacheShape {
+  layers: number;
+  kvHeads: number;
+  headWidth: number;
+}
+
+/** A store of keys and values, as a decoder sees it. What it keeps, and in which form, is its own affair. */
+export interface KvCache {
+  /** Tokens seen: the position of the next one. i32 []. */
+  readonly length: Tensor;
+  /** Starts a pass over `count` further tokens. */
+  extend(count: number): CachePass;
+}
+
+/** One pass of a model over new tokens. */
+export interface CachePass {
+  /**
+   * Takes in the keys and values of a layer's new tokens and attends over all that it keeps. q [B, T, H, E], k and v [B, T, Hkv, E], positions in.
+   * Once per layer.
+   */
+  attend(layer: number, q: Tensor, k: Tensor, v: Tensor): Tensor;
+  /** The cache with the new tokens; `counted` (i32 [], default all) of them are real, the rest is padding. */
+  finish(counted?: Tensor): KvCache;
+}
+
+/** Every key and value of every token, in the type that they were computed in. */
+export class FullCache implements KvCache {
+  /** Of each layer, [B, capacity, kvHeads, headWidth]. */
+  readonly keys: readonly Tensor[];
+  readonly values: readonly Tensor[];
+  readonly length: Tensor;
+
+  constructor(keys: readonly Tensor[], values: readonly Tensor[], length: Tensor) {
+    this.keys = keys;
+    this.values = values;
+    this.length = length;
+  }
+
+  static empty({ layers, kvHeads, headWidth }: CacheShape, capacity: number, dtype: DType, batch = 1): FullCache {
+    const room = (): Tensor[] => Array.from({ length: layers }, () => full([batch, capacity, kvHeads, headWidth], 0, dtype));
+    return new FullCache(room(), room(), tensor(Int32Array.of(0), { shape: [] }));
+  }
+
+  get capacity(): number {
+    return this.keys[0]!.shape[1]!;
+  }
+
+  extend(count: number): CachePass {
+    if (count > this.capacity)
+      throw new Error(`[cache] ${count} tokens at once exceed the capacity of ${this.capacity}; raise it, or extend in smaller chunks`);
+    const keys = [...this.keys];
+    const values = [...this.values];
+    const total = add(this.length, count);
+    return {
+      attend: (layer, q, k, v) => {
+        keys[layer] = updateAt(keys[layer]!, k, this.length, 1);
+        values[layer] = updateAt(values[layer]!, v, this.length, 1);
+        return decodeAttention(q, keys[layer], values[layer], total);
+      },
+      finish: (counted) => new FullCache(keys, values, counted ? add(this.length, counted) : total),
+    };
+  }
+}

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import '../device/index.ts';
+import { broadcastTo, compile, random, type Tensor, tensor } from '../tensor/index.ts';
+import { type SamplingOptions, sample } from './sampling.ts';
+
+const logits = [2, 0.5, 3, -1, 2.5, 0];
+const ROWS = 20000;
+
+/** How often each token is drawn from the same logits. */
+function shares(options: SamplingOptions): number[] {
+  const drawn = compile((x: Tensor, key: Tensor) => sample(broadcastTo(x, [ROWS, logits.length]), key, options))(
+    tensor([logits]),
+    random.key(11),
+  ).data();
+  const counts = logits.map(() => 0);
+  for (const id of drawn) counts[Number(id)]!++;
+  return counts.map((n) => n / ROWS);
+}
+/** The softmax over the tokens in `kept`. */
+function expected(temperature: number, kept: readonly number[]): number[] {
+  const e = logits.map((x, i) => (kept.includes(i) ? Math.exp(x / temperature) : 0));
+  const total = e.reduce((a, b) => a + b);
+  return e.map((x) => x / total);
+}
+/** Five standard deviations of a share. */
+function assertShares(actual: readonly number[], wanted: readonly number[]): void {
+  wanted.forEach((p, i) => {
+    const limit = 5 * Math.sqrt((p * (1 - p)) / ROWS);
+    assert.ok(Math.abs(actual[i]! - p) <= limit, `token ${i}: ${actual[i]}, expected ${p} +- ${limit}`);
+  });
+}
+
+test('the draws have the probabilities of the softmax at a temperature', () => {
+  assertShares(shares({ temperature: 1 }), expected(1, [0, 1, 2, 3, 4, 5]));
+  assertShares(shares({ temperature: 0.4 }), expected(0.4, [0, 1, 2, 3, 4, 5]));
+});
+
+test('topK keeps the k most likely, topP the fewest that reach the probability, both the fewest among the k', () => {
+  assertShares(shares({ temperature: 1, topK: 2 }), expected(1, [2, 4]));
+  // in order 0.47, 0.29, 0.17, ...: two reach 0.7, three 0.8
+  assertShares(shares({ temperature: 1, topP: 0.7 }), expected(1, [2, 4]));
+  assertShares(shares({ temperature: 1, topP: 0.8 }), expected(1, [0, 2, 4]));
+  // among three: 0.51, 0.31, 0.19
+  assertShares(shares({ temperature: 1, topK: 3, topP: 0.5 }), expected(1, [2]));
+  assertShares(shares({ temperature: 1, topK: 99, topP: 1 }), expected(1, [0, 1, 2, 3, 4, 5]));
+});
+
+test('without a temperature the most likely token is taken', () => {
+  assert.deepEqual(shares({}), [0, 0, 1, 0, 0, 0]);
+});
