@@ -3,6 +3,8 @@
 // and Thimble runs its WebAssembly build.
 //
 //   node scripts/build-native.mjs [--quiet]     compiles if needed, prints one line, exits 0 with and without a compiler
+//
+// THIMBLE_ISA asks for a lower level than the machine has: x64-v3 (AVX2), x64-v2 (SSE4.2).
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -58,7 +60,10 @@ function target() {
   if (arch === 'arm64') return { isa: 'arm64', flags };
   if (arch !== 'x64') return null;
   const has = cpuFeatures();
-  const isa = Object.keys(levels).find((level) => levels[level].every((feature) => has.has(feature)));
+  const able = Object.keys(levels).filter((level) => levels[level].every((feature) => has.has(feature)));
+  const isa = env.THIMBLE_ISA ?? able[0];
+  if (env.THIMBLE_ISA !== undefined && !able.includes(isa))
+    throw new Error(`[native] THIMBLE_ISA is '${isa}'; this machine runs ${able.join(', ')}`);
   if (!isa) return null;
   const wide = isa === 'x64-v4' ? ['-mprefer-vector-width=512'] : [];
   return { isa, flags: [...flags, ...levels[isa].map((feature) => `-m${feature}`), ...wide] };

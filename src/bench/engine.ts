@@ -38,11 +38,11 @@ function lastLine(command: string, args: readonly string[], env: NodeJS.ProcessE
   }
 }
 
-const worker = (args: readonly (string | number)[], threads: number, build = 'native'): Timed & Record<string, unknown> => {
-  const flags = Number(process.versions.node.split('.')[0]) < 22 && build === 'wasm' ? ['--experimental-wasm-relaxed-simd'] : [];
-  const out = lastLine(process.execPath, [...flags, workerPath, ...args.map(String)], {
+const worker = (args: readonly (string | number)[], threads: number, env: NodeJS.ProcessEnv = {}): Timed & Record<string, unknown> => {
+  const out = lastLine(process.execPath, [workerPath, ...args.map(String)], {
+    THIMBLE_CPU: 'native',
     THIMBLE_THREADS: String(threads),
-    THIMBLE_CPU: build,
+    ...env,
   });
   return (out ?? { ms: null }) as unknown as Timed & Record<string, unknown>;
 };
@@ -119,15 +119,19 @@ function main(): void {
     );
   const matmul1 = matmul(1);
   const matmul2 = threads > 1 ? matmul(2) : null;
-  const wasm = show(
-    'reference step, wasm / native, 1 thread',
-    pair(
-      Math.min(rounds, 2),
-      () => worker(['step', 'reference', 4], 1, 'wasm').ms,
-      () => worker(['step', 'reference', reps], 1).ms,
-    ),
-    'ms',
-  );
+  const wasmStep = (what: string, n: number, native: NodeJS.ProcessEnv = {}): number | null =>
+    show(
+      `reference step, wasm / native${what}`,
+      pair(
+        rounds,
+        () => worker(['step', 'reference', reps], n, { THIMBLE_CPU: 'wasm' }).ms,
+        () => worker(['step', 'reference', reps], n, native).ms,
+      ),
+      'ms',
+    );
+  const wasm = wasmStep(', 1 thread', 1);
+  const wasm2 = threads > 1 ? wasmStep(', 2 threads', 2) : null;
+  const wasmAvx2 = process.arch === 'x64' ? wasmStep(' on AVX2, 1 thread', 1, { THIMBLE_ISA: 'x64-v3' }) : null;
   const js =
     (folder: string): (() => number | null | undefined) =>
     () =>
@@ -165,6 +169,8 @@ function main(): void {
     stepRatioToJaxJs: jax,
     stepRatioToTfjs: tfjs,
     wasmRatio: wasm,
+    wasmRatio2t: wasm2,
+    wasmRatioToAvx2: wasmAvx2,
     callOverheadUs: overhead.callOverheadUs,
     plannerGap: Math.max(...gaps),
     residentGrowthToPlan: memory.ratio,

@@ -1,5 +1,6 @@
 /** Where a program spends its time: kernel calls timed on the device, the same work added up. */
-import { type CallTime, itemSize } from '../tensor/index.ts';
+import type { CallTime } from '../tensor/index.ts';
+import { callBytes } from '../tensor/lower/program.ts';
 
 export interface Share {
   /** The kernel, what it computes, and over which sizes. */
@@ -9,14 +10,6 @@ export interface Share {
   /** Reached over all its calls. */
   gigabytesPerSecond: number;
   teraflops: number;
-}
-
-/** Bytes that a call reads and writes at least: every element of its views once (repeats of a broadcast are not counted). */
-function traffic({ call }: CallTime): number {
-  return [...call.reads, ...call.writes].reduce(
-    (n, v) => n + itemSize[v.dtype] * v.shape.reduce((m, d, i) => (v.strides[i] === 0 ? m : m * d), 1),
-    0,
-  );
 }
 
 function labelOf({ call }: CallTime): string {
@@ -38,7 +31,7 @@ export function shares(calls: readonly CallTime[]): Share[] {
   for (const c of calls) {
     const label = labelOf(c);
     const s = found.get(label) ?? { calls: 0, ms: 0, bytes: 0, flops: 0 };
-    found.set(label, { calls: s.calls + 1, ms: s.ms + c.ms, bytes: s.bytes + traffic(c), flops: s.flops + c.call.flops });
+    found.set(label, { calls: s.calls + 1, ms: s.ms + c.ms, bytes: s.bytes + callBytes(c.call), flops: s.flops + c.call.flops });
   }
   return [...found]
     .map(([label, { calls: n, ms, bytes, flops }]) => ({
@@ -55,7 +48,7 @@ export function shares(calls: readonly CallTime[]): Share[] {
 export function showShares(list: readonly Share[], top = 40): string {
   const total = list.reduce((n, s) => n + s.ms, 0);
   const line = (s: Share): string =>
-    `${s.ms.toFixed(3).padStart(8)} ms ${((100 * s.ms) / total).toFixed(1).padStart(5)} % ${String(s.calls).padStart(4)} x ${s.gigabytesPerSecond.toFixed(0).padStart(5)} GB/s ${s.teraflops.toFixed(0).padStart(4)} TFLOP/s  ${s.label}`;
+    `${s.ms.toFixed(3).padStart(8)} ms ${((100 * s.ms) / total).toFixed(1).padStart(5)} % ${String(s.calls).padStart(4)} x ${s.gigabytesPerSecond.toFixed(0).padStart(5)} GB/s ${s.teraflops.toPrecision(3).padStart(7)} TFLOP/s  ${s.label}`;
   const rest = list.slice(top);
   const tail = rest.length
     ? `\n${rest

@@ -14,7 +14,20 @@ import {
   meanSquaredError,
   SelfAttention,
 } from '../nn/index.ts';
-import { add, type Compiled, compile, gelu, layerNorm, matmul, mean, mul, softmax, type Tensor, valueAndGrad } from '../tensor/index.ts';
+import {
+  add,
+  type CallTime,
+  type Compiled,
+  compile,
+  gelu,
+  layerNorm,
+  matmul,
+  mean,
+  mul,
+  softmax,
+  type Tensor,
+  valueAndGrad,
+} from '../tensor/index.ts';
 import { IDS, INPUTS, integers, normals, Parameters, TARGETS } from './numbers.ts';
 
 /** Parameters of the layers, in the order of the flat list. */
@@ -36,6 +49,8 @@ export interface BenchStep {
   name: string;
   /** One whole step; returns the loss before it. */
   run(): number;
+  /** The same, kernel call by kernel call. */
+  profile(): CallTime[];
   compiled: Compiled<never[], unknown>;
   plan(): ReturnType<Compiled<never[], unknown>['plan']>;
 }
@@ -61,6 +76,12 @@ function trainStep<M>(
     name,
     compiled: step as unknown as Compiled<never[], unknown>,
     plan: () => step.plan(now.model, now.state, x, y),
+    profile() {
+      const { result, calls } = step.profile(now.model, now.state, x, y);
+      now = result;
+      result.loss.dispose();
+      return calls;
+    },
     run() {
       const next = step(now.model, now.state, x, y);
       now = next;

@@ -1,12 +1,13 @@
 /**
- * One measurement in a process of its own, as one JSON line: `worker.js step <name> <reps>`, `matmul <reps>`, `overhead`, `memory`. Threads and
- * build come from THIMBLE_THREADS and THIMBLE_CPU.
+ * One measurement in a process of its own, as one JSON line: `worker.js step <name> <reps>`, `matmul <reps>`, `overhead`, `memory`; `profile <name>
+ * <reps>` prints where a step spends its time. Threads and build come from THIMBLE_THREADS and THIMBLE_CPU.
  */
 import '../device/index.ts';
 import { residentBytes } from '../bytes/index.ts';
 import { add, compile, cumsum, defaultDevice, matmul, mul, random, sum, tensor } from '../tensor/index.ts';
 import { median } from './median.ts';
-import { benchSteps } from './steps.ts';
+import { shares, showShares } from './profile.ts';
+import { type BenchStep, benchSteps } from './steps.ts';
 
 function time(reps: number, run: () => void): number[] {
   return Array.from({ length: reps }, () => {
@@ -16,14 +17,25 @@ function time(reps: number, run: () => void): number[] {
   });
 }
 
-/** The first six losses, then timed steps; ms is their median. */
-function measureStep(name: string, reps: number): object {
+function makeStep(name: string): BenchStep {
   const make = benchSteps[name as keyof typeof benchSteps];
   if (!make) throw new Error(`[bench] there is no step '${name}'; use one of ${Object.keys(benchSteps).join(', ')}`);
-  const step = make();
+  return make();
+}
+
+/** The first six losses, then timed steps; ms is their median. */
+function measureStep(name: string, reps: number): object {
+  const step = makeStep(name);
   const losses = Array.from({ length: 6 }, () => step.run());
   const msAll = time(reps, () => void step.run());
   return { ms: median(msAll), msAll, losses, plan: step.plan() };
+}
+
+/** Each kernel call at its fastest. One alone costs some microseconds more than inside its program. */
+function profileStep(name: string, reps: number): string {
+  const step = makeStep(name);
+  const runs = Array.from({ length: reps }, () => step.profile());
+  return showShares(shares(runs[0]!.map(({ call }, i) => ({ call, ms: Math.min(...runs.map((calls) => calls[i]!.ms)) }))));
 }
 
 /** f32 1024^3. The result is not read back, as in the peers. */
@@ -84,5 +96,6 @@ const result =
         : what === 'memory'
           ? measureMemory()
           : undefined;
-if (result) process.stdout.write(`${JSON.stringify(result)}\n`);
-else if (what !== undefined) throw new Error(`[bench] '${what}' is no measurement; use step, matmul, overhead or memory`);
+if (what === 'profile') process.stdout.write(`${profileStep(args[0]!, Number(args[1] ?? 10))}\n`);
+else if (result) process.stdout.write(`${JSON.stringify(result)}\n`);
+else if (what !== undefined) throw new Error(`[bench] '${what}' is no measurement; use step, profile, matmul, overhead or memory`);

@@ -109,7 +109,8 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
       const { entry, job } = prepare(args);
       let ms: ArrayLike<number> = [];
       const results = job.run((buffers) => {
-        if (!entry.executable.profile) throw new Error(`[compile] the device '${entry.device.name}' cannot time its calls; use cuda`);
+        if (!entry.executable.profile)
+          throw new Error(`[compile] the device '${entry.device.name}' cannot time its calls; use cpu or cuda`);
         ms = entry.executable.profile(buffers);
       });
       return { result: entry.build(results), calls: entry.program.calls.map((call, i) => ({ call, ms: ms[i]! })) };

@@ -103,6 +103,14 @@ export class CpuDevice implements Device {
           if (--this.#running === 0) for (const b of this.#retired.splice(0)) this.free(b);
         }
       },
+      profile: (buffers) => {
+        bind(buffers);
+        return Float64Array.from({ length: steps }, (_, i) => {
+          const began = performance.now();
+          check(loaded.run(i, i + 1));
+          return performance.now() - began;
+        });
+      },
       findNonFinite: (buffers) => {
         bind(buffers);
         return firstNonFinite(

@@ -1,5 +1,5 @@
 /** Lowered programs: kernel calls over planned memory. Devices translate these; nothing here is specific to one. */
-import type { DType, Lane } from '../dtype.ts';
+import { type DType, itemSize, type Lane } from '../dtype.ts';
 import type {
   AttentionAttrs,
   BinaryName,
@@ -91,6 +91,14 @@ export interface Call<K extends KernelName = KernelName> {
 }
 
 export type AnyCall = { [K in KernelName]: Call<K> }[KernelName];
+
+/** Bytes that a call moves: every element of its operands and results once. Of a table that rows are picked from, as much as is picked. */
+export function callBytes({ kernel, reads, writes }: AnyCall): number {
+  const bytes = (v: View): number => v.shape.reduce((n, d, i) => n * (v.strides[i] === 0 ? 1 : d), itemSize[v.dtype]);
+  const written = writes.reduce((n, w) => n + bytes(w), 0);
+  const picks = kernel === 'take' || kernel === 'takeAlong';
+  return reads.reduce((n, r, i) => n + (picks && i === 0 ? Math.min(bytes(r), written) : bytes(r)), written);
+}
 
 /** Where a buffer lives: an external one is given at each call, a temporary has its place in the arena. */
 export interface BufferSpec {
