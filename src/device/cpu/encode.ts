@@ -163,7 +163,7 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
     case 'argreduce': {
       const { dims, expression, op, outer, count, inner } = call.attrs;
       const i = instructions(expression);
-      const NB = Math.min(Math.max(1, inner), 256);
+      const NB = Math.min(Math.max(1, inner), outer >= 16 ? 1024 : 256);
       const blocks = outer * ceil(inner, NB);
       const words = [
         ...w(0),
