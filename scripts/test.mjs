@@ -38,6 +38,7 @@ if (chosen.length === 0) fail(`no test file has ${words.map((word) => `'${word}'
 for (const path of chosen) if (!existsSync(join(root, path))) fail(`${path} was not compiled`);
 
 process.chdir(root);
+process.env.THIMBLE_DEVICE ??= 'cpu'; // `npm run test:cuda` is for GPUs
 const started = performance.now();
 const stream = run({
   files: chosen.map((path) => join(root, path)),

@@ -42,6 +42,7 @@ const worker = (args: readonly (string | number)[], threads: number, env: NodeJS
   const out = lastLine(process.execPath, [workerPath, ...args.map(String)], {
     THIMBLE_CPU: 'native',
     THIMBLE_THREADS: String(threads),
+    THIMBLE_DEVICE: 'cpu',
     ...env,
   });
   return (out ?? { ms: null }) as unknown as Timed & Record<string, unknown>;

@@ -14,9 +14,9 @@ interface Diagnosis {
   compiler: { name: string; version: string } | null;
   /** The kernels that run: compiled here or WebAssembly, with their instruction set; null where none loads. */
   kernels: { kind: 'native' | 'wasm'; isa: string; threads: number } | null;
-  /** The GPU's name, or why there is none to use; and NVIDIA's libraries, each with its path or how to get it. */
+  /** The GPU that is used where THIMBLE_DEVICE asks for nothing else, or why there is none; and NVIDIA's libraries. */
   gpu: { name: string; driverVersion: number } | { absent: string };
-  libraries: Record<string, { path: string } | { missing: string }>;
+  libraries: Record<string, { path: string; version: string } | { missing: string }>;
   /** What is wrong, with the way out. Empty on a healthy machine. */
   problems: string[];
 }
@@ -32,13 +32,19 @@ async function kernels(problems: string[]): Promise<Diagnosis['kernels']> {
   }
 }
 
-async function gpu(): Promise<Pick<Diagnosis, 'gpu' | 'libraries'>> {
-  const [{ openGpu }, { surveyLibraries }] = await Promise.all([import('../device/cuda/driver.ts'), import('../device/cuda/libraries.ts')]);
+async function gpu(problems: string[]): Promise<Pick<Diagnosis, 'gpu' | 'libraries'>> {
+  const [{ CudaDevice }, { gpuPresent }, { surveyLibraries }] = await Promise.all([
+    import('../device/index.ts'),
+    import('../device/cuda/requirements.ts'),
+    import('../device/cuda/libraries.ts'),
+  ]);
   const libraries = surveyLibraries();
+  if (!gpuPresent()) return { gpu: { absent: 'this machine shows no NVIDIA GPU' }, libraries };
   try {
-    const { name, driverVersion } = openGpu().info;
+    const { name, driverVersion } = new CudaDevice().info;
     return { gpu: { name, driverVersion }, libraries };
   } catch (error) {
+    problems.push(`the GPU cannot be used: ${errorLine(error)}`);
     return { gpu: { absent: errorLine(error) }, libraries };
   }
 }
@@ -60,7 +66,7 @@ export default defineVerb({
     const compiler = findCompiler();
     const running = await kernels(problems);
     await decoder(problems);
-    const nvidia = await gpu();
+    const nvidia = await gpu(problems);
     if (running?.kind === 'wasm' && !compiler && platform() !== 'win32')
       problems.push('no C compiler was found, so the WebAssembly kernels run, at a third to a half of the speed; install cc, gcc or clang');
     return {
@@ -84,10 +90,12 @@ export default defineVerb({
         .join(', '),
       compiler: compiler ? `${compiler.name} (${compiler.version})` : 'none',
       kernels: kernels ? `${kernels.kind}, ${kernels.isa}, ${kernels.threads} threads` : 'none',
-      gpu: 'name' in gpu ? `${gpu.name}, driver ${gpu.driverVersion} (THIMBLE_DEVICE=cuda runs on it)` : 'none',
-      ...('name' in gpu
-        ? Object.fromEntries(Object.entries(libraries).map(([name, l]) => [name, 'path' in l ? l.path : `missing; ${l.missing}`]))
-        : {}),
+      gpu: 'name' in gpu ? `${gpu.name}; programs run on it unless THIMBLE_DEVICE=cpu` : `none (${gpu.absent})`,
+      ...Object.fromEntries(
+        Object.entries(libraries)
+          .filter(([, l]) => 'path' in l || problems.length > 0 || 'name' in gpu)
+          .map(([name, l]) => [name, 'path' in l ? `${l.version}, ${l.path}` : `missing; ${l.missing}`]),
+      ),
     };
     const report = Object.entries(lines).map(([name, value]) => `${name.padEnd(10)}${value}`);
     return [...report, ...(problems.length > 0 ? ['', ...problems.map((problem) => `! ${problem}`)] : ['', 'all is well'])].join('\n');

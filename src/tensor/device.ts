@@ -34,6 +34,8 @@ export interface Device {
   gemmReads?(operand: View): boolean;
   alloc(bytes: number): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
+  /** New memory that holds `data` for all that runs later; the copy may still be on its way. Absent: `alloc` and `write`. */
+  upload?(data: Uint8Array): DeviceBuffer;
   write(buffer: DeviceBuffer, data: Uint8Array): void;
   read(buffer: DeviceBuffer, bytes: number): Uint8Array;
   prepare(program: Program): Executable;
@@ -41,30 +43,61 @@ export interface Device {
   readonly allocatedBytes: number;
 }
 
-const devices = new Map<string, () => Device>();
+/** How a device is chosen where none was asked for. */
+export interface Automatic {
+  /** The highest is tried first. */
+  priority: number;
+  /** Whether it is worth opening here; costs a few milliseconds at most. Absent: always. */
+  present?(): boolean;
+}
+
+interface Registration {
+  make(): Device;
+  automatic?: Automatic | undefined;
+}
+const devices = new Map<string, Registration>();
 const open = new Map<string, Device>();
 let current: Device | undefined;
 
-/** Makes a device available under a name; `make` runs at its first use. */
-export function registerDevice(name: string, make: () => Device): void {
-  devices.set(name, make);
+/** Makes a device available under a name; `make` runs at its first use. @param automatic without it, it is used only when asked for. */
+export function registerDevice(name: string, make: () => Device, automatic?: Automatic): void {
+  devices.set(name, { make, automatic });
 }
 
 /** The device of that name, opened once per process; throws with the names that exist. */
 export function device(name: string): Device {
   let d = open.get(name);
   if (d) return d;
-  const make = devices.get(name);
-  if (!make)
+  const registered = devices.get(name);
+  if (!registered)
     throw new Error(`[device] '${name}' is unknown; available: ${[...devices.keys()].join(', ') || 'none (import thimble/device)'}`);
-  d = make();
+  d = registered.make();
   open.set(name, d);
   return d;
 }
 
-/** The device on which new tensors are placed: `using`, else THIMBLE_DEVICE, else 'cpu'. */
+/** The first device by priority that is present and opens; one that is present and does not open is told about on stderr, in one line. */
+function automaticDevice(): Device {
+  const rank = (r: Registration): number => r.automatic?.priority ?? -Infinity;
+  const candidates = [...devices]
+    .filter(([, r]) => r.automatic && r.automatic.present?.() !== false)
+    .sort(([, a], [, b]) => rank(b) - rank(a));
+  for (const [i, [name]] of candidates.entries())
+    try {
+      return device(name);
+    } catch (error) {
+      const next = candidates[i + 1]?.[0];
+      if (next === undefined) throw error;
+      process.stderr.write(
+        `${(error as Error).message.split('\n')[0]}; running on the ${next} device (THIMBLE_DEVICE=${next} asks for it)\n`,
+      );
+    }
+  throw new Error('[device] there is none; import thimble/device');
+}
+
+/** The device on which new tensors are placed: `using`, else THIMBLE_DEVICE, else the best that is here. */
 export function defaultDevice(): Device {
-  current ??= device(process.env.THIMBLE_DEVICE ?? 'cpu');
+  current ??= process.env.THIMBLE_DEVICE ? device(process.env.THIMBLE_DEVICE) : automaticDevice();
   return current;
 }
 

@@ -190,6 +190,7 @@ export function tensor(
 /** A tensor from stored bytes, as a checkpoint holds them. */
 export function fromBytes(bytes: Uint8Array, type: TensorType, device: Device = defaultDevice()): Tensor {
   if (bytes.byteLength !== type.bytes) throw new ShapeError(`[tensor] ${type.key} takes ${type.bytes} bytes, got ${bytes.byteLength}`);
+  if (device.upload) return Tensor.concrete(type, new Storage(device, device.upload(bytes)));
   const buffer = device.alloc(type.bytes);
   device.write(buffer, bytes);
   return Tensor.concrete(type, new Storage(device, buffer));

@@ -30,11 +30,14 @@ export function writeCache(name: string, content: Uint8Array, folder = cacheFold
   const temporary = `${path}.${process.pid}`;
   try {
     mkdirSync(folder, { recursive: true });
-    writeFileSync(temporary, Buffer.concat([sealOf(content), content]));
-    renameSync(temporary, path);
+    try {
+      writeFileSync(temporary, Buffer.concat([sealOf(content), content]));
+      renameSync(temporary, path);
+    } finally {
+      rmSync(temporary, { force: true });
+    }
     return true;
   } catch {
-    rmSync(temporary, { force: true });
     return false;
   }
 }

@@ -1,8 +1,10 @@
 /** Matrix products through cuBLASLt; descriptors and the chosen algorithm are kept by shape. */
 import koffi from 'koffi';
-import type { DType } from '../../tensor/dtype.ts';
+import { type DType, itemSize } from '../../tensor/dtype.ts';
 import type { Call, View } from '../../tensor/lower/program.ts';
+import { cacheKey } from './cache.ts';
 import { openLibrary } from './libraries.ts';
+import { type Bench, choose } from './tuning.ts';
 
 type Fn = (...args: unknown[]) => number;
 const types: Partial<Record<DType, number>> = { f32: 0, f16: 2, bf16: 14 };
@@ -15,6 +17,16 @@ const DESC_TRANSB = 4;
 const LAYOUT_BATCH = 5;
 const LAYOUT_STRIDE = 6;
 const PREF_WORKSPACE = 1;
+const PREF_REDUCTIONS = 3;
+const PREF_ALIGNMENT = { a: 5, b: 6, c: 7, d: 8 };
+/** Split sums are added in float32, in a fixed order: in place with a counter, or over partial sums in the workspace. */
+const EXACT_REDUCTIONS = 1 | 2;
+/** Bytes of cublasLtMatmulHeuristicResult_t, and of the algorithm that it begins with. */
+const RESULT = 96;
+const ALGORITHM = 64;
+const CANDIDATES = 16;
+/** Products of fewer operations take the library's first choice: nothing is gained on what lasts a microsecond. */
+const WORTH_TUNING = 5e8;
 
 /** One product ready to run on pointers. */
 export interface Product {
@@ -43,65 +55,43 @@ export const readable = (v: View): boolean => {
 };
 
 export class CublasLt {
-  readonly #lib: Record<'create' | 'desc' | 'setDesc' | 'layout' | 'setLayout' | 'pref' | 'setPref' | 'heuristic' | 'matmul', Fn>;
+  readonly #lib;
   readonly #handle: bigint;
   readonly #workspace: number;
   readonly #workspaceBytes: number;
+  readonly #bench: Bench;
   readonly #products = new Map<string, Product>();
   readonly #one = new Float32Array(32).fill(1);
   readonly #zero = new Float32Array(32);
-  readonly #kept: unknown[] = [];
+  readonly version: number;
 
-  constructor(workspace: number, workspaceBytes: number) {
+  constructor(workspace: number, workspaceBytes: number, bench: Bench) {
     const { lib } = openLibrary('cublasLt');
-    const f = (name: string, args: string[]): Fn => lib.func(name, 'int', args) as unknown as Fn;
+    const f = (name: string, args: string[]): Fn => lib.func(`cublasLt${name}`, 'int', args) as unknown as Fn;
     const p = 'void *';
+    const handles = (n: number): string[] => new Array<string>(n).fill('uintptr_t');
     this.#lib = {
-      create: f('cublasLtCreate', [p]),
-      desc: f('cublasLtMatmulDescCreate', [p, 'int', 'int']),
-      setDesc: f('cublasLtMatmulDescSetAttribute', ['uintptr_t', 'int', p, 'size_t']),
-      layout: f('cublasLtMatrixLayoutCreate', [p, 'int', 'uint64_t', 'uint64_t', 'int64_t']),
-      setLayout: f('cublasLtMatrixLayoutSetAttribute', ['uintptr_t', 'int', p, 'size_t']),
-      pref: f('cublasLtMatmulPreferenceCreate', [p]),
-      setPref: f('cublasLtMatmulPreferenceSetAttribute', ['uintptr_t', 'int', p, 'size_t']),
-      heuristic: f('cublasLtMatmulAlgoGetHeuristic', [
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'int',
-        p,
-        p,
-      ]),
-      matmul: f('cublasLtMatmul', [
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'uintptr_t',
-        'size_t',
-        'uintptr_t',
-      ]),
+      create: f('Create', [p]),
+      desc: f('MatmulDescCreate', [p, 'int', 'int']),
+      setDesc: f('MatmulDescSetAttribute', ['uintptr_t', 'int', p, 'size_t']),
+      layout: f('MatrixLayoutCreate', [p, 'int', 'uint64_t', 'uint64_t', 'int64_t']),
+      setLayout: f('MatrixLayoutSetAttribute', ['uintptr_t', 'int', p, 'size_t']),
+      pref: f('MatmulPreferenceCreate', [p]),
+      setPref: f('MatmulPreferenceSetAttribute', ['uintptr_t', 'int', p, 'size_t']),
+      heuristic: f('MatmulAlgoGetHeuristic', [...handles(7), 'int', p, p]),
+      check: f('MatmulAlgoCheck', [...handles(6), p, p]),
+      matmul: f('Matmul', [...handles(14), 'size_t', 'uintptr_t']),
+      statusName: lib.func('cublasLtGetStatusName', 'str', ['int']) as unknown as (status: number) => string,
     };
     this.#handle = this.#get('create');
     this.#workspace = workspace;
     this.#workspaceBytes = workspaceBytes;
+    this.#bench = bench;
+    this.version = Number((lib.func('cublasLtGetVersion', 'size_t', []) as unknown as () => number | bigint)());
   }
 
   #check(status: number, what: string): void {
-    if (status !== 0) throw new Error(`[cuda] cuBLASLt ${what} failed with status ${status}`);
+    if (status !== 0) throw new Error(`[cuda] ${what}: cuBLASLt says ${this.#lib.statusName(status)}`);
   }
   #get(name: 'create' | 'desc' | 'layout' | 'pref', ...args: unknown[]): bigint {
     const out = new BigUint64Array(16);
@@ -109,56 +99,96 @@ export class CublasLt {
     return out[0]!;
   }
 
-  /** The product of a call; b0 (the outer batch axis) is looped over by the caller. */
-  product(call: Call<'gemm'>, tf32: boolean): Product {
+  /**
+   * The product of a call; b0 (the outer batch axis) is looped over by the caller. Its first use may measure on scratch memory: not while
+   * a stream is captured.
+   * @param align bytes that the addresses of a, b and c are multiples of.
+   */
+  product(call: Call<'gemm'>, tf32: boolean, align: readonly [number, number, number]): Product {
     const { m, n, k, batch } = call.attrs;
     const [a, b] = call.reads as [View, View];
     const [c] = call.writes as [View];
-    const key = JSON.stringify([m, n, k, batch[1], a.strides, b.strides, c.strides, a.dtype, c.dtype, tf32]);
+    const inner = (v: View): readonly number[] => v.strides.slice(1);
+    const key = JSON.stringify([m, n, k, batch[1], inner(a), inner(b), inner(c), a.dtype, c.dtype, tf32, align, this.#workspaceBytes]);
     let made = this.#products.get(key);
-    if (!made) this.#products.set(key, (made = this.#prepare(call, tf32)));
+    if (!made) this.#products.set(key, (made = this.#prepare(call, tf32, align, key)));
     return made;
   }
 
   /** Row-major C = A B is column-major C^T = B^T A^T: the operands change places. */
-  #prepare({ attrs: { m, n, k, batch }, reads: [a, b], writes: [c] }: Call<'gemm'>, tf32: boolean): Product {
+  #prepare(call: Call<'gemm'>, tf32: boolean, align: readonly [number, number, number], key: string): Product {
+    const { m, n, k, batch } = call.attrs;
+    const [a, b] = call.reads as [View, View];
+    const [c] = call.writes as [View];
     const l = this.#lib;
-    const x = operandOf(a!.strides[2]!, a!.strides[3]!, m, k)!;
-    const y = operandOf(b!.strides[2]!, b!.strides[3]!, k, n)!;
-    const desc = this.#get('desc', tf32 && a!.dtype === 'f32' ? TF32_COMPUTE : F32_COMPUTE, 0);
-    const flag = new Int32Array(32).fill(OP_T);
-    if (y.transposed) this.#check(l.setDesc(desc, DESC_TRANSA, flag, 4), 'transpose');
-    if (x.transposed) this.#check(l.setDesc(desc, DESC_TRANSB, flag, 4), 'transpose');
+    const name = `${call.label} [${m}, ${k}] x [${k}, ${n}]${batch[1] > 1 ? ` (${batch[1]} times)` : ''} of ${a.dtype}`;
+    const x = operandOf(a.strides[2]!, a.strides[3]!, m, k)!;
+    const y = operandOf(b.strides[2]!, b.strides[3]!, k, n)!;
+    const desc = this.#get('desc', tf32 && a.dtype === 'f32' ? TF32_COMPUTE : F32_COMPUTE, 0);
+    const word = (value: number): Int32Array => new Int32Array(32).fill(value);
+    if (y.transposed) this.#check(l.setDesc(desc, DESC_TRANSA, word(OP_T), 4), name);
+    if (x.transposed) this.#check(l.setDesc(desc, DESC_TRANSB, word(OP_T), 4), name);
     const layout = (dtype: DType, rows: number, columns: number, leading: number, stride: number): bigint => {
       const h = this.#get('layout', types[dtype], rows, columns, leading);
       if (batch[1] > 1) {
-        this.#check(l.setLayout(h, LAYOUT_BATCH, new Int32Array(32).fill(batch[1]), 4), 'batch');
-        this.#check(l.setLayout(h, LAYOUT_STRIDE, new BigInt64Array(16).fill(BigInt(stride)), 8), 'batch stride');
+        this.#check(l.setLayout(h, LAYOUT_BATCH, word(batch[1]), 4), name);
+        this.#check(l.setLayout(h, LAYOUT_STRIDE, new BigInt64Array(16).fill(BigInt(stride)), 8), name);
       }
       return h;
     };
-    const lb = y.transposed ? layout(b!.dtype, k, n, y.leading, b!.strides[1]!) : layout(b!.dtype, n, k, y.leading, b!.strides[1]!);
-    const la = x.transposed ? layout(a!.dtype, m, k, x.leading, a!.strides[1]!) : layout(a!.dtype, k, m, x.leading, a!.strides[1]!);
-    const lc = layout(c!.dtype, n, m, Math.max(n, c!.strides[2]!), c!.strides[1]!);
+    const lb = y.transposed ? layout(b.dtype, k, n, y.leading, b.strides[1]!) : layout(b.dtype, n, k, y.leading, b.strides[1]!);
+    const la = x.transposed ? layout(a.dtype, m, k, x.leading, a.strides[1]!) : layout(a.dtype, k, m, x.leading, a.strides[1]!);
+    const lc = layout(c.dtype, n, m, Math.max(n, c.strides[2]!), c.strides[1]!);
     const pref = this.#get('pref');
-    this.#check(l.setPref(pref, PREF_WORKSPACE, new BigUint64Array(16).fill(BigInt(this.#workspaceBytes)), 8), 'workspace');
-    const found = Buffer.alloc(8192);
-    const count = new Int32Array(32);
-    const status = l.heuristic(this.#handle, desc, lb, la, lc, lc, pref, 1, found, count);
-    if (status !== 0 || !count[0])
-      throw new Error(`[cuda] cuBLASLt has no algorithm for [${m}, ${k}] x [${k}, ${n}] of ${a!.dtype} (status ${status})`);
-    const algorithm = new Uint8Array(new ArrayBuffer(128));
-    algorithm.set(found.subarray(0, 64));
-    const need = Number(found.readBigUInt64LE(64));
-    this.#kept.push(algorithm);
-    const at = koffi.address(algorithm);
+    this.#check(l.setPref(pref, PREF_WORKSPACE, new BigUint64Array(16).fill(BigInt(this.#workspaceBytes)), 8), name);
+    this.#check(l.setPref(pref, PREF_REDUCTIONS, word(EXACT_REDUCTIONS), 4), name);
+    const [ofA, ofB, ofC] = align;
+    for (const [attribute, bytes] of [
+      [PREF_ALIGNMENT.a, ofB],
+      [PREF_ALIGNMENT.b, ofA],
+      [PREF_ALIGNMENT.c, ofC],
+      [PREF_ALIGNMENT.d, ofC],
+    ])
+      this.#check(l.setPref(pref, attribute, word(bytes!), 4), name);
+
     const [one, zero] = [koffi.address(this.#one), koffi.address(this.#zero)];
-    return {
-      run: (pa, pb, pc, stream) =>
-        this.#check(
-          l.matmul(this.#handle, desc, one, pb, lb, pa, la, zero, pc, lc, pc, lc, at, this.#workspace, need, stream),
-          `product [${m}, ${k}] x [${k}, ${n}]`,
-        ),
+    const runner = (algorithm: Uint8Array, workspace: number): Product['run'] => {
+      const own = new Uint8Array(new ArrayBuffer(128)); // outside the collected heap, for as long as the product is
+      own.set(algorithm);
+      const at = koffi.address(own);
+      return (pa, pb, pc, stream) => {
+        void own;
+        this.#check(l.matmul(this.#handle, desc, one, pb, lb, pa, la, zero, pc, lc, pc, lc, at, this.#workspace, workspace, stream), name);
+      };
     };
+    /** The workspace that a known algorithm needs here; undefined where it does not run. */
+    const usable = (algorithm: Uint8Array): number | undefined => {
+      const result = Buffer.alloc(4096);
+      const own = Buffer.alloc(4096);
+      own.set(algorithm);
+      if (l.check(this.#handle, desc, lb, la, lc, lc, own, result) !== 0) return undefined;
+      const need = Number(result.readBigUInt64LE(ALGORITHM));
+      return need <= this.#workspaceBytes ? need : undefined;
+    };
+    const candidates = (count: number): Uint8Array[] => {
+      const found = Buffer.alloc(8192);
+      const n = word(0);
+      this.#check(l.heuristic(this.#handle, desc, lb, la, lc, lc, pref, count, found, n), `no algorithm for ${name}`);
+      if (!n[0]) throw new Error(`[cuda] no algorithm for ${name}: cuBLASLt proposes none; cast the operands to f32`);
+      return Array.from({ length: n[0]! }, (_, i) => found.subarray(i * RESULT, i * RESULT + ALGORITHM));
+    };
+    const bytes = (v: View): number =>
+      itemSize[v.dtype] * (1 + v.shape.slice(1).reduce((sum, size, i) => sum + (size - 1) * Math.abs(v.strides[i + 1]!), 0));
+    const algorithm =
+      2 * m * n * k * batch[1] < WORTH_TUNING
+        ? candidates(1)[0]!
+        : choose(this.#bench, {
+            entry: `gemm-${cacheKey(`${this.version}`, this.#bench.machine, key)}`,
+            candidates: () => candidates(CANDIDATES),
+            usable: (algorithm) => usable(algorithm) !== undefined,
+            operands: [bytes(a), bytes(b), bytes(c)],
+            runner: (algorithm) => runner(algorithm, usable(algorithm)!),
+          });
+    return { run: runner(algorithm, usable(algorithm) ?? this.#workspaceBytes) };
   }
 }

@@ -16,6 +16,7 @@ const signatures = {
   cuMemGetInfo_v2: ['void *', 'void *'],
   cuDeviceGetDefaultMemPool: ['void *', 'int'],
   cuMemPoolSetAttribute: ['uintptr_t', 'int', 'void *'],
+  cuMemPoolTrimTo: ['uintptr_t', 'size_t'],
   cuMemAllocAsync: ['void *', 'size_t', 'uintptr_t'],
   cuMemFreeAsync: ['uintptr_t', 'uintptr_t'],
   cuMemAlloc_v2: ['void *', 'size_t'],
@@ -29,11 +30,14 @@ const signatures = {
   cuLaunchKernel: ['uintptr_t', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uintptr_t', 'uintptr_t', 'uintptr_t'],
   cuStreamCreate: ['void *', 'uint'],
   cuStreamSynchronize: ['uintptr_t'],
+  cuStreamWaitEvent: ['uintptr_t', 'uintptr_t', 'uint'],
+  cuStreamGetCaptureInfo_v2: ['uintptr_t', 'void *', 'void *', 'void *', 'void *', 'void *'],
   cuEventDestroy_v2: ['uintptr_t'],
   cuStreamBeginCapture_v2: ['uintptr_t', 'int'],
   cuStreamEndCapture: ['uintptr_t', 'void *'],
   cuGraphInstantiateWithFlags: ['void *', 'uintptr_t', 'uint64_t'],
   cuGraphLaunch: ['uintptr_t', 'uintptr_t'],
+  cuGraphExecKernelNodeSetParams: ['uintptr_t', 'uintptr_t', 'void *'],
   cuGraphExecDestroy: ['uintptr_t'],
   cuGraphDestroy: ['uintptr_t'],
   cuEventCreate: ['void *', 'uint'],
@@ -50,7 +54,13 @@ export type Driver = { [K in keyof typeof signatures]: (...args: unknown[]) => v
   /** As a call, on another thread. */
   async(name: keyof typeof signatures, ...args: unknown[]): Promise<void>;
   readonly path: string;
+  /** CUDA's name of the error after which nothing works any more in this process. */
+  readonly lost: string | undefined;
 };
+
+/** Errors that end a context: every later call fails with the same one. */
+const FATAL =
+  /^CUDA_ERROR_(ILLEGAL_ADDRESS|LAUNCH_(TIMEOUT|FAILED)|HARDWARE_STACK_ERROR|ILLEGAL_INSTRUCTION|MISALIGNED_ADDRESS|INVALID_(ADDRESS_SPACE|PC)|ASSERT|ECC_UNCORRECTABLE|NVLINK_UNCORRECTABLE|CONTEXT_IS_DESTROYED|DEVICE_UNAVAILABLE|EXTERNAL_DEVICE|CONTAINED|UNKNOWN)$/;
 
 let driver: Driver | undefined;
 
@@ -59,7 +69,10 @@ export class CudaError extends Error {
   override name = 'CudaError';
   readonly code: string;
   constructor(code: string, call: string, what = '') {
-    super(`[cuda] ${call} failed with ${code}${what && `: ${what}`}`);
+    const fatal =
+      FATAL.test(code) &&
+      'the GPU can no longer be used in this process: start again from the last checkpoint; THIMBLE_CUDA_BLOCKING=1 finds the op';
+    super(`[cuda] ${[`${call} failed with ${code}`, what, fatal].filter(Boolean).join(': ')}`);
     this.code = code;
   }
 }
@@ -75,11 +88,17 @@ export function openDriver(): Driver {
     if (raw.cuGetErrorName(status, out) !== 0 || !out[0]) return `error ${status}`;
     return koffi.decode(out[0], 'char', -1) as string;
   };
+  const failed = (status: number, call: string): CudaError => {
+    const code = nameOf(status);
+    if (FATAL.test(code)) lost ??= code;
+    return new CudaError(code, call);
+  };
   const check = (status: number, call: string): void => {
-    if (status !== 0) throw new CudaError(nameOf(status), call);
+    if (status !== 0) throw failed(status, call);
   };
   const calls = Object.fromEntries(Object.entries(raw).map(([name, f]) => [name, (...args: unknown[]) => check(f(...args), name)]));
-  driver = Object.assign(calls, {
+  let lost: string | undefined;
+  const made = Object.assign(calls, {
     path,
     get(name: keyof typeof signatures, ...args: unknown[]): number {
       const into = new BigUint64Array(1);
@@ -90,11 +109,12 @@ export function openDriver(): Driver {
       new Promise<void>((resolve, reject) => {
         raw[name].async(...args, (error: Error | null, status: number) => {
           if (error) reject(error);
-          else if (status !== 0) reject(new CudaError(nameOf(status), name));
+          else if (status !== 0) reject(failed(status, name));
           else resolve();
         });
       }),
-  }) as unknown as Driver;
+  });
+  driver = Object.defineProperty(made, 'lost', { get: () => lost }) as unknown as Driver;
   return driver;
 }
 
@@ -110,7 +130,16 @@ export interface GpuInfo {
 export function openGpu(index = 0): { driver: Driver; context: number; device: number; info: GpuInfo } {
   const d = openDriver();
   const int = new Int32Array(32); // above 64 bytes, so that it lies outside the collected heap
-  d.cuInit(0);
+  try {
+    d.cuInit(0);
+  } catch (error) {
+    if (!(error instanceof CudaError)) throw error;
+    throw new CudaError(
+      error.code,
+      'cuInit',
+      `the driver at ${d.path} has no GPU for this process; see what nvidia-smi says, and CUDA_VISIBLE_DEVICES`,
+    );
+  }
   d.cuDeviceGetCount(int);
   if (int[0]! <= index) throw new Error(`[cuda] GPU ${index} was asked for, ${int[0]} are visible; check CUDA_VISIBLE_DEVICES`);
   d.cuDeviceGet(int, index);

@@ -89,12 +89,7 @@ export function openLibrary(name: LibraryName): Found {
   const { variable, files, loader, help } = names[name];
   const wish = process.env[variable];
   const tried: string[] = [];
-  const inFolders = searchFolders().flatMap((f) =>
-    list(f)
-      .filter((x) => files.test(x))
-      .map((x) => join(f, x)),
-  );
-  for (const path of wish ? [wish] : [...loader, ...inFolders]) {
+  const attempt = (path: string): Found | undefined => {
     tried.push(path);
     try {
       if (name === 'nvrtc' && path.includes('/')) preloadBuiltins(dirname(path));
@@ -102,26 +97,67 @@ export function openLibrary(name: LibraryName): Found {
       opened.set(name, found);
       return found;
     } catch {
-      // the next place
-    }
-  }
-  throw new Error(`[cuda] ${loader[0]} was not found (tried ${tried.slice(0, 6).join(', ')}); ${help}, or set ${variable} to its path`);
-}
-
-/** What of NVIDIA's is here: the path of each library, or how to get it. */
-export function surveyLibraries(): Record<LibraryName, { path: string } | { missing: string }> {
-  const look = (name: LibraryName): { path: string } | { missing: string } => {
-    try {
-      return { path: openLibrary(name).path };
-    } catch {
-      return { missing: names[name].help };
+      return undefined; // the next place
     }
   };
-  return Object.fromEntries((Object.keys(names) as LibraryName[]).map((name) => [name, look(name)])) as Record<
-    LibraryName,
-    { path: string } | { missing: string }
-  >;
+  for (const path of wish ? [wish] : loader) {
+    const found = attempt(path);
+    if (found) return found;
+  }
+  // looking further may ask Python, which takes a while
+  for (const folder of wish ? [] : searchFolders())
+    for (const file of list(folder)) {
+      const found = files.test(file) ? attempt(join(folder, file)) : undefined;
+      if (found) return found;
+    }
+  throw new Error(
+    `[cuda] ${wish ?? loader[0]} was not found (tried ${tried.slice(0, 6).join(', ')}); ${help}, or set ${variable} to its path`,
+  );
 }
+
+export type Surveyed = { path: string; version: string } | { missing: string };
+
+/** What of NVIDIA's is here: path and version of each library, or how to get it. */
+export function surveyLibraries(): Record<LibraryName, Surveyed> {
+  const look = (name: LibraryName): [LibraryName, Surveyed] => {
+    let found: Found;
+    try {
+      found = openLibrary(name);
+    } catch {
+      return [name, { missing: `${names[name].help}, or set ${names[name].variable} to its path` }];
+    }
+    try {
+      return [name, { path: found.path, version: versions[name](found.lib) }];
+    } catch {
+      return [name, { path: found.path, version: 'unknown' }];
+    }
+  };
+  return Object.fromEntries((Object.keys(names) as LibraryName[]).map(look)) as Record<LibraryName, Surveyed>;
+}
+
+type Library = Found['lib'];
+/** What a function writes to its first argument. */
+function told(lib: Library, name: string): number {
+  const out = new Int32Array(32);
+  (lib.func(name, 'int', ['void *']) as unknown as (out: Int32Array) => number)(out);
+  return out[0]!;
+}
+/** What a function without arguments returns. */
+const returned = (lib: Library, name: string): number => Number((lib.func(name, 'size_t', []) as unknown as () => number | bigint)());
+const dotted = (n: number, ...units: number[]): string => units.map((u, i) => Math.floor((i ? n % units[i - 1]! : n) / u)).join('.');
+/** How each library tells its version. */
+const versions: Record<LibraryName, (lib: Library) => string> = {
+  cuda: (lib) => `CUDA ${dotted(told(lib, 'cuDriverGetVersion'), 1000, 10)}`,
+  nvrtc(lib) {
+    const out = new Int32Array(32);
+    (lib.func('nvrtcVersion', 'int', ['void *', 'void *']) as unknown as (a: Int32Array, b: Int32Array) => number)(out, out.subarray(16));
+    return `${out[0]}.${out[16]}`;
+  },
+  // 13 and later count in ten thousands, as cuDNN 9 and NCCL 2.9 do
+  cublasLt: (lib) => dotted(returned(lib, 'cublasLtGetVersion'), 10000, 100, 1),
+  cudnn: (lib) => dotted(returned(lib, 'cudnnGetVersion'), 10000, 100, 1),
+  nccl: (lib) => dotted(told(lib, 'ncclGetVersion'), 10000, 100, 1),
+};
 
 const kept: unknown[] = [];
 /** NVRTC opens its builtins by bare name; loading them first by path satisfies that without LD_LIBRARY_PATH. */

@@ -1,9 +1,11 @@
 /** Every generated kernel compiles. Needs NVRTC but no GPU. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 import { assemble } from '../../tensor/assemble.ts';
 import { grad } from '../../tensor/index.ts';
 import { typeOf } from '../../tensor/shape.ts';
@@ -13,7 +15,7 @@ import { type Case, cases, weighted } from '../conformance/cases.ts';
 import { readable } from './cublaslt.ts';
 import { hasKernel, programSource } from './index.ts';
 import { openLibrary } from './libraries.ts';
-import { cachedCubin, compileCubin } from './nvrtc.ts';
+import { cachedCubin, compileCubin, nvrtcAbilities } from './nvrtc.ts';
 
 let missing: string | false = false;
 try {
@@ -63,4 +65,36 @@ test('a damaged cache entry is compiled again', { skip: missing }, () => {
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test('two processes that compile the same kernel at once both get it, and leave one entry', { skip: missing }, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'thimble-cuda-'));
+  try {
+    const code = `
+      import { createHash } from 'node:crypto';
+      const { cachedCubin } = await import(${JSON.stringify(new URL('./nvrtc.js', import.meta.url).href)});
+      const code = cachedCubin('extern "C" __global__ void twice(float *x) { *x *= 2; }', 'sm_90');
+      process.stdout.write(createHash('sha256').update(code).digest('hex'));
+    `;
+    const env = { ...process.env, THIMBLE_CACHE: folder };
+    const one = async (): Promise<string> =>
+      (await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code], { env })).stdout;
+    const made = await Promise.all([one(), one(), one()]);
+    assert.match(made[0]!, /^[0-9a-f]{64}$/);
+    assert.deepEqual(new Set(made).size, 1);
+    assert.equal(readdirSync(folder).length, 1);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('a cache that cannot be written costs time, nothing else', { skip: missing }, () => {
+  const source = 'extern "C" __global__ void nothing() {}';
+  assert.deepEqual(Buffer.from(cachedCubin(source, 'sm_90', '/dev/null/below')), compileCubin(source, 'sm_90'));
+});
+
+test('NVRTC knows the cards that it makes code for', { skip: missing }, () => {
+  const { version, architectures } = nvrtcAbilities();
+  assert.ok(version >= 11000);
+  assert.ok(architectures.includes(90), architectures.join());
 });

@@ -35,6 +35,21 @@ function open(): Nvrtc {
   return nvrtc;
 }
 
+/** The version of NVRTC, 1000 * major + 10 * minor, and the compute capabilities (x 10) that it makes code for. */
+export function nvrtcAbilities(): { version: number; architectures: number[] } {
+  const [major, minor] = open().version.split('.').map(Number) as [number, number];
+  const { lib } = openLibrary('nvrtc');
+  const count = new Int32Array(64);
+  const list = new Int32Array(64);
+  try {
+    (lib.func('nvrtcGetNumSupportedArchs', 'int', ['void *']) as unknown as Fn)(count);
+    (lib.func('nvrtcGetSupportedArchs', 'int', ['void *']) as unknown as Fn)(list);
+  } catch {
+    // before 11.2 it cannot be asked
+  }
+  return { version: 1000 * major + 10 * minor, architectures: [...list.subarray(0, count[0])] };
+}
+
 /** Source -> machine code for `arch` (e.g. 'sm_90'). Needs no GPU. */
 export function compileCubin(source: string, arch: string): Buffer {
   const n = open();

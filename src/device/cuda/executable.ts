@@ -1,0 +1,114 @@
+/** A program on the GPU: its kernels loaded, its products chosen, its launches as graphs. */
+import type { DeviceBuffer, Executable } from '../../tensor/device.ts';
+import { itemSize } from '../../tensor/dtype.ts';
+import type { Program } from '../../tensor/lower/program.ts';
+import { firstNonFinite } from '../check.ts';
+import type { Launch } from './calls.ts';
+import type { Gpu } from './gpu.ts';
+import { Graphs } from './graphs.ts';
+import { type Address, alignmentsOf, gemmStep, kernelStep, nameOf, type Step } from './launch.ts';
+import { cachedCubin } from './nvrtc.ts';
+
+export class CudaExecutable implements Executable {
+  readonly #program: Program;
+  readonly #gpu: Gpu;
+  /** The steps of each call. */
+  readonly #calls: readonly Step[][];
+  readonly #graphs: Graphs;
+
+  constructor(program: Program, source: string, launches: readonly Launch[][], gpu: Gpu) {
+    const d = gpu.driver;
+    this.#program = program;
+    this.#gpu = gpu;
+    const names = new Set(launches.flat().flatMap((l) => (l.kind === 'kernel' ? [l.name] : [])));
+    const module = names.size ? d.get('cuModuleLoadData', cachedCubin(source, `sm_${gpu.info.capability}`)) : 0;
+    const functions = new Map([...names].map((name) => [name, d.get('cuModuleGetFunction', module, name)]));
+    this.#calls = launches.map((list, i) =>
+      list.map((l) =>
+        l.kind === 'gemm'
+          ? gemmStep(gpu.stream, l, gpu.blas.product(l.call, gpu.tf32, alignmentsOf(program, l)))
+          : kernelStep(d, gpu.stream, program.calls[i]!, l, functions.get(l.name)!),
+      ),
+    );
+    this.#graphs = new Graphs(d, gpu.stream, this.#calls.flat(), program.externals, (b) => program.buffers[b]!.external);
+  }
+
+  /** Makes ready what a run needs, and says where operands lie in it. */
+  #begin(buffers: readonly DeviceBuffer[]): Address {
+    const gpu = this.#gpu;
+    gpu.enter();
+    gpu.memory.reserve(this.#program);
+    gpu.memory.join();
+    gpu.bad[0] = 0;
+    const { arena } = gpu.memory;
+    const specs = this.#program.buffers;
+    return (operand) => {
+      if (operand === null) return 0;
+      if (typeof operand === 'string') return gpu.shared[operand];
+      const { external, offset } = specs[operand.buffer]!;
+      const base = external < 0 ? arena + offset : (buffers[external]!.address as number);
+      return base + operand.offset * itemSize[operand.dtype];
+    };
+  }
+  #launch(buffers: readonly DeviceBuffer[]): void {
+    const at = this.#begin(buffers);
+    if (this.#gpu.blocking) this.#calls.forEach((_, i) => this.#call(i, at));
+    else
+      this.#graphs.run(
+        this.#gpu.memory.arena,
+        buffers.map((b) => b.address as number),
+        at,
+      );
+  }
+  /** One call, to its end. */
+  #call(i: number, at: Address): void {
+    for (const step of this.#calls[i]!) step.submit(at);
+    this.#gpu.synchronize(nameOf(this.#program.calls[i]!));
+  }
+  #check(): void {
+    const bad = this.#gpu.bad[0]!;
+    if (bad)
+      throw new Error(`[cuda] ${bad} indices of take or scatter were outside their axis; check the ids against the size of the table`);
+  }
+
+  /** Kernels and matrix products of one run. */
+  get launches(): number {
+    return this.#calls.flat().length;
+  }
+  /** Puts the launches on the stream one by one and does not wait, e.g. while it is captured. */
+  submit(buffers: readonly DeviceBuffer[]): void {
+    const at = this.#begin(buffers);
+    for (const step of this.#calls.flat()) step.submit(at);
+  }
+  run(buffers: readonly DeviceBuffer[]): void {
+    this.#launch(buffers);
+    this.#gpu.synchronize();
+    this.#check();
+  }
+  async runAsync(buffers: readonly DeviceBuffer[]): Promise<void> {
+    this.#launch(buffers);
+    await this.#gpu.driver.async('cuStreamSynchronize', this.#gpu.stream);
+    this.#check();
+  }
+  findNonFinite(buffers: readonly DeviceBuffer[]): number {
+    const at = this.#begin(buffers);
+    return firstNonFinite(
+      this.#program,
+      (i) => this.#call(i, at),
+      (v) => this.#gpu.memory.read(at({ ...v, offset: 0 }), this.#program.buffers[v.buffer]!.bytes),
+    );
+  }
+  profile(buffers: readonly DeviceBuffer[]): Float64Array {
+    const { driver: d, stream } = this.#gpu;
+    const at = this.#begin(buffers);
+    const events = Array.from({ length: this.#calls.length + 1 }, () => d.get('cuEventCreate', 0));
+    d.cuEventRecord(events[0], stream);
+    this.#calls.forEach((steps, i) => {
+      for (const step of steps) step.submit(at);
+      d.cuEventRecord(events[i + 1], stream);
+    });
+    this.#gpu.synchronize();
+    this.#check();
+    return Float64Array.from(this.#gpu.between(events));
+  }
+}

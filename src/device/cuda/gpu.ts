@@ -1,0 +1,115 @@
+/** One GPU as everything on it shares it: driver, context, stream, memory, matrix products. */
+import koffi from 'koffi';
+import { type Shared, TICKETS, WORKSPACE_FLOATS } from './calls.ts';
+import { CublasLt } from './cublaslt.ts';
+import { CudaError, type Driver, type GpuInfo, openGpu } from './driver.ts';
+import { Memory } from './memory.ts';
+import { nvrtcAbilities } from './nvrtc.ts';
+import { unmet } from './requirements.ts';
+
+export class Gpu {
+  readonly driver: Driver;
+  readonly info: GpuInfo;
+  readonly stream: number;
+  readonly memory: Memory;
+  readonly blas: CublasLt;
+  /** Where the memory lies that all programs share: they run one after another. */
+  readonly shared: Record<Shared, number>;
+  /** The count of indices out of range: page-locked memory that kernels write and the host reads without a copy. */
+  readonly bad: Uint32Array;
+  readonly tf32 = process.env.THIMBLE_TF32 === '1';
+  /** Every call is waited for, so that an error names the call it is of. Slow; for finding out. */
+  readonly blocking = process.env.THIMBLE_CUDA_BLOCKING === '1';
+  readonly #context: number;
+
+  constructor(index: number) {
+    const { driver, context, device, info } = openGpu(index);
+    const bytes = new BigUint64Array(16);
+    driver.cuMemGetInfo_v2(bytes, bytes.subarray(8));
+    const { version: nvrtc, architectures } = nvrtcAbilities();
+    const why = unmet({
+      ...info,
+      driver: info.driverVersion,
+      freeBytes: Number(bytes[0]),
+      totalBytes: Number(bytes[8]),
+      nvrtc,
+      architectures,
+    });
+    if (why) throw new Error(`[cuda] ${why}`);
+    this.driver = driver;
+    this.info = info;
+    this.#context = context;
+    this.stream = driver.get('cuStreamCreate', 1);
+    this.memory = new Memory(driver, device, this.stream);
+    const workspace = driver.get('cuMemAlloc_v2', 4 * WORKSPACE_FLOATS);
+    this.blas = new CublasLt(workspace, 4 * WORKSPACE_FLOATS, {
+      machine: `${info.name}, driver ${info.driverVersion}`,
+      stream: this.stream,
+      elapsed: (body) => this.elapsed(body),
+      scratch: (bytes, body) => this.memory.scratch(bytes, body),
+    });
+    const bad = driver.get('cuMemHostAlloc', 64, 2);
+    this.bad = new Uint32Array(koffi.view(BigInt(bad), 64));
+    const tickets = driver.get('cuMemAlloc_v2', 4 * TICKETS);
+    this.memory.write({ address: tickets, bytes: 4 * TICKETS }, new Uint8Array(4 * TICKETS));
+    this.shared = { bad, workspace, tickets };
+  }
+
+  /** Before the driver is called: a context belongs to the thread that entered it. */
+  enter(): void {
+    this.driver.cuCtxSetCurrent(this.#context);
+  }
+  /** Waits for all that was submitted. @param what it was, for an error. */
+  synchronize(what?: string): void {
+    try {
+      this.driver.cuStreamSynchronize(this.stream);
+    } catch (error) {
+      throw what && error instanceof CudaError ? new CudaError(error.code, what) : error;
+    }
+  }
+  /** Milliseconds on the GPU of what `body` submits, from the moment the GPU begins it. */
+  elapsed(body: () => void): number {
+    const d = this.driver;
+    this.enter();
+    const events = [d.get('cuEventCreate', 0), d.get('cuEventCreate', 0)];
+    d.cuEventRecord(events[0], this.stream);
+    body();
+    d.cuEventRecord(events[1], this.stream);
+    d.cuEventSynchronize(events[1]);
+    return this.between(events)[0]!;
+  }
+  /** Microseconds of each of `count` replays of what `work` submits, as one graph. */
+  replays(work: () => void, count: number): number[] {
+    const d = this.driver;
+    this.enter();
+    const captured = new BigUint64Array(16);
+    d.cuStreamBeginCapture_v2(this.stream, 2);
+    try {
+      work();
+    } finally {
+      d.cuStreamEndCapture(this.stream, captured);
+    }
+    const graph = d.get('cuGraphInstantiateWithFlags', captured[0], 0);
+    const events = Array.from({ length: count + 1 }, () => d.get('cuEventCreate', 0));
+    d.cuGraphLaunch(graph, this.stream);
+    events.forEach((e, i) => {
+      if (i) d.cuGraphLaunch(graph, this.stream);
+      d.cuEventRecord(e, this.stream);
+    });
+    this.synchronize();
+    const times = this.between(events).map((ms) => 1e3 * ms);
+    d.cuGraphExecDestroy(graph);
+    d.cuGraphDestroy(captured[0]);
+    return times;
+  }
+  /** Milliseconds from each event to the next; the events are given up. */
+  between(events: readonly number[]): number[] {
+    const ms = new Float32Array(32);
+    const times = events.slice(1).map((e, i) => {
+      this.driver.cuEventElapsedTime(ms, events[i], e);
+      return ms[0]!;
+    });
+    for (const e of events) this.driver.cuEventDestroy_v2(e);
+    return times;
+  }
+}

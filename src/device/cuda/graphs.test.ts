@@ -1,0 +1,137 @@
+/** Replayed graphs launch what launching call by call does, whatever addresses the arguments come at. The driver is a model of one stream. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import koffi from 'koffi';
+import type { Driver } from './driver.ts';
+import { Graphs } from './graphs.ts';
+import type { Address, Step } from './launch.ts';
+
+/** A launch that was captured or ran: its name and the addresses that it sees. */
+type Node = { name: string; addresses: number[] };
+
+class Stream {
+  readonly ran: string[] = [];
+  graphLaunches = 0;
+  patches = 0;
+  #captured: Node[] | undefined;
+  readonly #graphs: Node[][] = [];
+  readonly #latest = new BigUint64Array(16);
+
+  put(name: string, addresses: number[]): void {
+    if (this.#captured) this.#captured.push({ name, addresses });
+    else this.ran.push(`${name}(${addresses.join()})`);
+  }
+  patch(graph: number, node: number, addresses: number[]): void {
+    this.patches++;
+    this.#graphs[graph]![node]!.addresses = addresses;
+  }
+  readonly driver = {
+    cuStreamBeginCapture_v2: () => void (this.#captured = []),
+    cuStreamEndCapture: (_: number, out: BigUint64Array) => {
+      out[0] = BigInt(this.#graphs.push(this.#captured!) - 1);
+      this.#captured = undefined;
+    },
+    cuStreamGetCaptureInfo_v2: (...args: BigUint64Array[]) => {
+      this.#latest[0] = BigInt(this.#captured!.length - 1);
+      args[4]![0] = koffi.address(this.#latest);
+    },
+    get: (_: string, graph: number) => graph,
+    cuGraphLaunch: (graph: number) => {
+      this.graphLaunches++;
+      for (const { name, addresses } of this.#graphs[graph]!) this.put(name, addresses);
+    },
+    cuGraphExecDestroy: () => {},
+    cuGraphDestroy: () => {},
+  } as unknown as Driver;
+}
+
+/** Steps over buffers: those named k can be patched, those named g hold their addresses. */
+function stepsOn(stream: Stream, program: readonly { fixed: boolean; buffers: number[] }[]): Step[] {
+  return program.map(({ fixed, buffers }, i) => {
+    const operands = buffers.map((buffer) => ({ buffer, offset: 0, shape: [], strides: [], dtype: 'f32' as const }));
+    const name = `${fixed ? 'g' : 'k'}${i}`;
+    return {
+      operands,
+      submit: (at: Address) => stream.put(name, operands.map(at)),
+      ...(fixed ? {} : { patch: (graph: number, node: number, at: Address) => stream.patch(graph, node, operands.map(at)) }),
+    };
+  });
+}
+const EXTERNALS = 4;
+const at =
+  (addresses: readonly number[]): Address =>
+  (o) =>
+    o && typeof o !== 'string' ? (o.buffer < EXTERNALS ? addresses[o.buffer]! : 1000 + o.buffer) : 0;
+const externalOf = (b: number): number => (b < EXTERNALS ? b : -1);
+
+test('a replayed program launches the same on the same addresses', () => {
+  const program = fc.array(fc.record({ fixed: fc.boolean(), buffers: fc.array(fc.nat(6), { minLength: 1, maxLength: 3 }) }), {
+    maxLength: 20,
+  });
+  const calls = fc.array(fc.tuple(fc.nat(1), fc.array(fc.nat(30), { minLength: EXTERNALS, maxLength: EXTERNALS })), { maxLength: 60 });
+  fc.assert(
+    fc.property(program, calls, (launches, runs) => {
+      const [real, plain] = [new Stream(), new Stream()];
+      const graphs = new Graphs(real.driver, 0, stepsOn(real, launches), EXTERNALS, externalOf);
+      const direct = stepsOn(plain, launches);
+      for (const [arena, addresses] of runs) {
+        graphs.run(arena, addresses, at(addresses));
+        for (const s of direct) s.submit(at(addresses));
+      }
+      assert.deepEqual(real.ran, plain.ran);
+    }),
+  );
+});
+
+const chain = (n: number, fixed: (i: number) => boolean, buffer: (i: number) => number) =>
+  Array.from({ length: n }, (_, i) => ({ fixed: fixed(i), buffers: [buffer(i), 9] }));
+
+test('a batch at new addresses is patched into the graph of the second call', () => {
+  const stream = new Stream();
+  // ten kernels, the first on the batch; two products, on weights that stay
+  const graphs = new Graphs(
+    stream.driver,
+    0,
+    stepsOn(
+      stream,
+      chain(
+        12,
+        (i) => i > 9,
+        (i) => (i === 0 ? 0 : i > 9 ? 1 : 8),
+      ),
+    ),
+    EXTERNALS,
+    externalOf,
+  );
+  for (let call = 0; call < 10; call++) {
+    const addresses = [call, 50, 60, 70];
+    graphs.run(0, addresses, at(addresses));
+  }
+  assert.equal(stream.graphLaunches, 9);
+  assert.equal(stream.patches, 8); // one kernel a call, from the third on
+});
+
+test('a product on a batch that is never at the same place twice runs between graphs', () => {
+  const stream = new Stream();
+  const graphs = new Graphs(
+    stream.driver,
+    0,
+    stepsOn(
+      stream,
+      chain(
+        13,
+        (i) => i === 6,
+        (i) => (i === 6 ? 0 : 8),
+      ),
+    ),
+    EXTERNALS,
+    externalOf,
+  );
+  for (let call = 0; call < 30; call++) {
+    const addresses = [call, 50, 60, 70];
+    graphs.run(0, addresses, at(addresses));
+  }
+  assert.equal(stream.graphLaunches, 2 * (30 - 10)); // nine addresses to see that it moves, one more call to see the rest again
+  assert.equal(stream.ran.filter((r) => r.startsWith('g6')).length, 30);
+});

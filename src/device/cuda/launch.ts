@@ -1,0 +1,101 @@
+/** Launches made ready: all but the addresses is laid out once. */
+import koffi from 'koffi';
+import { itemSize } from '../../tensor/dtype.ts';
+import type { AnyCall, Program, View } from '../../tensor/lower/program.ts';
+import type { Launch, Shared } from './calls.ts';
+import type { Product } from './cublaslt.ts';
+import { CudaError, type Driver } from './driver.ts';
+
+export type Operand = View | Shared | null;
+/** Where the operands of a call lie this time. */
+export type Address = (operand: Operand) => number;
+
+export interface Step {
+  readonly operands: readonly Operand[];
+  /** Puts it on the stream. */
+  submit(at: Address): void;
+  /** Gives a captured launch other addresses. Absent: what was captured holds its addresses for good. */
+  patch?(graph: number, node: number, at: Address): void;
+}
+
+/** The parameters of one kernel: addresses, and the list of pointers to them that the driver wants. */
+class Parameters {
+  readonly #values: BigUint64Array;
+  readonly #words: Uint32Array;
+  readonly #pointers: BigUint64Array;
+  readonly address: bigint;
+  constructor(count: number) {
+    this.#values = new BigUint64Array(Math.max(16, count)); // large enough to lie outside the collected heap, where nothing moves
+    this.#words = new Uint32Array(this.#values.buffer);
+    const base = koffi.address(this.#values);
+    this.#pointers = this.#values.map((_, i) => base + BigInt(8 * i));
+    this.address = koffi.address(this.#pointers);
+  }
+  set(i: number, value: number): void {
+    this.#words[2 * i] = value;
+    this.#words[2 * i + 1] = Math.floor(value / 2 ** 32);
+  }
+}
+
+/** What a call is to a reader of an error: its ops and the types of its results. */
+export const nameOf = ({ label, writes }: AnyCall): string =>
+  `${label} -> ${writes.map((v) => `${v.dtype}[${v.shape.join(', ')}]`).join(', ')}`;
+
+export function kernelStep(d: Driver, stream: number, call: AnyCall, launch: Extract<Launch, { kind: 'kernel' }>, fn: number): Step {
+  const { views, grid, block } = launch;
+  const parameters = new Parameters(views.length);
+  const fill = (at: Address): void => {
+    for (let i = 0; i < views.length; i++) parameters.set(i, at(views[i]!));
+  };
+  // CUDA_KERNEL_NODE_PARAMS: function, grid, block, shared bytes, parameters, extra
+  const node = new ArrayBuffer(128);
+  new BigUint64Array(node).set([BigInt(fn)], 0);
+  new Uint32Array(node).set([...grid, block, 1, 1, 0], 2);
+  new BigUint64Array(node).set([parameters.address], 5);
+  const nodeParameters = new Uint8Array(node);
+  return {
+    operands: views,
+    submit(at) {
+      fill(at);
+      try {
+        d.cuLaunchKernel(fn, grid[0], grid[1], grid[2], block, 1, 1, 0, stream, parameters.address, 0);
+      } catch (error) {
+        throw error instanceof CudaError ? new CudaError(error.code, `the launch of ${nameOf(call)}`) : error;
+      }
+    },
+    patch(graph, graphNode, at) {
+      fill(at);
+      d.cuGraphExecKernelNodeSetParams(graph, graphNode, nodeParameters);
+    },
+  };
+}
+
+type Gemm = Extract<Launch, { kind: 'gemm' }>;
+
+/** Bytes that the addresses of a product's operands are multiples of: what divides each of their parts; allocations are of 256. */
+export function alignmentsOf(program: Program, { call }: Gemm): [number, number, number] {
+  const of = (v: View): number => {
+    const { external, offset } = program.buffers[v.buffer]!;
+    const parts = [
+      external < 0 ? offset : 0,
+      v.offset * itemSize[v.dtype],
+      call.attrs.batch[0] > 1 ? v.strides[0]! * itemSize[v.dtype] : 0,
+    ];
+    return parts.reduce((bytes, part) => Math.min(bytes, part % 256 ? (part % 256) & -(part % 256) : bytes), 256);
+  };
+  return [of(call.reads[0]!), of(call.reads[1]!), of(call.writes[0]!)];
+}
+
+/** A product, once for each index of the outer batch axis. */
+export function gemmStep(stream: number, { call }: Gemm, product: Product): Step {
+  const [a, b] = call.reads as [View, View];
+  const [c] = call.writes as [View];
+  const stepOf = (v: View): number => v.strides[0]! * itemSize[v.dtype];
+  return {
+    operands: [a, b, c],
+    submit(at) {
+      for (let i = 0; i < call.attrs.batch[0]; i++)
+        product.run(at(a) + i * stepOf(a), at(b) + i * stepOf(b), at(c) + i * stepOf(c), stream);
+    },
+  };
+}
