@@ -39,7 +39,6 @@ export class CudaExecutable implements Executable {
     gpu.enter();
     gpu.memory.reserve(this.#program);
     gpu.memory.join();
-    gpu.bad[0] = 0;
     const { arena } = gpu.memory;
     const specs = this.#program.buffers;
     return (operand) => {
@@ -67,6 +66,7 @@ export class CudaExecutable implements Executable {
   }
   #check(): void {
     const bad = this.#gpu.bad[0]!;
+    this.#gpu.bad[0] = 0; // not before a run: another may still be counting
     if (bad)
       throw new Error(`[cuda] ${bad} indices of take or scatter were outside their axis; check the ids against the size of the table`);
   }
