@@ -21,6 +21,8 @@ export class Emitter {
   readonly #views = new Map<Value, View>();
   /** Where a value should be written when something later wants it in place (a piece of a concat). */
   readonly #places = new Map<Value, () => View | undefined>();
+  /** Products that are only read transposed: written so, what reads them finds rows. */
+  readonly #transposed = new Set<Value>();
   readonly #fusion: Fusion;
   /** How many units have still to read a value. */
   readonly #readers = new Map<Value, number>();
@@ -36,7 +38,11 @@ export class Emitter {
     this.target = target;
     const uses = new Map<Value, number>();
     for (const n of nodes) for (const v of n.inputs) uses.set(v, (uses.get(v) ?? 0) + 1);
-    for (const n of nodes) if (is(n, 'concat')) this.#placePieces(n, uses);
+    for (const n of nodes) {
+      if (is(n, 'concat')) this.#placePieces(n, uses);
+      const [x] = n.inputs;
+      if (is(n, 'permute') && swapsMatrix(n.attrs.axes) && is(x!.node, 'matmul') && uses.get(x!) === 1) this.#transposed.add(x!);
+    }
   }
 
   /** Lets the producers of a concat's operands write into it, where they have no other reader. */
@@ -70,7 +76,9 @@ export class Emitter {
     const known = this.#views.get(v);
     if (known) return known;
     const placed = options.strided ? this.#places.get(v)?.() : undefined;
-    const view = placed ?? this.fresh(v.type.shape, v.type.dtype);
+    const view =
+      placed ??
+      (this.#transposed.has(v) ? transposed(this.fresh(swapped(v.type.shape), v.type.dtype)) : this.fresh(v.type.shape, v.type.dtype));
     this.#views.set(v, view);
     return view;
   }
@@ -191,6 +199,12 @@ export class Emitter {
     return { calls: this.calls, bufferBytes: this.#bufferBytes, inputs: this.#inputs, results: buffers };
   }
 }
+
+/** Whether an order of axes exchanges the last two and nothing else. */
+const swapsMatrix = (axes: readonly number[]): boolean => axes.length > 1 && axes.every((a, i) => a === swapped([...axes.keys()])[i]);
+const swapped = (xs: readonly number[]): number[] => [...xs.slice(0, -2), xs.at(-1)!, xs.at(-2)!];
+/** A view with the last two axes exchanged. */
+export const transposed = (v: View): View => ({ ...v, shape: swapped(v.shape), strides: swapped(v.strides) });
 
 const writesStrided = new Set(['attentionGrad', 'matmul']);
 export const flopsOf = (node: Node): number =>

@@ -32,6 +32,7 @@ const adam = (p: Tensor, g: Tensor, m: Tensor, v: Tensor, c1: Tensor, c2: Tensor
 const patterns: [string, (...xs: Tensor[]) => Tree, (readonly number[])[], string[]][] = [
   ['bias and gelu', (x, b) => t.gelu(t.add(x!, b!)), [X, [128]], ['map']],
   ['AdamW of one parameter', (...xs) => adam(...(xs as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor])), [X, X, X, X, [], []], ['map']],
+  ['a product that is read transposed', (a, b) => t.transpose(t.matmul(a!, b!)), [X, [128, 32]], ['gemm']],
   ['a reduced expression', (x) => t.sum(t.square(x!), 1), [X], ['reduce']],
   [
     'softmax by hand',

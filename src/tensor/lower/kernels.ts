@@ -2,7 +2,7 @@
 import { is, type Node, type Value } from '../graph.ts';
 import { type Shape, sizeOf } from '../shape.ts';
 import { type Fusion, isPointwise } from './cluster.ts';
-import { type Emitter, flopsOf } from './emit.ts';
+import { type Emitter, flopsOf, transposed } from './emit.ts';
 import { expressionOf } from './expression.ts';
 import type { Expression, View } from './program.ts';
 import { collapse, permuteView, sliceView } from './views.ts';
@@ -196,7 +196,15 @@ function emitMatmul(e: Emitter, node: Node<'matmul'>): void {
     return e.target.gemmReads?.(view) === false ? e.contiguous(view, 'matmul') : view;
   }) as [View, View];
   const to = e.allocate(node.outputs[0]!, { strided: true });
-  const c = to.strides.at(-1) === 1 || to.shape.at(-1) === 1 ? to : e.fresh(to.shape, to.dtype);
+  const isRows = (v: View): boolean => v.strides.at(-1) === 1 || v.shape.at(-1) === 1;
+  // where columns are together, C^T = B^T A^T is written
+  if (!isRows(to) && isRows(transposed(to))) return emitProduct(e, node, [transposed(b), transposed(a)], transposed(to));
+  const c = isRows(to) ? to : e.fresh(to.shape, to.dtype);
+  emitProduct(e, node, [a, b], c);
+  if (c !== to) e.copy(c, to, 'matmul');
+}
+
+function emitProduct(e: Emitter, node: Node<'matmul'>, [a, b]: readonly [View, View], c: View): void {
   const rank = c.shape.length;
   const batchShape = c.shape.slice(0, rank - 2);
   const strides = (v: View): readonly number[] => v.strides.slice(0, rank - 2);
@@ -225,5 +233,4 @@ function emitMatmul(e: Emitter, node: Node<'matmul'>): void {
     'matmul',
     flopsOf(node),
   );
-  if (c !== to) e.copy(c, to, 'matmul');
 }
