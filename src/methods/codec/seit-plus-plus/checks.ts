@@ -60,7 +60,7 @@ export const armsCheck = (data: CheckData): ArmsCheck => ({
     augment: { synonym: 0.25, swap: 0.25, noise: 0.25, color: 0, scale: 0.4, cutmix: 0.5 },
     tokenAdapt: null,
     recipe: 'seit',
-    train: { epochs: 60, warmup: 3, batch: 128, lr: 4e-3, weightDecay: 0.05, beta2: 0.98 },
+    train: { epochs: 40, warmup: 2, batch: 256, lr: 4e-3, weightDecay: 0.05, beta2: 0.98 },
   }),
   tokenAdapt: { ...maps, epochs: 5, batch: 64, lr: 2e-3, weightDecay: 0.05 },
   color: 0.25,

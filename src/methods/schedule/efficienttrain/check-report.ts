@@ -47,6 +47,7 @@ export interface Setting {
   data: string;
   seed: number;
   epochs: number;
+  precision: string;
   images: number;
   testImages: number;
   /** Of the baseline. */

@@ -22,6 +22,7 @@ const { values, positionals } = parseArgs({
     epochs: { type: 'string' },
     arms: { type: 'string' },
     threads: { type: 'string' },
+    precision: { type: 'string', default: 'f32' },
     merge: { type: 'boolean', default: false },
   },
 });
@@ -43,6 +44,8 @@ const epochs = Number(values.epochs ?? experiment.epochs);
 const steps = Math.floor(images.size / batch) * epochs;
 const arms = armsOf(sides, size, model.patch, steps);
 const seed = Number(values.seed);
+const { precision } = values;
+if (precision !== 'f32' && precision !== 'bf16') throw new Error(`[efficienttrain] precision '${precision}': use f32 or bf16`);
 
 const results: ArmResult[] = [];
 for (const name of values.arms?.split(',') ?? Object.keys(arms)) {
@@ -57,6 +60,7 @@ for (const name of values.arms?.split(',') ?? Object.keys(arms)) {
     model,
     recipe,
     seed,
+    precision,
     measure: true,
     ...(values.threads && { threads: Number(values.threads) }),
   });
@@ -72,5 +76,5 @@ for (const name of values.arms?.split(',') ?? Object.keys(arms)) {
     `${name}: accuracy ${(100 * accuracy).toFixed(2)} %, loss ${loss.toFixed(3)}, ${arm.steps} steps in ${stepSeconds.toFixed(1)} s, in all ${seconds.toFixed(1)} s`,
   );
 }
-const setting = { data: values.data, seed, epochs, images: images.size, testImages: test.size, steps };
+const setting = { data: values.data, seed, epochs, precision, images: images.size, testImages: test.size, steps };
 console.log(JSON.stringify(reportOf({ setting, arms: results })));

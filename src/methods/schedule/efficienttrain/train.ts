@@ -1,7 +1,7 @@
 /** Trains a vision transformer from pixels under a schedule, stage by stage, on the common training loop. */
 import { Augmenter, drawErasing, drawMix, erase, mixImages, mixTargets, smoothTargets } from '../../../data/augment/index.ts';
 import { DataRandom, type ImageSet, inOrder, readBatch } from '../../../data/index.ts';
-import { AdamW, clipByGlobalNorm, emaUpdate, initialize, softTargetLoss, Vit } from '../../../nn/index.ts';
+import { AdamW, clipByGlobalNorm, emaUpdate, initialize, mixedPrecision, softTargetLoss, Vit } from '../../../nn/index.ts';
 import {
   argmax,
   type Compiled,
@@ -15,7 +15,6 @@ import {
   sub,
   type Tensor,
   tensor,
-  valueAndGrad,
 } from '../../../tensor/index.ts';
 import { copyTree, type TrainProgress, type TrainStep, train } from '../../../train/index.ts';
 import type { Schedule, ScheduleTarget } from '../../contracts/schedule.ts';
@@ -39,6 +38,8 @@ export interface VitTraining {
   checkpoint?: string;
   /** Runs every step with nothing beside it, and times it. Slower; default false. */
   measure?: boolean;
+  /** What the model computes in; parameters stay f32. Default f32. */
+  precision?: 'f32' | 'bf16';
   /** Worker threads that augment; the result is the same for any number. Default: as many as the machine has cores to spare. */
   threads?: number;
   signal?: AbortSignal;
@@ -131,11 +132,12 @@ const optimizerOf = ({ weightDecay }: Recipe): AdamW =>
 
 /** One program per side: augmented at full size, then made smaller, as the last thing before the model. */
 function stepOf(
-  { schedule, recipe, images }: VitTraining,
+  { schedule, recipe, images, precision: compute = 'f32' }: VitTraining,
   statistics: Statistics,
 ): Compiled<[TrainState, DeviceBatch, keys.Key, Tensor], { state: TrainState; loss: Tensor }> {
   const optimizer = optimizerOf(recipe);
   const classes = images.classes.length;
+  const precision = mixedPrecision({ compute });
   return compile(
     ({ model, optimizer: moments, average }: TrainState, { pixels, labels, boxes, mix, side }: DeviceBatch, key: keys.Key, lr: Tensor) => {
       const [eraseKey, dropKey] = keys.splitKey(key) as [keys.Key, keys.Key];
@@ -143,9 +145,9 @@ function stepOf(
       let targets = smoothTargets(labels, classes, recipe.smoothing);
       if (recipe.erasing > 0) x = erase(x, boxes, eraseKey);
       if (recipe.mixup > 0 || recipe.cutmix > 0) [x, targets] = [mixImages(x, mix), mixTargets(targets, mix)];
-      const small = schedule.reshape(x, { shape: [x.shape[0]!, x.shape[1]!, side, side] });
+      const small = precision.cast(schedule.reshape(x, { shape: [x.shape[0]!, x.shape[1]!, side, side] }));
       const lossOf = (vit: Vit): Tensor => softTargetLoss(vit.forward(small, { key: dropKey, dropPath: recipe.dropPath }), targets);
-      const [loss, raw] = valueAndGrad(lossOf)(model);
+      const [loss, raw] = precision.valueAndGrad(lossOf)(model);
       const gradients = recipe.clip > 0 ? clipByGlobalNorm(raw, recipe.clip).gradients : raw;
       const next = optimizer.update(model, gradients, moments, lr);
       const state: TrainState = {
@@ -170,9 +172,10 @@ function timed<A extends unknown[], R>(step: Compiled<A, R>, times: number[]): C
   return Object.assign((...args: A): R => step(...args), step, { async: run });
 }
 
+/** The first step also compiles: it counts as the median of all. */
 function summary(times: readonly number[]): { sum: number; typical: number } {
-  const ordered = times.toSorted((a, b) => a - b);
-  return { sum: times.reduce((a, b) => a + b, 0), typical: times.length * (ordered[times.length >> 1] ?? 0) };
+  const median = times.toSorted((a, b) => a - b)[times.length >> 1] ?? 0;
+  return { sum: times.slice(1).reduce((a, b) => a + b, median), typical: times.length * median };
 }
 
 /**
@@ -221,7 +224,12 @@ export async function trainVit(options: VitTraining): Promise<TrainedVit> {
       prepare: (item: Batch) => prepare(item, part.side),
       schedule: (index) => learningRate(schedule.step(part.start + index, target).position, recipe),
       ...(checkpoint
-        ? { checkpoint: { path: `${checkpoint}.${number}`, config: { part, target, recipe, seed, model: options.model } } }
+        ? {
+            checkpoint: {
+              path: `${checkpoint}.${number}`,
+              config: { part, target, recipe, seed, model: options.model, precision: options.precision ?? 'f32' },
+            },
+          }
         : {}),
       ...(signal ? { signal } : {}),
       ...(onProgress ? { onProgress: (p: TrainProgress) => onProgress({ ...p, step: part.start + p.step, steps }) } : {}),
