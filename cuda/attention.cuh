@@ -1,8 +1,8 @@
-// Attention in tiles (Dao 2023, arXiv 2307.08691) with mma.sync, for bf16 and f16 heads of E features, E a multiple of 16 up to 128. A
-// block is four warps; a warp owns 16 rows of the score matrix. Gradients come from two kernels that recompute the scores, one that owns keys
-// (dK, dV) and one that owns queries (dQ): no atomics, the same bits every time.
+// Attention in tiles (Dao 2023, arXiv 2307.08691) with mma.sync, for bf16 and f16 heads of E features, E a multiple of 16 up to 128. Shapes and
+// strides are literals where these functions are inlined: the tests for ragged ends, windows and masks that cannot bite vanish.
 struct Heads { u64 sB, sT, sH; }; // strides in elements; unit stride over E
-struct Shape { int B, Hq, Hkv, Tq, Tk; int causal, window; float scale; };
+// `sequences`: how many are packed into one batch of Tq = Tk tokens, at offsets[0], offsets[1], ...; 0 for a batch of whole ones.
+struct Shape { int B, Hq, Hkv, Tq, Tk; int causal, window; float scale; int sequences; };
 #define MINUS_INF __int_as_float(0xff800000)
 #define LOG2E 1.4426950408889634f
 #define LN2 0.6931471805599453f
@@ -23,237 +23,241 @@ template <> struct Half<f16> {
   }
 };
 
-// R rows of E halves in shared memory; the 16-byte chunks of a row are permuted by its number, so that eight rows at one chunk meet eight banks.
-template <int R, int E> struct Tile {
-  uint4 chunks[R * E / 8];
-  static const int PER_ROW = E / 8, MASK = PER_ROW >= 8 ? 7 : PER_ROW - 1;
-  __device__ uint4 *at(int row, int chunk) { return chunks + row * PER_ROW + (chunk ^ (PER_ROW & (PER_ROW - 1) ? 0 : row & MASK)); }
-  // Starts copying rows first.. of a matrix of `rows` rows; what lies beyond is zero. `ready()` before use.
-  template <class T> __device__ void fetch(const T *x, u64 step, int first, int rows, bool aligned) {
-    for (int i = threadIdx.x; i < R * PER_ROW; i += 128) {
-      int r = i / PER_ROW, c = i % PER_ROW;
-      bool in = first + r < rows;
-      const T *from = x + (in ? first + r : 0) * step + c * 8;
-      if (aligned) {
-        u32 to = (u32)__cvta_generic_to_shared(at(r, c));
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(in ? 16 : 0));
-      } else {
-        unsigned short *to = (unsigned short *)at(r, c);
-        for (int k = 0; k < 8; k++) to[k] = in ? from[k].bits : 0;
-      }
-    }
-    asm volatile("cp.async.commit_group;");
-  }
-};
+__device__ inline void ldmatrix(u32 *r, u32 at) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at));
+}
+__device__ inline void ldmatrix_transposed(u32 *r, u32 at) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at));
+}
+__device__ inline void sent() { asm volatile("cp.async.commit_group;"); }
 template <int PENDING> __device__ inline void arrived() {
   asm volatile("cp.async.wait_group %0;" ::"n"(PENDING));
   __syncthreads();
 }
-__device__ inline void ldmatrix(u32 *r, const void *p, bool trans) {
-  u32 a = (u32)__cvta_generic_to_shared(p);
-  if (trans) asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(a));
-  else asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(a));
-}
 
-// 16 rows x E of a matrix as operand A, straight from global memory.
-template <class T, int E> __device__ inline void load_rows(u32 (&a)[E / 16][4], const T *x, u64 step, int first, int rows) {
-  int lane = threadIdx.x % 32, r0 = first + lane / 4, r1 = r0 + 8, c = lane % 4 * 2;
-  auto pair = [&](int r, int e) -> u32 { return r < rows ? x[r * step + e].bits | (u32)x[r * step + e + 1].bits << 16 : 0u; };
-  #pragma unroll
-  for (int k = 0; k < E / 16; k++) {
-    a[k][0] = pair(r0, 16 * k + c), a[k][1] = pair(r1, 16 * k + c);
-    a[k][2] = pair(r0, 16 * k + 8 + c), a[k][3] = pair(r1, 16 * k + 8 + c);
+// R rows of E halves in shared memory. A row takes an odd number of 16-byte chunks: eight rows at one chunk meet different banks.
+template <int R, int E> struct Tile {
+  static const int STEP = (E / 8 | 1) * 16, BYTES = R * STEP;
+  u32 base;
+  // Starts copying rows first.. of a matrix of `rows` rows, what lies beyond being zero; `first` is a multiple of R.
+  template <int THREADS, class T> __device__ void fetch(const T *x, u64 step, int first, int rows, bool aligned) const {
+    const int CHUNKS = E / 8;
+    x += first * step;
+    #pragma unroll
+    for (int pass = 0; pass < (R * CHUNKS + THREADS - 1) / THREADS; pass++) {
+      int i = pass * THREADS + threadIdx.x, r = i / CHUNKS, c = i % CHUNKS;
+      if (R * CHUNKS % THREADS && i >= R * CHUNKS) break;
+      bool in = rows % R == 0 || first + r < rows;
+      const T *from = x + (in ? r * step : 0) + c * 8;
+      u32 to = base + r * STEP + c * 16;
+      if (aligned) asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(in ? 16 : 0));
+      else for (int k = 0; k < 8; k++) asm volatile("st.shared.u16 [%0], %1;" ::"r"(to + 2 * k), "h"(in ? from[k].bits : (unsigned short)0));
+    }
   }
-}
-// c[16 x N] = a[16 x E] * tile[N x E]^T
-template <class T, int N, int E> __device__ inline void times_transposed(float (&c)[N / 8][4], const u32 (&a)[E / 16][4], Tile<N, E> &tile) {
-  int lane = threadIdx.x % 32;
+  // 16 rows x 16 columns as operand A.
+  __device__ void operand_a(u32 *a, int row, int column) const { ldmatrix(a, lane(row + threadIdx.x % 16, column + threadIdx.x / 16 % 2 * 8)); }
+  // 16 rows x 16 columns whose transpose is operand B of two products: rows 0-7 in b[0], b[1], rows 8-15 in b[2], b[3].
+  __device__ void operand_bt(u32 *b, int row, int column) const {
+    ldmatrix(b, lane(row + threadIdx.x % 8 + threadIdx.x / 16 % 2 * 8, column + threadIdx.x / 8 % 2 * 8));
+  }
+  // 16 rows x 16 columns as operand B of two products: columns 0-7 in b[0], b[1], columns 8-15 in b[2], b[3].
+  __device__ void operand_b(u32 *b, int row, int column) const { ldmatrix_transposed(b, lane(row + threadIdx.x % 16, column + threadIdx.x / 16 % 2 * 8)); }
+  __device__ u32 lane(int row, int column) const { return base + row * STEP + column * 2; }
+};
+
+// c[16 MB x N] = a[16 MB x E] * b[N x E]^T, of the rows of tiles `a` and `b` from `i` and `j`.
+template <class T, int MB, int N, int RA, int RB, int E> __device__ inline void times_transposed(float (&c)[MB][N / 8][4], const Tile<RA, E> &a, int i, const Tile<RB, E> &b, int j) {
   #pragma unroll
-  for (int n = 0; n < N / 8; n++) c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0;
+  for (int m = 0; m < MB; m++)
+    #pragma unroll
+    for (int n = 0; n < N / 8; n++) c[m][n][0] = c[m][n][1] = c[m][n][2] = c[m][n][3] = 0;
   #pragma unroll
-  for (int k = 0; k < E / 16; k++)
+  for (int k = 0; k < E; k += 16) {
+    u32 x[MB][4];
+    #pragma unroll
+    for (int m = 0; m < MB; m++) a.operand_a(x[m], i + 16 * m, k);
     #pragma unroll
     for (int n = 0; n < N / 16; n++) {
-      u32 b[4]; // rows n..n+7 at e, e+8; rows n+8..n+15 at e, e+8
-      ldmatrix(b, tile.at(16 * n + lane % 8 + lane / 16 * 8, 2 * k + lane / 8 % 2), false);
-      Half<T>::mma(c[2 * n], a[k], b[0], b[1]);
-      Half<T>::mma(c[2 * n + 1], a[k], b[2], b[3]);
+      u32 y[4];
+      b.operand_bt(y, j + 16 * n, k);
+      #pragma unroll
+      for (int m = 0; m < MB; m++) Half<T>::mma(c[m][2 * n], x[m], y[0], y[1]), Half<T>::mma(c[m][2 * n + 1], x[m], y[2], y[3]);
     }
+  }
 }
-// c[16 x E] += p[16 x N] * tile[N x E]; p is rounded to T.
-template <class T, int N, int E> __device__ inline void plus_times(float (&c)[E / 8][4], const float (&p)[N / 8][4], Tile<N, E> &tile) {
-  int lane = threadIdx.x % 32;
+// c[16 MB x E] += p[16 MB x N] * b[N x E], of the rows of tile `b` from `j`; p is rounded to T.
+template <class T, int MB, int N, int R, int E> __device__ inline void plus_times(float (&c)[MB][E / 8][4], const float (&p)[MB][N / 8][4], const Tile<R, E> &b, int j) {
   #pragma unroll
   for (int k = 0; k < N / 16; k++) {
-    u32 a[4] = {Half<T>::pack(p[2 * k][0], p[2 * k][1]), Half<T>::pack(p[2 * k][2], p[2 * k][3]),
-                Half<T>::pack(p[2 * k + 1][0], p[2 * k + 1][1]), Half<T>::pack(p[2 * k + 1][2], p[2 * k + 1][3])};
+    u32 x[MB][4];
+    #pragma unroll
+    for (int m = 0; m < MB; m++)
+      #pragma unroll
+      for (int i = 0; i < 4; i++) x[m][i] = Half<T>::pack(p[m][2 * k + i / 2][i % 2 * 2], p[m][2 * k + i / 2][i % 2 * 2 + 1]);
     #pragma unroll
     for (int e = 0; e < E / 16; e++) {
-      u32 b[4]; // rows 16k..+7, +8..+15 at e; the same at e + 8
-      ldmatrix(b, tile.at(16 * k + lane % 16, 2 * e + lane / 16), true);
-      Half<T>::mma(c[2 * e], a, b[0], b[1]);
-      Half<T>::mma(c[2 * e + 1], a, b[2], b[3]);
+      u32 y[4];
+      b.operand_b(y, j + 16 * k, 16 * e);
+      #pragma unroll
+      for (int m = 0; m < MB; m++) Half<T>::mma(c[m][2 * e], x[m], y[0], y[1]), Half<T>::mma(c[m][2 * e + 1], x[m], y[2], y[3]);
     }
   }
 }
-template <class T, int E> __device__ inline void store_rows(T *x, u64 step, int first, int rows, const float (&c)[E / 8][4], float k0, float k1) {
-  int lane = threadIdx.x % 32, r0 = first + lane / 4, r1 = r0 + 8;
+// Writes 16 MB rows, times `scale`, of a matrix of `rows` rows that begin at first + mine, by way of the same rows of a tile that no other warp uses.
+template <class T, int MB, int R, int E> __device__ inline void store_rows(T *x, u64 step, int first, int rows, const float (&c)[MB][E / 8][4], float scale, const Tile<R, E> &tile, int mine, bool aligned) {
+  int lane = threadIdx.x % 32;
   #pragma unroll
-  for (int e = 0; e < E / 8; e++) {
-    int col = 8 * e + lane % 4 * 2;
-    if (r0 < rows) store(x[r0 * step + col], c[e][0] * k0), store(x[r0 * step + col + 1], c[e][1] * k0);
-    if (r1 < rows) store(x[r1 * step + col], c[e][2] * k1), store(x[r1 * step + col + 1], c[e][3] * k1);
+  for (int r = 0; r < 2 * MB; r++)
+    #pragma unroll
+    for (int e = 0; e < E / 8; e++) {
+      const float *y = c[r / 2][e] + r % 2 * 2;
+      asm volatile("st.shared.u32 [%0], %1;" ::"r"(tile.lane(mine + 8 * r + lane / 4, 8 * e + lane % 4 * 2)), "r"(Half<T>::pack(y[0] * scale, y[1] * scale)));
+    }
+  __syncwarp();
+  #pragma unroll
+  for (int i = lane; i < 16 * MB * (E / 8); i += 32) {
+    int r = mine + i / (E / 8), column = i % (E / 8) * 8;
+    uint4 y;
+    asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(y.x), "=r"(y.y), "=r"(y.z), "=r"(y.w) : "r"(tile.lane(r, column)));
+    if (rows % R && first + r >= rows) continue;
+    T *to = x + (u64)(first + r) * step + column;
+    if (aligned) *(uint4 *)to = y;
+    else for (int k = 0; k < 8; k++) to[k].bits = (unsigned short)((k < 2 ? y.x : k < 4 ? y.y : k < 6 ? y.z : y.w) >> k % 2 * 16);
   }
 }
+__device__ inline float exp2_fast(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
 __device__ inline float quad_max(float x) { x = fmaxf(x, __shfl_xor_sync(~0u, x, 1)); return fmaxf(x, __shfl_xor_sync(~0u, x, 2)); }
 __device__ inline float quad_sum(float x) { x += __shfl_xor_sync(~0u, x, 1); return x + __shfl_xor_sync(~0u, x, 2); }
-__device__ inline bool sees(const Shape &s, int i, int j) {
-  int d = i + s.Tk - s.Tq - j; // how far the key lies behind the query's own place
-  return j < s.Tk && i < s.Tq && (!s.causal || d >= 0) && (!s.window || d < s.window);
-}
-// The keys [first, last) that queries [i0, i1) can see, and the other way round.
-__device__ inline int first_key(const Shape &s, int i0) { return s.window ? max(0, i0 + s.Tk - s.Tq - s.window + 1) : 0; }
-__device__ inline int last_key(const Shape &s, int i1) { return s.causal ? min(s.Tk, i1 + s.Tk - s.Tq) : s.Tk; }
-__device__ inline int first_query(const Shape &s, int j0) { return s.causal ? max(0, j0 - (s.Tk - s.Tq)) : 0; }
-__device__ inline int last_query(const Shape &s, int j1) { return s.window ? min(s.Tq, j1 - 1 - (s.Tk - s.Tq) + s.window) : s.Tq; }
 
-// Grid (ceil(Tq / 64), Hq, B).
-template <class T, int E> __device__ inline void attention(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, T *o, float *lse, Shape s, bool aligned) {
-  const int N = 64;
-  __shared__ Tile<N, E> kt, vt;
+// A range [x, y) of keys or queries.
+__device__ inline bool inside(int2 range, int i) { return (u32)(i - range.x) < (u32)(range.y - range.x); }
+// `range` cut to the tokens of the sequence that token i belongs to; empty for one of no sequence.
+__device__ inline int2 within_sequence(int2 range, const Shape &s, const int *offsets, int i) {
+  int t = 0, end = s.sequences; // offsets[t] <= i < offsets[end], if any
+  while (end - t > 1) {
+    int middle = (t + end) / 2;
+    if (offsets[middle] <= i) t = middle;
+    else end = middle;
+  }
+  int x = offsets[t], y = offsets[t + 1];
+  if (i < x || i >= y) return {i < x ? 0 : s.Tk, i < x ? 0 : s.Tk};
+  return {max(range.x, x), min(range.y, y)};
+}
+// The keys that query i sees, and the queries that see key j. Both ends grow with the number.
+__device__ inline int2 keys_of(const Shape &s, const int *offsets, int i) {
+  int own = i + s.Tk - s.Tq;
+  int2 range = {s.window ? max(0, own - s.window + 1) : 0, s.causal ? max(0, min(s.Tk, own + 1)) : s.Tk};
+  return s.sequences ? within_sequence(range, s, offsets, i) : range;
+}
+__device__ inline int2 queries_of(const Shape &s, const int *offsets, int j) {
+  int own = j - (s.Tk - s.Tq);
+  int2 range = {s.causal ? max(0, own) : 0, s.window ? max(0, min(s.Tq, own + s.window)) : s.Tq};
+  return s.sequences ? within_sequence(range, s, offsets, j) : range;
+}
+// The ranges of the rows of a block: looked up once where sequences are packed, computed where they are wanted otherwise.
+template <int M> struct Ranges {
+  int2 *table;
+  const Shape &s;
+  int first, rows;
+  bool of_queries; // whether rows are queries, with ranges of keys
+  __device__ Ranges(void *shared, const Shape &s, const int *offsets, int first, bool of_queries)
+      : table((int2 *)shared), s(s), first(first), rows(of_queries ? s.Tq : s.Tk), of_queries(of_queries) {
+    if (!s.sequences) return;
+    if (threadIdx.x < M) table[threadIdx.x] = find(offsets, threadIdx.x);
+    __syncthreads();
+  }
+  __device__ int2 find(const int *offsets, int r) const {
+    int i = min(first + r, rows - 1);
+    return of_queries ? keys_of(s, offsets, i) : queries_of(s, offsets, i);
+  }
+  __device__ int2 operator[](int r) const { return s.sequences ? table[r] : find(nullptr, r); }
+  // Tiles of N from `start` on that some row sees: [first, end).
+  __device__ int2 tiles(int N) const { return {(*this)[0].x / N, ((*this)[M - 1].y + N - 1) / N}; }
+};
+// Grid (ceil(Tq / 128), Hq, B), 128 threads: a block owns 128 queries, a warp 32 of them. Keys and values come in tiles of N, the next one on its
+// way while this one is worked on. Shared memory: the queries, two tiles of each, 1 KB.
+//
+// The maximum that scores are taken from need not be the true one: it is raised only when a score exceeds it by SLACK (in powers of two), which
+// after the first tile is rare; the sums stay far from overflow and the result is the same.
+template <class T, int E, int N> __device__ inline void attention(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const int *offsets, T *o, float *lse, Shape s, bool aligned) {
+  const int M = 128;
+  const float SLACK = 8;
+  extern __shared__ uint4 shared[];
+  u32 base = (u32)__cvta_generic_to_shared(shared);
+  Tile<M, E> qt{base};
+  auto keys = [&](int i) { return Tile<N, E>{base + qt.BYTES + i % 2 * Tile<N, E>::BYTES}; };
+  auto values = [&](int i) { return Tile<N, E>{base + qt.BYTES + (2 + i % 2) * Tile<N, E>::BYTES}; };
   int block = gridDim.x - 1 - blockIdx.x; // the longest rows of a causal matrix first
-  int h = blockIdx.y, b = blockIdx.z, hk = h / (s.Hq / s.Hkv), lane = threadIdx.x % 32, i0 = block * 64, row = i0 + threadIdx.x / 32 * 16;
+  int h = blockIdx.y, b = blockIdx.z, hk = h / (s.Hq / s.Hkv), lane = threadIdx.x % 32, i0 = block * M, mine = threadIdx.x / 32 * 32, row = i0 + mine;
   q += b * sq.sB + h * sq.sH, k += b * sk.sB + hk * sk.sH, v += b * sv.sB + hk * sv.sH;
-  u32 qa[E / 16][4];
-  load_rows<T, E>(qa, q, sq.sT, row, s.Tq);
-  float acc[E / 8][4] = {}, top[2] = {MINUS_INF, MINUS_INF}, sum[2] = {0, 0}, c2 = s.scale * LOG2E;
-  int j0 = first_key(s, i0) / N * N, end = last_key(s, min(s.Tq, i0 + 64));
-  if (j0 < end) kt.fetch(k, sk.sT, j0, s.Tk, aligned), vt.fetch(v, sv.sT, j0, s.Tk, aligned);
-  for (; j0 < end; j0 += N) {
-    arrived<1>();
-    float p[N / 8][4];
-    times_transposed<T, N, E>(p, qa, kt);
-    __syncthreads();
-    if (j0 + N < end) kt.fetch(k, sk.sT, j0 + N, s.Tk, aligned);
-    else asm volatile("cp.async.commit_group;");
-    bool whole = j0 + N <= s.Tk && (!s.causal || j0 + N - 1 <= row + s.Tk - s.Tq) && !s.window;
-    #pragma unroll
-    for (int n = 0; n < N / 8; n++)
-      #pragma unroll
-      for (int x = 0; x < 4; x++) p[n][x] = whole || sees(s, row + lane / 4 + x / 2 * 8, j0 + 8 * n + lane % 4 * 2 + x % 2) ? p[n][x] * c2 : MINUS_INF;
-    #pragma unroll
-    for (int half = 0; half < 2; half++) {
-      float m = top[half];
-      #pragma unroll
-      for (int n = 0; n < N / 8; n++) m = fmaxf(m, fmaxf(p[n][2 * half], p[n][2 * half + 1]));
-      m = quad_max(m);
-      float base = m == MINUS_INF ? 0 : m, shrink = exp2f(top[half] - base), part = 0;
-      #pragma unroll
-      for (int n = 0; n < N / 8; n++)
-        #pragma unroll
-        for (int x = 2 * half; x < 2 * half + 2; x++) p[n][x] = exp2f(p[n][x] - base), part += p[n][x];
-      sum[half] = sum[half] * shrink + part;
-      #pragma unroll
-      for (int e = 0; e < E / 8; e++) acc[e][2 * half] *= shrink, acc[e][2 * half + 1] *= shrink;
-      top[half] = m;
-    }
-    arrived<1>();
-    plus_times<T, N, E>(acc, p, vt);
-    __syncthreads();
-    if (j0 + N < end) vt.fetch(v, sv.sT, j0 + N, s.Tk, aligned);
-    else asm volatile("cp.async.commit_group;");
-  }
-  float k2[2];
-  for (int half = 0; half < 2; half++) {
-    sum[half] = quad_sum(sum[half]);
-    k2[half] = sum[half] > 0 || sum[half] != sum[half] ? 1 / sum[half] : 0;
-    int i = row + lane / 4 + 8 * half;
-    if (lane % 4 == 0 && i < s.Tq) lse[((u64)b * s.Hq + h) * s.Tq + i] = sum[half] > 0 ? (top[half] + log2f(sum[half])) * LN2 : MINUS_INF;
-  }
-  store_rows<T, E>(o + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, row, s.Tq, acc, k2[0], k2[1]);
-}
-
-// delta[b, h, i] = sum_e dO * O: a warp a row. Grid ceil(B * Tq * Hq / 8) of 256 threads.
-template <class T> __device__ inline void attention_delta(const T *o, const T *dO, float *delta, Shape s, int E) {
-  u64 row = blockIdx.x * 8ull + threadIdx.x / 32;
-  if (row >= (u64)s.B * s.Tq * s.Hq) return;
-  float x = 0;
-  for (int e = threadIdx.x % 32; e < E; e += 32) x += load(o[row * E + e]) * load(dO[row * E + e]);
-  for (int d = 16; d; d >>= 1) x += __shfl_down_sync(~0u, x, d);
-  u64 h = row % s.Hq, i = row / s.Hq % s.Tq, b = row / s.Hq / s.Tq;
-  if (threadIdx.x % 32 == 0) delta[(b * s.Hq + h) * s.Tq + i] = x;
-}
-// Probabilities and their gradients from scores p and dp, for query i and key j of a place; a row without keys has lse -inf.
-__device__ inline void score_gradient(float &p, float &dp, float lse, float delta, bool seen, const Shape &s) {
-  p = seen && lse != MINUS_INF ? exp2f(p * s.scale * LOG2E - lse * LOG2E) : 0;
-  dp = p * (dp - delta) * s.scale;
-}
-
-// Grid (ceil(Tk / 64), Hkv, B): a block owns 64 keys and walks the queries of all heads of its group.
-template <class T, int E> __device__ inline void attention_grad_kv(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const T *dO, const float *lse, const float *delta, T *dk, Heads sdk, T *dv, Heads sdv, Shape s, bool aligned) {
-  const int N = E > 64 ? 32 : 64;
-  __shared__ Tile<N, E> qt, gt;
-  __shared__ float lses[N], deltas[N];
-  int hk = blockIdx.y, b = blockIdx.z, group = s.Hq / s.Hkv, lane = threadIdx.x % 32, j0 = blockIdx.x * 64, row = j0 + threadIdx.x / 32 * 16;
-  u32 ka[E / 16][4], va[E / 16][4];
-  load_rows<T, E>(ka, k + b * sk.sB + hk * sk.sH, sk.sT, row, s.Tk);
-  load_rows<T, E>(va, v + b * sv.sB + hk * sv.sH, sv.sT, row, s.Tk);
-  float accK[E / 8][4] = {}, accV[E / 8][4] = {};
-  int first = first_query(s, j0) / N * N, end = last_query(s, min(s.Tk, j0 + 64));
-  for (int h = hk * group; h < (hk + 1) * group; h++)
-    for (int i0 = first; i0 < end; i0 += N) {
-      __syncthreads();
-      qt.fetch(q + b * sq.sB + h * sq.sH, sq.sT, i0, s.Tq, aligned);
-      gt.fetch(dO + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, i0, s.Tq, aligned);
-      if (threadIdx.x < N) {
-        u64 at = ((u64)b * s.Hq + h) * s.Tq + i0 + threadIdx.x;
-        lses[threadIdx.x] = i0 + threadIdx.x < s.Tq ? lse[at] : MINUS_INF, deltas[threadIdx.x] = i0 + threadIdx.x < s.Tq ? delta[at] : 0;
-      }
-      arrived<0>();
-      float p[N / 8][4], dp[N / 8][4]; // rows are keys, columns queries
-      times_transposed<T, N, E>(p, ka, qt);
-      times_transposed<T, N, E>(dp, va, gt);
-      #pragma unroll
-      for (int n = 0; n < N / 8; n++)
-        #pragma unroll
-        for (int x = 0; x < 4; x++) {
-          int column = 8 * n + lane % 4 * 2 + x % 2;
-          score_gradient(p[n][x], dp[n][x], lses[column], deltas[column], sees(s, i0 + column, row + lane / 4 + x / 2 * 8), s);
-        }
-      plus_times<T, N, E>(accV, p, gt);
-      plus_times<T, N, E>(accK, dp, qt);
-    }
-  store_rows<T, E>(dk + b * sdk.sB + hk * sdk.sH, sdk.sT, row, s.Tk, accK, 1, 1);
-  store_rows<T, E>(dv + b * sdv.sB + hk * sdv.sH, sdv.sT, row, s.Tk, accV, 1, 1);
-}
-// Grid (ceil(Tq / 64), Hq, B): a block owns 64 queries and walks the keys.
-template <class T, int E> __device__ inline void attention_grad_q(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const T *dO, const float *lse, const float *delta, T *dq, Heads sdq, Shape s, bool aligned) {
-  const int N = 64;
-  __shared__ Tile<N, E> kt, vt;
-  int h = blockIdx.y, b = blockIdx.z, hk = h / (s.Hq / s.Hkv), lane = threadIdx.x % 32, i0 = blockIdx.x * 64, row = i0 + threadIdx.x / 32 * 16;
-  k += b * sk.sB + hk * sk.sH, v += b * sv.sB + hk * sv.sH;
-  u32 qa[E / 16][4], ga[E / 16][4];
-  load_rows<T, E>(qa, q + b * sq.sB + h * sq.sH, sq.sT, row, s.Tq);
-  load_rows<T, E>(ga, dO + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, row, s.Tq);
-  float acc[E / 8][4] = {}, l[2], d[2];
-  for (int half = 0; half < 2; half++) {
-    int i = row + lane / 4 + 8 * half;
-    u64 at = ((u64)b * s.Hq + h) * s.Tq + i;
-    l[half] = i < s.Tq ? lse[at] : MINUS_INF, d[half] = i < s.Tq ? delta[at] : 0;
-  }
-  for (int j0 = first_key(s, i0) / N * N, end = last_key(s, min(s.Tq, i0 + 64)); j0 < end; j0 += N) {
-    __syncthreads();
-    kt.fetch(k, sk.sT, j0, s.Tk, aligned), vt.fetch(v, sv.sT, j0, s.Tk, aligned);
+  float acc[2][E / 8][4] = {}, top[4], sum[4] = {};
+  for (int r = 0; r < 4; r++) top[r] = MINUS_INF;
+  const float c2 = s.scale * LOG2E, unit = s.scale > 0 ? c2 : 1; // a score times `unit` is a power of two
+  Ranges<M> ranges((char *)shared + qt.BYTES + 4 * Tile<N, E>::BYTES, s, offsets, i0, true);
+  int first = ranges.tiles(N).x, end = ranges.tiles(N).y;
+  int2 earliest = ranges[mine], latest = ranges[mine + 31];
+  auto fetch = [&](int i) {
+    if (i < end) keys(i).fetch<128>(k, sk.sT, i * N, s.Tk, aligned), values(i).fetch<128>(v, sv.sT, i * N, s.Tk, aligned);
+    sent();
+  };
+  qt.fetch<128>(q, sq.sT, i0, s.Tq, aligned);
+  fetch(first);
+  for (int i = first; i < end; i++) {
+    int j0 = i * N;
     arrived<0>();
-    float p[N / 8][4], dp[N / 8][4];
-    times_transposed<T, N, E>(p, qa, kt);
-    times_transposed<T, N, E>(dp, ga, vt);
-    #pragma unroll
-    for (int n = 0; n < N / 8; n++)
+    fetch(i + 1);
+    if (j0 >= latest.y || j0 + N <= earliest.x) continue;
+    float p[2][N / 8][4];
+    times_transposed<T, 2, N>(p, qt, mine, keys(i), 0);
+    if (!(s.scale > 0))
+      for (int x = 0; x < N; x++) p[x / (N / 2)][x % (N / 2) / 4][x % 4] *= c2;
+    if (j0 < latest.x || j0 + N > earliest.y) {
       #pragma unroll
-      for (int x = 0; x < 4; x++)
-        score_gradient(p[n][x], dp[n][x], l[x / 2], d[x / 2], sees(s, row + lane / 4 + x / 2 * 8, j0 + 8 * n + lane % 4 * 2 + x % 2), s);
-    plus_times<T, N, E>(acc, dp, kt);
+      for (int r = 0; r < 4; r++) {
+        int2 seen = ranges[mine + 8 * r + lane / 4];
+        #pragma unroll
+        for (int n = 0; n < N / 8; n++)
+          #pragma unroll
+          for (int x = 0; x < 2; x++)
+            if (!inside(seen, j0 + 8 * n + lane % 4 * 2 + x)) p[r / 2][n][r % 2 * 2 + x] = MINUS_INF;
+      }
+    }
+    float high[4];
+    bool exceeds = false;
+    #pragma unroll
+    for (int r = 0; r < 4; r++) {
+      high[r] = top[r];
+      #pragma unroll
+      for (int n = 0; n < N / 8; n++) high[r] = fmaxf(high[r], fmaxf(p[r / 2][n][r % 2 * 2], p[r / 2][n][r % 2 * 2 + 1]));
+      exceeds |= high[r] > top[r] + SLACK / unit;
+    }
+    if (__any_sync(~0u, exceeds)) {
+      #pragma unroll
+      for (int r = 0; r < 4; r++) {
+        float m = quad_max(high[r]), shrink = top[r] == MINUS_INF ? 0 : exp2_fast((top[r] - m) * unit);
+        sum[r] *= shrink, top[r] = m;
+        #pragma unroll
+        for (int e = 0; e < E / 8; e++) acc[r / 2][e][r % 2 * 2] *= shrink, acc[r / 2][e][r % 2 * 2 + 1] *= shrink;
+      }
+    }
+    #pragma unroll
+    for (int r = 0; r < 4; r++) {
+      float least = top[r] == MINUS_INF ? 0 : -top[r] * unit;
+      #pragma unroll
+      for (int n = 0; n < N / 8; n++)
+        #pragma unroll
+        for (int x = r % 2 * 2; x < r % 2 * 2 + 2; x++) p[r / 2][n][x] = exp2_fast(fmaf(p[r / 2][n][x], unit, least)), sum[r] += p[r / 2][n][x];
+    }
+    plus_times<T, 2, N>(acc, p, values(i), 0);
   }
-  store_rows<T, E>(dq + b * sdq.sB + h * sdq.sH, sdq.sT, row, s.Tq, acc, 1, 1);
+  arrived<0>();
+  #pragma unroll
+  for (int r = 0; r < 4; r++) {
+    float whole = quad_sum(sum[r]), inverse = whole > 0 || whole != whole ? 1 / whole : 0;
+    int i = row + 8 * r + lane / 4;
+    if (lane % 4 == 0 && i < s.Tq) lse[((u64)b * s.Hq + h) * s.Tq + i] = whole > 0 ? (top[r] * unit + log2f(whole)) * LN2 : MINUS_INF;
+    #pragma unroll
+    for (int e = 0; e < E / 8; e++) acc[r / 2][e][r % 2 * 2] *= inverse, acc[r / 2][e][r % 2 * 2 + 1] *= inverse;
+  }
+  store_rows<T>(o + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, i0, s.Tq, acc, 1, qt, mine, true);
 }

@@ -41,7 +41,7 @@ static void soften(float *s, Span columns, W lo, W hi, float *max, float *sum, f
 
 // Queries [i0, i0 + m) of head (b, h).
 static void attend(const AttentionArgs *a, W Tk, char *const *base, W b, W h, W i0, W m, W side, Work *w) {
-  const Mask mask = {Tk, Tk - a->Tq, a->causal, a->window};
+  const Mask mask = {Tk, Tk - a->Tq, a->causal, a->window, a->sequences, a->sequences ? PTR(base, a->offsets) : 0};
   const W E = a->E, Ev = a->Ev, width = ROUND_UP(Ev, VW), kv = h / (a->Hq / a->Hkv);
   pack_rows(w->queries, MR, view_at(base, &a->q, a->dtype, b, i0, h), a->dtype, a->q.sT, m, E);
   for (W x = 0; x < ROUND_UP(m, MR) * E; x++) w->queries[x] *= (float)a->scale;

@@ -11,18 +11,42 @@
 // Tiles must fit the scratch: wide heads (E or Ev up to 2048) take smaller ones.
 static inline W tile_side(W E, W Ev) { return MAX(E, Ev) <= 256 ? SIDE : 32; }
 
+typedef struct { W from, to; } Span;
+typedef struct { W Tk, shift /* Tk - Tq */, causal, window, sequences; const int32_t *offsets; } Mask;
+// The tokens of the sequence that token t belongs to; for one of no sequence nothing, beside the nearest sequence.
+static inline Span sequence_of(const Mask *m, W t) {
+  if (!m->sequences) return (Span){0, m->Tk};
+  W s = 0, end = m->sequences; // offsets[s] <= t < offsets[end], if any
+  while (end - s > 1) {
+    W middle = (s + end) / 2;
+    if (m->offsets[middle] <= t) s = middle;
+    else end = middle;
+  }
+  Span own = {MAX(0, m->offsets[s]), MIN(m->Tk, m->offsets[s + 1])};
+  if (t < own.from) own.to = own.from = MIN(own.from, m->Tk);
+  if (t >= own.to) own.from = own.to = MAX(0, own.to);
+  return own;
+}
 // Query i sees keys [first_key, end_key); both grow with i.
-typedef struct { W Tk, shift /* Tk - Tq */, causal, window; } Mask;
-static inline W first_key(const Mask *m, W i) { return m->window > 0 ? MAX(0, i + m->shift - m->window + 1) : 0; }
-static inline W end_key(const Mask *m, W i) { return m->causal ? MAX(0, MIN(m->Tk, i + m->shift + 1)) : m->Tk; }
+static inline W first_key(const Mask *m, W i) {
+  W first = sequence_of(m, i).from;
+  return m->window > 0 ? MAX(first, i + m->shift - m->window + 1) : first;
+}
+static inline W end_key(const Mask *m, W i) {
+  W end = sequence_of(m, i).to;
+  return m->causal ? MAX(0, MIN(end, i + m->shift + 1)) : end;
+}
 // Key j is seen by queries [first_query, end_query) of those under `queries`.
-static inline W first_query(const Mask *m, W j) { return m->causal ? MAX(0, j - m->shift) : 0; }
+static inline W first_query(const Mask *m, W j) {
+  W first = m->sequences ? sequence_of(m, j).from : 0;
+  return m->causal ? MAX(first, j - m->shift) : first;
+}
 static inline W end_query(const Mask *m, W j, W queries) {
-  return m->window > 0 ? MIN(queries, j - m->shift + m->window) : queries;
+  W end = m->sequences ? sequence_of(m, j).to : queries;
+  return m->window > 0 ? MIN(end, j - m->shift + m->window) : end;
 }
 
 // The columns of the tile at key j0, of n keys, that some of the queries [i, i + rows) sees: the first is rounded down to NR.
-typedef struct { W from, to; } Span;
 static inline Span seen_columns(const Mask *m, W i, W rows, W j0, W n) {
   Span s = {MAX(0, first_key(m, i) - j0) / NR * NR, MIN(n, end_key(m, i + rows - 1) - j0)};
   return s;

@@ -149,7 +149,7 @@ void k_attention_grad(const void *args, char *const *base, W lo, W hi, Scratch *
   const AttentionGradArgs *a = args;
   W side = tile_side(a->E, a->Ev), width = ROUND_UP(a->E, VW), value_width = ROUND_UP(a->Ev, VW);
   float *room = (float *)scratch->bytes;
-  Work w = {.a = a, .base = base, .mask = {a->Tk, a->Tk - a->Tq, a->causal, a->window}};
+  Work w = {.a = a, .base = base, .mask = {a->Tk, a->Tk - a->Tq, a->causal, a->window, a->sequences, a->sequences ? PTR(base, a->offsets) : 0}};
   w.side = side;
   w.width = width;
   w.value_width = value_width;

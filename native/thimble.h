@@ -103,12 +103,13 @@ typedef struct { W R, D, dtype, labelType; Ref logits, labels, lse, g, dlogits; 
 // o contiguous [B, Tq, Hq, Ev]; lse f32 [B, Hq, Tq]. causal: query i sees keys j <= i + (Tk - Tq); window > 0: also
 // j > i + (Tk - Tq) - window. Hq is a multiple of Hkv. Extent: B*Hq*ceil(Tq/QB), block = (b*Hq + h)*qblocks + qb. Never stores the T x T matrix.
 typedef struct { Ref ref; W sB, sT, sH; } View;
-typedef struct { W B, Hq, Hkv, Tq, Tk, E, Ev, causal, window, QB, dtype; double scale; View q, k, v; Ref o, lse, length; W lengthType; } AttentionArgs;
-// `length` (absent: slot -1) is one I32 | I64 that takes the place of Tk, which is then the room that k and v have.
+typedef struct { W B, Hq, Hkv, Tq, Tk, E, Ev, causal, window, QB, dtype; double scale; View q, k, v; Ref o, lse, length; W lengthType; Ref offsets; W sequences; } AttentionArgs;
+// `length` (absent: slot -1) is one I32 | I64 that takes the place of Tk, which is then the room that k and v have. sequences > 0: a query
+// sees only keys of its own sequence, tokens offsets[s] .. offsets[s + 1] - 1 of the one batch; offsets I32 [sequences + 1], else absent.
 // ATTENTION_GRAD recomputes the probabilities from lse. Extent: B*Hkv (one chunk owns a kv head and all its query heads: no races).
 // dO contiguous as o; dq/dk/dv are views too (any B/T/H strides, unit stride in E).
 // Both: E and Ev are at most 2048 (the tiles must fit the scratch), dtype f32 | bf16 | f16.
-typedef struct { W B, Hq, Hkv, Tq, Tk, E, Ev, causal, window, dtype; double scale; View q, k, v; Ref o, lse, dO; View dq, dk, dv; } AttentionGradArgs;
+typedef struct { W B, Hq, Hkv, Tq, Tk, E, Ev, causal, window, dtype; double scale; View q, k, v; Ref o, lse, dO; View dq, dk, dv; Ref offsets; W sequences; } AttentionGradArgs;
 
 // ---- LINEAR_XENT: logits are e [N, D] times the rows of c [V, D], which are rows first..first+V-1 of a vocabulary of `total`, plus bias
 // f32 [V] (absent: slot -1), in tiles of RB x CB; softCap > 0: softCap * tanh(logits / softCap). logit[i] is that of targets[i], 0 where the

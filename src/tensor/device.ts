@@ -1,10 +1,10 @@
 /** What the tensor layer asks of a device. It does not know which devices exist: they register themselves here. */
 
-import type { Program, View } from './lower/program.ts';
+import type { AnyCall, Program, View } from './lower/program.ts';
 import type { TensorType } from './shape.ts';
 
 /** What lowering asks of a device. */
-export type Target = Pick<Device, 'fused' | 'gemmReads'>;
+export type Target = Pick<Device, 'fused' | 'gemmReads' | 'scratchBytes'>;
 
 /** A piece of device memory. `address` means something to its device only. */
 export interface DeviceBuffer {
@@ -32,6 +32,8 @@ export interface Device {
   fused(op: string, inputs: readonly TensorType[]): boolean;
   /** Whether a matrix product can read an operand [..., rows, columns] as it lies; otherwise it is copied first. Absent: always. */
   gemmReads?(operand: View): boolean;
+  /** Bytes that a call needs beside its operands: planned with them, and handed to the call as its last write. Absent: none. */
+  scratchBytes?(call: AnyCall): number;
   alloc(bytes: number): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
   /** New memory that holds `data` for all that runs later; the copy may still be on its way. Absent: `alloc` and `write`. */

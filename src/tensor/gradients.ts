@@ -187,7 +187,8 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
   },
   attention(_, { attrs, inputs, outputs: [o, lse], gs: [g, gLse] }) {
     if (gLse) return 'reference';
-    return applyAll('attentionGrad', attrs, [...inputs, o!, lse!, g ?? full(o!.shape, 0, o!.dtype)]).slice(0, 3);
+    const [q, k, v, ...offsets] = inputs;
+    return applyAll('attentionGrad', attrs, [q!, k!, v!, o!, lse!, g ?? full(o!.shape, 0, o!.dtype), ...offsets]).slice(0, 3);
   },
   linearCrossEntropy(_, { attrs, inputs: [e, c, targets, bias], outputs: [, lse], gs: [dLogit, dLse] }) {
     const zeros = zerosLike(lse!);

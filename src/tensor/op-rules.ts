@@ -94,8 +94,15 @@ export function matmulDims(a: Shape, b: Shape): { m: number; n: number; k: numbe
   return { m, n, k };
 }
 
-/** Checks q, k, v against each other; see AttentionAttrs. */
-export function attentionTypes([q, k, v]: readonly TensorType[]): { B: number; Tq: number; Tk: number; Hq: number; E: number; Ev: number } {
+/** Checks q, k, v and offsets against each other; see AttentionAttrs. */
+export function attentionTypes([q, k, v, offsets]: readonly TensorType[]): {
+  B: number;
+  Tq: number;
+  Tk: number;
+  Hq: number;
+  E: number;
+  Ev: number;
+} {
   const ok = [q, k, v].every((t) => t!.shape.length === 4 && t!.dtype === q!.dtype && isFloat(t!.dtype));
   const [B, Tq, Hq, E] = q!.shape as [number, number, number, number];
   const [Bk, Tk, Hk, Ek] = k!.shape as [number, number, number, number];
@@ -103,6 +110,10 @@ export function attentionTypes([q, k, v]: readonly TensorType[]): { B: number; T
   if (!ok || Bk !== B || Bv !== B || Tv !== Tk || Hv !== Hk || Ek !== E || Hq % Hk)
     throw new ShapeError(
       `[attention] q ${q!.key}, k ${k!.key}, v ${v!.key} do not fit q [B, Tq, Hq, E], k [B, Tk, Hkv, E], v [B, Tk, Hkv, Ev] with Hq a multiple of Hkv`,
+    );
+  if (offsets && (offsets.dtype !== 'i32' || offsets.shape.length !== 1 || offsets.shape[0]! < 2 || B !== 1 || Tq !== Tk))
+    throw new ShapeError(
+      `[attention] offsets ${offsets.key} of q ${q!.key}, k ${k!.key}: packed sequences are one batch of as many queries as keys, with i32 offsets [n + 1]`,
     );
   return { B, Tq, Tk, Hq, E, Ev };
 }

@@ -69,7 +69,7 @@ export interface Window2d {
   dilation: readonly [number, number];
 }
 
-/** q [B, Tq, Hq, E], k [B, Tk, Hkv, E], v [B, Tk, Hkv, Ev]; window 0 means unlimited. */
+/** q [B, Tq, Hq, E], k [B, Tk, Hkv, E], v [B, Tk, Hkv, Ev]; window 0 means unlimited. An operand more, i32 [n + 1]: offsets of packed sequences. */
 export interface AttentionAttrs {
   scale: number;
   causal: boolean;

@@ -327,7 +327,7 @@ export const ops: OpTable = {
   decodeAttention: {
     kind: 'fused',
     infer(_, inputs) {
-      const { B, Tq, Tk, Hq, Ev } = attentionTypes(inputs);
+      const { B, Tq, Tk, Hq, Ev } = attentionTypes(inputs.slice(0, 3));
       const length = needInt('decodeAttention', inputs[3]!);
       if (length.size !== 1) throw new ShapeError(`[decodeAttention] needs one length, not ${length.key}`);
       if (Tq > Tk) throw new ShapeError(`[decodeAttention] ${Tq} queries are more than the ${Tk} keys that there is room for`);
@@ -336,7 +336,7 @@ export const ops: OpTable = {
     flops: (_, inputs) => attentionFlops(inputs),
     bytes: traffic,
   },
-  // q, k, v, o, lse, dO -> dq, dk, dv, and sum(o * dO) per query: scratch that the planner must know about
+  // q, k, v, o, lse, dO (offsets) -> dq, dk, dv, and sum(o * dO) per query: scratch that the planner must know about
   attentionGrad: {
     kind: 'fused',
     infer: (_, [q, k, v, , lse]) => [q!, k!, v!, lse!],

@@ -129,8 +129,21 @@ def images():
                {"x": rand(1, 2, 4, 5), "grid": rand(1, 3, 3, 2, scale=0.6) + 1 / 128})
 
 
+def packed_attention():
+    def run(g, name, offsets, causal):
+        cuts = list(zip(offsets[:-1], offsets[1:]))
+        each = lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=True)
+        f = lambda q, k, v, offsets: torch.cat([each(*(x[:, :, a:b] for x in (q, k, v))) for a, b in cuts if b > a], 2)
+        inputs = {"q": rand(1, 4, offsets[-1], 4), "k": rand(1, 2, offsets[-1], 4), "v": rand(1, 2, offsets[-1], 4), "offsets": torch.tensor(offsets)}
+        g.case(name, f, inputs, {"causal": causal, "scale": 0.5}, wrt=["q", "k", "v"])
+
+    with Goldens("attention-packed.json") as g:
+        run(g, "three sequences", [0, 3, 4, 9], False)
+        run(g, "causal, one of them empty", [0, 5, 5, 11], True)
+
+
 if __name__ == "__main__":
-    for write in (matmul, convolution, norms, losses, pointwise, attention, indexing, images, *make_training.FILES):
+    for write in (matmul, convolution, norms, losses, pointwise, attention, indexing, images, *make_training.FILES, packed_attention):
         write()
     size = sum(os.path.getsize(os.path.join(HERE, f)) for f in os.listdir(HERE) if f.endswith(".json"))
     print(f"{size / 1024:.0f} KiB in {HERE}")

@@ -280,6 +280,15 @@ const fused: Case[] = [
     inputs: [q(9, 1), q(9, 1), q(9, 1)],
     f: (a, b, c) => t.attention(a, b, c, { causal: true, window: 3, scale: 0.7 }),
   },
+  ...[false, true].map(
+    (causal): Case => ({
+      name: `attention, packed sequences${causal ? ', causal' : ''}`,
+      ops: ['attention', 'attentionGrad'],
+      // an empty sequence, and tokens of none at both ends
+      inputs: [floats([1, 9, 4, 3]), floats([1, 9, 2, 3]), floats([1, 9, 2, 3]), given([1, 4, 4, 5, 8], [5])],
+      f: (a, b, c, offsets) => t.attention(a, b, c, { causal, offsets }),
+    }),
+  ),
   {
     name: 'attention from one projection',
     ops: ['attention', 'attentionGrad', 'concat'],
@@ -307,6 +316,24 @@ const fused: Case[] = [
         halves([2, Tk as number, Hkv as number, E as number]),
       ],
       f: (a, b, c) => t.cast(t.attention(a, b, c, { causal: causal as boolean, window: window as number }), 'f32'),
+    }),
+  ),
+  ...[
+    [64, 150, [0, 7, 70, 70, 134, 145], 2, 1, true, 0],
+    [128, 132, [0, 66, 132], 1, 1, false, 0],
+    [48, 140, [0, 15, 139], 1, 1, true, 30],
+  ].map(
+    ([E, T, offsets, Hq, Hkv, causal, window]): Case => ({
+      name: `attention in bf16, ${(offsets as number[]).length - 1} sequences of ${T} tokens, ${Hq}/${Hkv} heads of ${E}${causal ? ', causal' : ''}${window ? `, window ${window}` : ''}`,
+      ops: ['attention', 'attentionGrad'],
+      tolerance: 2e-2,
+      inputs: [
+        halves([1, T as number, Hq as number, E as number]),
+        halves([1, T as number, Hkv as number, E as number]),
+        halves([1, T as number, Hkv as number, E as number]),
+        given(offsets as number[], [(offsets as number[]).length]),
+      ],
+      f: (a, b, c, packed) => t.cast(t.attention(a, b, c, { causal: causal as boolean, window: window as number, offsets: packed }), 'f32'),
     }),
   ),
   {

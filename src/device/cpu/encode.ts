@@ -254,18 +254,20 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
       const view = (v: View): bigint[] => [...ref(v), ...ints(v.strides[0]!, v.strides[1]!, v.strides[2]!)];
       const head = ints(B, Hq, Hkv, Tq, Tk, E, Ev, +causal, window);
       const views = [view(reads[0]!), view(reads[1]!), view(reads[2]!)].flat();
+      const packed = call.kernel === 'decodeAttention' ? undefined : reads[call.kernel === 'attention' ? 3 : 6];
+      const offsets = [...(packed ? ref(packed) : NONE), BigInt(packed ? packed.shape[0]! - 1 : 0)];
       if (call.kernel === 'attentionGrad')
         return {
           extent: B * Hkv,
           grain: 1,
-          words: [...head, type, double(scale), ...views, ...r(3), ...r(4), ...r(5), ...writes.slice(0, 3).flatMap(view)],
+          words: [...head, type, double(scale), ...views, ...r(3), ...r(4), ...r(5), ...writes.slice(0, 3).flatMap(view), ...offsets],
         };
       const QB = Math.min(Tq, 128);
       const length = call.kernel === 'decodeAttention' ? [...r(3), code(reads[3]!.dtype)] : [...NONE, 0n];
       return {
         extent: B * Hq * ceil(Tq, QB),
         grain: 1,
-        words: [...head, BigInt(QB), type, double(scale), ...views, ...w(0), ...w(1), ...length],
+        words: [...head, BigInt(QB), type, double(scale), ...views, ...w(0), ...w(1), ...length, ...offsets],
       };
     }
     case 'linearCrossEntropy':

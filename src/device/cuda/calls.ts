@@ -1,10 +1,11 @@
 /** Calls -> CUDA source and launches. Each distinct kernel is written once; shapes are constants in it, pointers its only parameters. */
-
 import { itemSize } from '../../tensor/dtype.ts';
-import type { AnyCall, View } from '../../tensor/lower/program.ts';
+import type { AnyCall, Call, View } from '../../tensor/lower/program.ts';
 import { windows } from '../../tensor/ops.ts';
 import { sizeOf } from '../../tensor/shape.ts';
-import { mapKernel, reduceKernel, storageType } from './codegen.ts';
+import { attentionKernels } from './attention.ts';
+import { constant, mapKernel, reduceKernel, storageType } from './codegen.ts';
+import type { AttentionCall } from './cudnn.ts';
 
 /** Memory of the device that all programs share: the count of bad indices, room for partial results, counters that are zero between launches. */
 export type Shared = 'bad' | 'workspace' | 'tickets';
@@ -13,10 +14,18 @@ const sharedType: Record<Shared, string> = { bad: 'u32 *', workspace: 'float *',
 export const WORKSPACE_FLOATS = 8 << 20;
 export const TICKETS = 1 << 14;
 
-/** One launch: a kernel with pointers to views (in this order), or a matrix product. */
+/** One launch: a kernel with pointers to views (in this order) and bytes of dynamic shared memory, or a call of a library. */
 export type Launch =
-  | { kind: 'kernel'; name: string; grid: readonly [number, number, number]; block: number; views: readonly (View | Shared | null)[] }
-  | { kind: 'gemm'; call: Extract<AnyCall, { kernel: 'gemm' }> };
+  | {
+      kind: 'kernel';
+      name: string;
+      grid: readonly [number, number, number];
+      block: number;
+      shared?: number;
+      views: readonly (View | Shared | null)[];
+    }
+  | { kind: 'gemm'; call: Call<'gemm'> }
+  | { kind: 'cudnn'; call: AttentionCall };
 
 /** Collects the kernels of one program; the same text is one kernel. */
 export class Sources {
@@ -41,8 +50,8 @@ export class Sources {
 const ceil = (a: number, b: number): number => Math.ceil(a / b);
 const blocks = (threads: number): readonly [number, number, number] => [Math.max(1, Math.ceil(threads / 256)), 1, 1];
 
-/** The launches of a call, in order; none for one without elements. */
-export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
+/** The launches of a call, in order; none for one without elements. `library` says whether cuDNN takes an attention. */
+export function launchesOf(call: AnyCall, sources: Sources, library: (call: AttentionCall) => boolean = () => false): Launch[] {
   const { reads, writes } = call;
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
   /** A kernel that calls `body` (a function of the .cuh files) with its parameters p0, p1, ... */
@@ -50,16 +59,17 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
     views: readonly (View | Shared | null)[],
     grid: readonly [number, number, number],
     body: (p: (i: number) => string) => string,
-    block = 256,
+    { block = 256, shared = 0, resident = 1 }: { block?: number; shared?: number; resident?: number } = {},
   ): Launch[] => {
     if (grid.some((g) => g === 0)) return [];
     const types = views.map((v) => (typeof v === 'string' ? sharedType[v] : v ? pointer(v) : 'float *'));
     const code = body((i) => (views[i] ? `p${i}` : '(float *)nullptr'));
     const name = sources.add(
       `${types.join()}|${code}`,
-      (n) => `extern "C" __global__ void __launch_bounds__(${block}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`,
+      (n) =>
+        `extern "C" __global__ void __launch_bounds__(${block}, ${resident}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`,
     );
-    return [{ kind: 'kernel', name, grid, block, views }];
+    return [{ kind: 'kernel', name, grid, block, shared, views }];
   };
 
   switch (call.kernel) {
@@ -97,7 +107,7 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
         writes[2]!,
       ];
       return kernel(views, [rows, 1, 1], (p) =>
-        `norm(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${width}ull, ${eps}f, ${rms});`.replace(`${eps}f`, float(eps)),
+        `norm(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${width}ull, ${eps}f, ${rms});`.replace(`${eps}f`, constant(eps, 'f32')),
       );
     }
     case 'normGrad': {
@@ -211,43 +221,10 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
     case 'linearCrossEntropyGrad':
       throw new Error(`[cuda] has no ${call.kernel} kernel: it runs as its reference here`);
     case 'attention':
-    case 'attentionGrad': {
-      const { scale, causal, window } = call.attrs;
-      const [B, Tq, Hq, E] = reads[0]!.shape as [number, number, number, number];
-      const [, Tk, Hkv] = reads[1]!.shape as [number, number, number];
-      if (B * Tq * Hq * Tk === 0) return [];
-      const T = storageType[reads[0]!.dtype];
-      const heads = (v: View): string =>
-        `Heads{${v.strides
-          .slice(0, 3)
-          .map((s) => `${s}ull`)
-          .join(', ')}}`;
-      const shape = `Shape{${[B, Hq, Hkv, Tq, Tk, +causal, window].join(', ')}, ${float(scale)}}`;
-      const aligned = reads.slice(0, 3).every((v) => v.offset % 8 === 0 && v.strides.slice(0, 3).every((s) => s % 8 === 0));
-      const given = (p: (i: number) => string): string => [0, 1, 2].map((i) => `${p(i)}, ${heads(reads[i]!)}`).join(', ');
-      const rows = ceil(Tq, 64);
-      const tail = `${shape}, ${aligned}`;
-      if (call.kernel === 'attention')
-        return kernel([...reads, ...writes], [rows, Hq, B], (p) => `attention<${T}, ${E}>(${given(p)}, ${p(3)}, ${p(4)}, ${tail});`, 128);
-      const [q, k, v, o, lse, dO] = reads as [View, View, View, View, View, View];
-      const [dq, dk, dv, delta] = writes as [View, View, View, View];
-      return [
-        ...kernel([o, dO, delta], [ceil(B * Tq * Hq, 8), 1, 1], (p) => `attention_delta(${p(0)}, ${p(1)}, ${p(2)}, ${shape}, ${E});`),
-        ...kernel(
-          [q, k, v, dO, lse, delta, dk, dv],
-          [ceil(Tk, 64), Hkv, B],
-          (p) =>
-            `attention_grad_kv<${T}, ${E}>(${given(p)}, ${p(3)}, ${p(4)}, ${p(5)}, ${p(6)}, ${heads(dk)}, ${p(7)}, ${heads(dv)}, ${tail});`,
-          128,
-        ),
-        ...kernel(
-          [q, k, v, dO, lse, delta, dq],
-          [rows, Hq, B],
-          (p) => `attention_grad_q<${T}, ${E}>(${given(p)}, ${p(3)}, ${p(4)}, ${p(5)}, ${p(6)}, ${heads(dq)}, ${tail});`,
-          128,
-        ),
-      ];
-    }
+    case 'attentionGrad':
+      return library(call)
+        ? [{ kind: 'cudnn', call }]
+        : attentionKernels(call).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
     case 'decodeAttention': {
       const { scale, window } = call.attrs;
       const [B, Tq, Hq, E] = reads[0]!.shape as [number, number, number, number];
@@ -269,13 +246,11 @@ export function launchesOf(call: AnyCall, sources: Sources): Launch[] {
         [splits, rows, B],
         (p) =>
           `decode_attention<${storageType[reads[0]!.dtype]}, ${E}, ${Q}, ${aligned}>(${given(p)}, ${[3, 4, 5, 6, 7].map(p)}, ` +
-          `DecodeShape{${[Hq, Hkv, Tq, C, window]}, ${float(scale)}});`,
-        128,
+          `DecodeShape{${[Hq, Hkv, Tq, C, window]}, ${constant(scale, 'f32')}});`,
+        { block: 128 },
       );
     }
   }
 }
 
 const finite = (_: string, v: unknown): unknown => (typeof v === 'number' && !Number.isFinite(v) ? String(v) : v);
-/** A float literal with every bit. */
-const float = (x: number): string => `__uint_as_float(0x${new Uint32Array(new Float32Array([x]).buffer)[0]!.toString(16)}u)`;

@@ -30,7 +30,7 @@ const unary: Record<string, (x: string) => string> = {
 };
 const infix: Record<string, string> = { add: '+', sub: '-', and: '&', or: '|', xor: '^', lt: '<', le: '<=', eq: '==' };
 
-function constant(value: number, lane: Lane): string {
+export function constant(value: number, lane: Lane): string {
   if (lane !== 'f32') return lane === 'i64' ? `${Math.trunc(value)}ll` : `((int)${Math.trunc(value)}ll)`;
   if (Number.isNaN(value)) return '__int_as_float(0x7fc00000)';
   const bits = new Uint32Array(new Float32Array([value]).buffer)[0]!;

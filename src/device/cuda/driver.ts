@@ -27,6 +27,7 @@ const signatures = {
   cuModuleLoadData: ['void *', 'void *'],
   cuModuleGetFunction: ['void *', 'uintptr_t', 'str'],
   cuModuleUnload: ['uintptr_t'],
+  cuFuncSetAttribute: ['uintptr_t', 'int', 'int'],
   cuLaunchKernel: ['uintptr_t', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uintptr_t', 'uintptr_t', 'uintptr_t'],
   cuStreamCreate: ['void *', 'uint'],
   cuStreamSynchronize: ['uintptr_t'],

@@ -6,7 +6,7 @@ import { firstNonFinite } from '../check.ts';
 import type { Launch } from './calls.ts';
 import type { Gpu } from './gpu.ts';
 import { Graphs } from './graphs.ts';
-import { type Address, alignmentsOf, gemmStep, kernelStep, nameOf, type Step } from './launch.ts';
+import { type Address, alignmentsOf, cudnnStep, gemmStep, kernelStep, nameOf, type Step } from './launch.ts';
 import { cachedCubin } from './nvrtc.ts';
 
 export class CudaExecutable implements Executable {
@@ -27,7 +27,9 @@ export class CudaExecutable implements Executable {
       list.map((l) =>
         l.kind === 'gemm'
           ? gemmStep(gpu.stream, l, gpu.blas.product(l.call, gpu.tf32, alignmentsOf(program, l)))
-          : kernelStep(d, gpu.stream, program.calls[i]!, l, functions.get(l.name)!),
+          : l.kind === 'cudnn'
+            ? cudnnStep(l, gpu.cudnn)
+            : kernelStep(d, gpu.stream, program.calls[i]!, l, functions.get(l.name)!),
       ),
     );
     this.#graphs = new Graphs(d, gpu.stream, this.#calls.flat(), program.externals, (b) => program.buffers[b]!.external);

@@ -2,6 +2,7 @@
 import koffi from 'koffi';
 import { type Shared, TICKETS, WORKSPACE_FLOATS } from './calls.ts';
 import { CublasLt } from './cublaslt.ts';
+import { AttentionLibrary } from './cudnn.ts';
 import { CudaError, type Driver, type GpuInfo, openGpu } from './driver.ts';
 import { Memory } from './memory.ts';
 import { nvrtcAbilities } from './nvrtc.ts';
@@ -13,6 +14,7 @@ export class Gpu {
   readonly stream: number;
   readonly memory: Memory;
   readonly blas: CublasLt;
+  readonly cudnn: AttentionLibrary;
   /** Where the memory lies that all programs share: they run one after another. */
   readonly shared: Record<Shared, number>;
   /** The count of indices out of range: page-locked memory that kernels write and the host reads without a copy. */
@@ -48,6 +50,7 @@ export class Gpu {
       elapsed: (body) => this.elapsed(body),
       scratch: (bytes, body) => this.memory.scratch(bytes, body),
     });
+    this.cudnn = new AttentionLibrary(this.stream);
     const bad = driver.get('cuMemHostAlloc', 64, 2);
     this.bad = new Uint32Array(koffi.view(BigInt(bad), 64));
     const tickets = driver.get('cuMemAlloc_v2', 4 * TICKETS);

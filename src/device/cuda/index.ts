@@ -2,38 +2,39 @@
 import { readFileSync } from 'node:fs';
 import type { Device, DeviceBuffer } from '../../tensor/device.ts';
 import { itemSize } from '../../tensor/dtype.ts';
-import type { Program, View } from '../../tensor/lower/program.ts';
+import type { AnyCall, Program, View } from '../../tensor/lower/program.ts';
 import type { TensorType } from '../../tensor/shape.ts';
+import { hasAttention } from './attention.ts';
 import { type Launch, launchesOf, Sources } from './calls.ts';
 import { readable } from './cublaslt.ts';
+import type { AttentionCall } from './cudnn.ts';
 import type { GpuInfo } from './driver.ts';
 import { CudaExecutable } from './executable.ts';
 import { Gpu } from './gpu.ts';
 
 /** The .cuh files, which every program's source begins with. */
 export function preludeSource(): string {
-  return ['prelude', 'rows', 'indexing', 'attention', 'decode']
+  return ['prelude', 'rows', 'indexing', 'attention', 'attention-grad', 'decode']
     .map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8'))
     .join('\n');
 }
 
 /** The whole source of a program and its launches. */
-export function programSource(program: Program): { source: string; launches: Launch[][] } {
+export function programSource(program: Program, library?: (call: AttentionCall) => boolean): { source: string; launches: Launch[][] } {
   const sources = new Sources();
-  const launches = program.calls.map((c) => launchesOf(c, sources));
+  const launches = program.calls.map((c) => launchesOf(c, sources, library));
   return { source: `${preludeSource()}\n${sources.text()}`, launches };
 }
 
-/** Attention has kernels for half-precision heads of 16 to 128 features; the rest of it runs as its reference. */
-export function hasKernel(op: string, [q, k, v]: readonly TensorType[]): boolean {
+/** Whether there is a kernel for a fused op on such operands. */
+export function hasKernel(op: string, inputs: readonly TensorType[]): boolean {
   if (op === 'decodeAttention') {
-    const [E, Tq] = [q!.shape[3]!, q!.shape[1]!];
-    return E % (16 / itemSize[q!.dtype]) === 0 && E <= 128 && Tq <= 8 && v!.shape[3] === E;
+    const [q, , v] = inputs as [TensorType, TensorType, TensorType];
+    const [E, Tq] = [q.shape[3]!, q.shape[1]!];
+    return E % (16 / itemSize[q.dtype]) === 0 && E <= 128 && Tq <= 8 && v.shape[3] === E;
   }
   if (op.startsWith('linearCrossEntropy')) return false;
-  if (op !== 'attention' && op !== 'attentionGrad') return true;
-  const E = q!.shape[3]!;
-  return (q!.dtype === 'bf16' || q!.dtype === 'f16') && E % 16 === 0 && E <= 128 && v!.shape[3] === E && k!.shape[1]! > 0;
+  return (op !== 'attention' && op !== 'attentionGrad') || hasAttention(inputs);
 }
 
 export class CudaDevice implements Device {
@@ -60,6 +61,10 @@ export class CudaDevice implements Device {
   }
   gemmReads(view: View): boolean {
     return readable(view);
+  }
+  scratchBytes(call: AnyCall): number {
+    const { cudnn } = this.#gpu;
+    return (call.kernel === 'attention' || call.kernel === 'attentionGrad') && cudnn.takes(call) ? cudnn.scratchBytes(call) : 0;
   }
   /** Milliseconds on the GPU of what `body` runs, from the moment the GPU begins it. */
   elapsed(body: () => void): number {
@@ -98,7 +103,7 @@ export class CudaDevice implements Device {
 
   prepare(program: Program): CudaExecutable {
     this.#gpu.enter();
-    const { source, launches } = programSource(program);
+    const { source, launches } = programSource(program, (call) => this.#gpu.cudnn.takes(call));
     return new CudaExecutable(program, source, launches, this.#gpu);
   }
 }

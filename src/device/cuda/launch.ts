@@ -4,7 +4,10 @@ import { itemSize } from '../../tensor/dtype.ts';
 import type { AnyCall, Program, View } from '../../tensor/lower/program.ts';
 import type { Launch, Shared } from './calls.ts';
 import type { Product } from './cublaslt.ts';
+import type { AttentionLibrary } from './cudnn.ts';
 import { CudaError, type Driver } from './driver.ts';
+
+const MAX_DYNAMIC_SHARED = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 export type Operand = View | Shared | null;
 /** Where the operands of a call lie this time. */
@@ -42,7 +45,8 @@ export const nameOf = ({ label, writes }: AnyCall): string =>
   `${label} -> ${writes.map((v) => `${v.dtype}[${v.shape.join(', ')}]`).join(', ')}`;
 
 export function kernelStep(d: Driver, stream: number, call: AnyCall, launch: Extract<Launch, { kind: 'kernel' }>, fn: number): Step {
-  const { views, grid, block } = launch;
+  const { views, grid, block, shared = 0 } = launch;
+  if (shared) d.cuFuncSetAttribute(fn, MAX_DYNAMIC_SHARED, shared);
   const parameters = new Parameters(views.length);
   const fill = (at: Address): void => {
     for (let i = 0; i < views.length; i++) parameters.set(i, at(views[i]!));
@@ -50,7 +54,7 @@ export function kernelStep(d: Driver, stream: number, call: AnyCall, launch: Ext
   // CUDA_KERNEL_NODE_PARAMS: function, grid, block, shared bytes, parameters, extra
   const node = new ArrayBuffer(128);
   new BigUint64Array(node).set([BigInt(fn)], 0);
-  new Uint32Array(node).set([...grid, block, 1, 1, 0], 2);
+  new Uint32Array(node).set([...grid, block, 1, 1, shared], 2);
   new BigUint64Array(node).set([parameters.address], 5);
   const nodeParameters = new Uint8Array(node);
   return {
@@ -58,7 +62,7 @@ export function kernelStep(d: Driver, stream: number, call: AnyCall, launch: Ext
     submit(at) {
       fill(at);
       try {
-        d.cuLaunchKernel(fn, grid[0], grid[1], grid[2], block, 1, 1, 0, stream, parameters.address, 0);
+        d.cuLaunchKernel(fn, grid[0], grid[1], grid[2], block, 1, 1, shared, stream, parameters.address, 0);
       } catch (error) {
         throw error instanceof CudaError ? new CudaError(error.code, `the launch of ${nameOf(call)}`) : error;
       }
@@ -99,3 +103,9 @@ export function gemmStep(stream: number, { call }: Gemm, product: Product): Step
     },
   };
 }
+
+/** Attention by cuDNN. */
+export const cudnnStep = ({ call }: Extract<Launch, { kind: 'cudnn' }>, library: AttentionLibrary): Step => ({
+  operands: [...call.reads, ...call.writes],
+  submit: (at) => library.run(call, at),
+});

@@ -18,6 +18,7 @@ import {
   equal,
   exp,
   full,
+  greater,
   greaterEqual,
   iota,
   less,
@@ -62,23 +63,29 @@ export function softCrossEntropy(logits: Tensor, targets: Tensor): Tensor {
   return sub(mul(logSumExp(logits, -1), sum(targets, -1)), sum(mul(targets, logits), -1));
 }
 
+export interface AttentionOptions extends Partial<AttentionAttrs> {
+  /** i32 [n + 1], not decreasing: sequence s is the tokens offsets[s] .. offsets[s + 1] - 1 of the one batch, and sees only itself. */
+  offsets?: Tensor;
+}
+
 /**
  * Scaled dot-product attention. q [B, Tq, Hq, E], k [B, Tk, Hkv, E], v [B, Tk, Hkv, Ev] -> [B, Tq, Hq, Ev]. Query head h reads kv head
- * floor(h * Hkv / Hq). causal: query i sees keys j <= i + Tk - Tq; window > 0: only the last `window` of them.
+ * floor(h * Hkv / Hq). causal: query i sees keys j <= i + Tk - Tq; window > 0: only the last `window` of them. offsets: sequences of any
+ * length packed into B = 1, Tq = Tk; a token of none sees nothing and comes out as 0.
  * Vaswani et al. 2017, arXiv 1706.03762, eq. 1; computed in tiles, without the score matrix (Dao et al. 2022, arXiv 2205.14135).
  */
-export function attention(q: Tensor, k: Tensor, v: Tensor, options: Partial<AttentionAttrs> = {}): Tensor {
+export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
   return attentionWithLse(q, k, v, options).out;
 }
 
 /** `attention` with the log-sum-exp of the scores, f32 [B, Hq, Tq], from which partial results can be merged. */
-export function attentionWithLse(q: Tensor, k: Tensor, v: Tensor, options: Partial<AttentionAttrs> = {}): { out: Tensor; lse: Tensor } {
+export function attentionWithLse(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): { out: Tensor; lse: Tensor } {
   const attrs = {
     scale: options.scale ?? 1 / Math.sqrt(q.shape.at(-1) ?? 1),
     causal: options.causal ?? false,
     window: options.window ?? 0,
   };
-  const [out, lse] = applyAll('attention', attrs, [q, k, v]) as [Tensor, Tensor];
+  const [out, lse] = applyAll('attention', attrs, [q, k, v, ...(options.offsets ? [options.offsets] : [])]) as [Tensor, Tensor];
   return { out, lse };
 }
 
@@ -106,14 +113,26 @@ type Fused =
   | 'linearCrossEntropy'
   | 'linearCrossEntropyGrad';
 
+/** f32 [T]: how many offsets lie at or before token i, 0 for a token after the last as for one before the first. */
+function sequenceOf(offsets: Tensor, T: number): Tensor {
+  const passed = lessEqual(reshape(offsets, [1, -1]), reshape(iota(T), [T, 1]));
+  const count = sum(cast(passed, 'f32'), 1);
+  return where(less(count, offsets.size), count, 0);
+}
+
 /** f32 [Tq, Tk]: 0 where query i sees key j, -inf elsewhere. */
-function attentionMask(Tq: number, Tk: number, { causal, window }: AttentionAttrs): Tensor | undefined {
-  if (!causal && !window) return undefined;
+function attentionMask(Tq: number, Tk: number, { causal, window }: AttentionAttrs, offsets?: Tensor): Tensor | undefined {
+  if (!causal && !window && !offsets) return undefined;
   const i = add(reshape(iota(Tq), [Tq, 1]), Tk - Tq);
   const j = reshape(iota(Tk), [1, Tk]);
   let mask = broadcastTo(full([1, 1], 0), [Tq, Tk]);
   if (causal) mask = where(greaterEqual(i, j), mask, Number.NEGATIVE_INFINITY);
   if (window) mask = where(less(sub(i, window), j), mask, Number.NEGATIVE_INFINITY);
+  if (offsets) {
+    const own = sequenceOf(offsets, Tq);
+    const same = equal(reshape(own, [Tq, 1]), reshape(where(greater(own, 0), own, -1), [1, Tk]));
+    mask = where(same, mask, Number.NEGATIVE_INFINITY);
+  }
   return mask;
 }
 
@@ -128,10 +147,10 @@ function sumGroups(x: Tensor, H: number): Tensor {
   return permute(Hq === H ? x : sum(reshape(x, [B, H, Hq / H, T, E]), 2), [0, 2, 1, 3]);
 }
 
-function scores(attrs: AttentionAttrs, q: Tensor, k: Tensor): Tensor {
+function scores(attrs: AttentionAttrs, q: Tensor, k: Tensor, offsets?: Tensor): Tensor {
   const Hq = q.shape[2]!;
   const s = mul(matmul(heads(cast(q, 'f32'), Hq), transpose(heads(cast(k, 'f32'), Hq))), attrs.scale);
-  const mask = attentionMask(q.shape[1]!, k.shape[1]!, attrs);
+  const mask = attentionMask(q.shape[1]!, k.shape[1]!, attrs, offsets);
   return mask ? add(s, mask) : s;
 }
 
@@ -189,8 +208,8 @@ export const references: { [K in Fused]: (attrs: OpAttrs[K], inputs: readonly Te
     const p = exp(sub(f, unsqueeze(lse!, -1)));
     return [cast(mul(sub(p, oneHot(l, C)), unsqueeze(mul(g!, inside), -1)), logits!.dtype)];
   },
-  attention(attrs, [q, k, v]) {
-    const s = scores(attrs, q!, k!);
+  attention(attrs, [q, k, v, offsets]) {
+    const s = scores(attrs, q!, k!, offsets);
     const lse = logSumExp(s, -1);
     const p = exp(sub(s, unsqueeze(where(equal(sub(lse, lse), 0), lse, 0), -1)));
     const o = permute(matmul(p, heads(cast(v!, 'f32'), q!.shape[2]!)), [0, 2, 1, 3]);
@@ -206,10 +225,10 @@ export const references: { [K in Fused]: (attrs: OpAttrs[K], inputs: readonly Te
     const p = exp(sub(s, unsqueeze(where(equal(sub(lse, lse), 0), lse, 0), -1)));
     return [cast(permute(matmul(p, heads(cast(v!, 'f32'), Hq)), [0, 2, 1, 3]), q!.dtype), lse];
   },
-  attentionGrad(attrs, [q, k, v, o, lse, dO]) {
+  attentionGrad(attrs, [q, k, v, o, lse, dO, offsets]) {
     const [Hq, H] = [q!.shape[2]!, k!.shape[2]!];
     const finite = where(equal(sub(lse!, lse!), 0), lse!, 0);
-    const p = exp(sub(scores(attrs, q!, k!), unsqueeze(finite, -1)));
+    const p = exp(sub(scores(attrs, q!, k!, offsets), unsqueeze(finite, -1)));
     const g = heads(cast(dO!, 'f32'), Hq);
     const dV = matmul(transpose(p), g);
     const delta = sum(mul(g, heads(cast(o!, 'f32'), Hq)), -1, { keepDims: true });

@@ -118,7 +118,9 @@ export class Emitter {
     flops = 0,
   ): void {
     if (writes.every((w) => sizeOf(w.shape) === 0)) return; // nothing to compute
-    this.calls.push({ kernel, attrs, reads, writes, label, flops } as Call<K> as AnyCall);
+    const call = { kernel, attrs, reads, writes, label, flops } as Call<K> as AnyCall;
+    const scratch = this.target.scratchBytes?.(call) ?? 0;
+    this.calls.push(scratch ? { ...call, writes: [...writes, this.fresh([scratch], 'u8')] } : call);
   }
 
   /** A pointwise call over views of one shape. */

@@ -1,0 +1,96 @@
+/** Attention by our own kernels (cuda/attention*.cuh): which it takes, with which tiles, and what is compiled in. */
+import type { View } from '../../tensor/lower/program.ts';
+import type { TensorType } from '../../tensor/shape.ts';
+import { constant, storageType } from './codegen.ts';
+import type { AttentionCall } from './cudnn.ts';
+
+interface Kernel {
+  views: readonly (View | null)[];
+  grid: readonly [number, number, number];
+  /** Statements over the parameters p(0), p(1), ..., one for each view. */
+  body: (p: (i: number) => string) => string;
+  block?: number;
+  /** Bytes of dynamic shared memory. */
+  shared?: number;
+  /** Blocks that a multiprocessor should hold: bounds the registers of a thread. */
+  resident?: number;
+}
+
+/** Heads of 16 to 128 features in half precision have kernels; the rest runs as the reference. */
+export function hasAttention([q, k, v]: readonly TensorType[]): boolean {
+  const E = q!.shape[3]!;
+  return (q!.dtype === 'bf16' || q!.dtype === 'f16') && E % 16 === 0 && E <= 128 && v!.shape[3] === E && k!.shape[1]! > 0;
+}
+
+/** Bytes of a tile of `rows` rows of E halves (`Tile` of attention.cuh). */
+const tileBytes = (rows: number, E: number): number => rows * ((E / 8) | 1) * 16;
+
+/** Bytes of what each of 128 rows sees, and of lse and delta of two tiles of 64 queries. */
+const RANGES = 1024;
+const SUMS = 1024;
+
+/** The launches of attention or its gradient, in order; none without elements. */
+export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall): Kernel[] {
+  const { scale, causal, window } = attrs;
+  const [B, Tq, Hq, E] = reads[0]!.shape as [number, number, number, number];
+  const [, Tk, Hkv] = reads[1]!.shape as [number, number, number];
+  if (B * Tq * Hq * Tk === 0) return [];
+  const T = storageType[reads[0]!.dtype];
+  const heads = (v: View): string => {
+    const [b, t, h] = v.strides as [number, number, number];
+    return `Heads{${b}ull, ${t}ull, ${h}ull}`;
+  };
+  const aligned = (views: readonly View[]): boolean =>
+    views.every((v) => v.offset % 8 === 0 && v.strides.slice(0, 3).every((s) => s % 8 === 0));
+  const [q, k, v] = reads as [View, View, View];
+  const offsets = reads[kernel === 'attention' ? 3 : 6] ?? null;
+  const sequences = offsets ? offsets.shape[0]! - 1 : 0;
+  const shape = `Shape{${[B, Hq, Hkv, Tq, Tk, +causal, window].join(', ')}, ${constant(scale || 1e-30, 'f32')}, ${sequences}}`;
+  /** The first four parameters. */
+  const given = (p: (i: number) => string): string =>
+    `${[q, k, v].map((x, i) => `${p(i)}, ${heads(x)}`).join(', ')}, ${offsets ? p(3) : '(const int *)nullptr'}`;
+  const tail = `${shape}, ${aligned([q, k, v])}`;
+
+  if (kernel === 'attention') {
+    const N = E > 64 ? 32 : 64;
+    return [
+      {
+        views: [q, k, v, offsets, writes[0]!, writes[1]!],
+        grid: [Math.ceil(Tq / 128), Hq, B],
+        body: (p) => `attention<${T}, ${E}, ${N}>(${given(p)}, ${p(4)}, ${p(5)}, ${tail});`,
+        block: 128,
+        shared: tileBytes(128, E) + 4 * tileBytes(N, E) + RANGES,
+        resident: 2,
+      },
+    ];
+  }
+  const [, , , o, lse, dO] = reads as [View, View, View, View, View, View];
+  const [dq, dk, dv, delta] = writes as [View, View, View, View];
+  const lanes = E > 64 ? 16 : E > 32 ? 8 : E > 16 ? 4 : 2; // of a row of delta
+  const N = E > 64 ? 32 : 64;
+  const from = (p: (i: number) => string): string => `${given(p)}, ${p(4)}, ${p(5)}, ${p(6)}`;
+  return [
+    {
+      views: [o, dO, delta],
+      grid: [Math.ceil((B * Tq * Hq * lanes) / 256), 1, 1],
+      body: (p) => `attention_delta<${T}, ${E}>(${p(0)}, ${p(1)}, ${p(2)}, ${shape});`,
+    },
+    {
+      views: [q, k, v, offsets, dO, lse, delta, dk, dv],
+      grid: [Math.ceil(Tk / 128), Hkv, B],
+      body: (p) =>
+        `attention_grad_kv<${T}, ${E}>(${from(p)}, ${p(7)}, ${heads(dk)}, ${p(8)}, ${heads(dv)}, ${tail}, ${aligned([dk, dv])});`,
+      block: E > 64 ? 256 : 128,
+      shared: 2 * tileBytes(128, E) + 4 * tileBytes(64, E) + SUMS + RANGES,
+      resident: E > 64 ? 1 : 2,
+    },
+    {
+      views: [q, k, v, offsets, dO, lse, delta, dq],
+      grid: [Math.ceil(Tq / 128), Hq, B],
+      body: (p) => `attention_grad_q<${T}, ${E}, ${N}>(${from(p)}, ${p(7)}, ${heads(dq)}, ${tail}, ${aligned([dq])});`,
+      block: 128,
+      shared: 2 * tileBytes(128, E) + 4 * tileBytes(N, E) + RANGES,
+      resident: 2,
+    },
+  ];
+}

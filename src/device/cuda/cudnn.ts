@@ -1,0 +1,207 @@
+/**
+ * Attention by cuDNN: the graphs of its forward and backward passes, planned once per shape. cuDNN recognises a whole graph as one of its
+ * fused kernels (Dao 2023, arXiv 2307.08691); the operations and their order are what it recognises.
+ */
+import koffi from 'koffi';
+import type { Call, View } from '../../tensor/lower/program.ts';
+import { type Shape, sizeOf, stridesOf } from '../../tensor/shape.ts';
+import { Cudnn, type CudnnPlan, Graph, type GraphTensor } from './cudnn-graph.ts';
+
+export type AttentionCall = Call<'attention'> | Call<'attentionGrad'>;
+
+/** Where a tensor of a graph lies: operand `at` of the call's reads and writes, a number in host memory, or bytes from the scratch's start. */
+type Place = { at: number } | { host: bigint } | { scratch: number };
+interface Prepared {
+  plan: CudnnPlan;
+  places: (readonly [GraphTensor, Place])[];
+  /** Scratch that tensors of the graph take; the plan's workspace follows. */
+  ownBytes: number;
+}
+
+/** Whether cuDNN has kernels for this attention: rows of 64 or 128 features that lie on 16 bytes, and a mask that both know. */
+function supported({ kernel, attrs, reads, writes }: AttentionCall): boolean {
+  const [q, k, v] = reads as [View, View, View];
+  const [, Tq, , E] = q.shape as [number, number, number, number];
+  const strided = kernel === 'attention' ? [q, k, v] : [q, k, v, ...writes.slice(0, 3)];
+  return (
+    (E === 64 || E === 128) &&
+    v.shape[3] === E &&
+    (q.dtype === 'bf16' || q.dtype === 'f16') &&
+    reads.length === (kernel === 'attention' ? 3 : 6) && // no packed sequences
+    attrs.window === 0 &&
+    (!attrs.causal || Tq === k.shape[1]) &&
+    Tq > 1 &&
+    strided.every((x) => x.offset % 8 === 0 && x.strides.every((s, i) => (i === 3 ? s === 1 : s > 0 && s % 8 === 0)))
+  );
+}
+
+/** Whose attention runs, by THIMBLE_ATTENTION: a program made under one choice keeps it. */
+function choice(): 'auto' | 'own' | 'cudnn' {
+  const wish = process.env.THIMBLE_ATTENTION ?? 'auto';
+  if (wish === 'auto' || wish === 'own' || wish === 'cudnn') return wish;
+  throw new Error(`[cuda] THIMBLE_ATTENTION is '${wish}'; set it to auto, own or cudnn`);
+}
+
+/**
+ * cuDNN's attention, where it is wanted and supported. `own` never; `cudnn` always, an error where the library is missing; `auto`, the default,
+ * forward where it is found. Its backward pass adds up dq in an order that changes from run to run: it has to be asked for.
+ */
+export class AttentionLibrary {
+  readonly #stream: number;
+  readonly #prepared = new Map<string, Prepared>();
+  readonly #refused = new Set<string>();
+  readonly #numbers = new Map<number, bigint>();
+  #opened: Cudnn | undefined;
+
+  constructor(stream: number) {
+    this.#stream = stream;
+  }
+  get #cudnn(): Cudnn {
+    return (this.#opened ??= new Cudnn(this.#stream));
+  }
+
+  /** Whether `call` is to run here. */
+  takes(call: AttentionCall): boolean {
+    const wish = choice();
+    if (wish === 'own' || !supported(call) || (wish === 'auto' && call.kernel === 'attentionGrad')) return false;
+    const key = keyOf(call);
+    if (wish === 'auto' && this.#refused.has(key)) return false;
+    try {
+      this.#of(call);
+      return true;
+    } catch (error) {
+      if (wish === 'cudnn') throw error;
+      this.#refused.add(key); // no library, or none of its engines takes this shape: our own kernels do
+      return false;
+    }
+  }
+
+  /** Bytes that a call needs beside its operands. */
+  scratchBytes(call: AttentionCall): number {
+    const { plan, ownBytes } = this.#of(call);
+    return ownBytes + plan.workspaceBytes;
+  }
+
+  /** Runs a call whose last write is its scratch, if it needs any. */
+  run(call: AttentionCall, address: (v: View) => number): void {
+    const { plan, places, ownBytes } = this.#of(call);
+    const operands = [...call.reads, ...call.writes];
+    const scratch = ownBytes + plan.workspaceBytes ? address(operands.at(-1)!) : 0;
+    const find = (p: Place): number | bigint => ('at' in p ? address(operands[p.at]!) : 'host' in p ? p.host : scratch + p.scratch);
+    plan.run(
+      places.map(([t, p]) => [t, find(p)]),
+      scratch + ownBytes,
+    );
+  }
+
+  #of(call: AttentionCall): Prepared {
+    const key = keyOf(call);
+    let made = this.#prepared.get(key);
+    if (!made) this.#prepared.set(key, (made = call.kernel === 'attention' ? this.#forward(call) : this.#backward(call)));
+    return made;
+  }
+
+  /** Host memory that holds `x` as f32 as long as the process lives. */
+  #number(x: number): bigint {
+    let at = this.#numbers.get(x);
+    if (at === undefined) {
+      const cell = new Float32Array(32).fill(x);
+      this.#numbers.set(x, (at = koffi.address(cell)));
+      kept.push(cell);
+    }
+    return at;
+  }
+
+  /** What both graphs begin with: the operands, and the masked scores. */
+  #start(call: AttentionCall) {
+    const graph = new Graph(this.#cudnn);
+    const places: (readonly [GraphTensor, Place])[] = [];
+    const [q, k] = call.reads as [View, View];
+    const [B, Tq, Hq, E] = q.shape as [number, number, number, number];
+    const [, Tk, Hkv] = k.shape as [number, number, number];
+    const half = q.dtype as 'bf16' | 'f16';
+    const bound = (t: GraphTensor, place: Place): GraphTensor => {
+      places.push([t, place]);
+      return t;
+    };
+    /** An operand [B, T, H, E] of the call as [B, H, T, E], or with `flipped` as [B, H, E, T]. */
+    const operand = (at: number, flipped = false): GraphTensor => {
+      const v = [...call.reads, ...call.writes][at]!;
+      const [b, t, h, e] = v.strides as [number, number, number, number];
+      const [, T, H] = v.shape as [number, number, number];
+      const [dims, strides] = flipped
+        ? [
+            [B, H, E, T],
+            [b, h, e, t],
+          ]
+        : [
+            [B, H, T, E],
+            [b, h, t, e],
+          ];
+      return bound(graph.tensor(dims!, strides!, half), { at });
+    };
+    /** f32 [B, Hq, Tq, 1]: an operand of the call. */
+    const perRow = (at: number): GraphTensor => bound(graph.tensor([B, Hq, Tq, 1], stridesOf([B, Hq, Tq, 1]), 'f32'), { at });
+    const inside = (dims: Shape, dtype: 'f32' | 'bf16' | 'f16' | 'i32' | 'bool' = 'f32'): GraphTensor =>
+      graph.tensor(dims, stridesOf(dims), dtype, true);
+    const number = (x: number): GraphTensor => bound(graph.scalar(), { host: this.#number(x) });
+    const all = [B, Hq, Tq, Tk];
+    const masked = (x: GraphTensor): GraphTensor => {
+      if (!call.attrs.causal) return x;
+      const row = graph.pointwise('index', x, undefined, inside(all, 'i32'), { axis: 2 });
+      const column = graph.pointwise('index', x, undefined, inside(all, 'i32'), { axis: 3 });
+      const seen = graph.pointwise('ge', row, column, inside(all, 'bool'), { compute: 'bool' });
+      return graph.pointwise('select', x, number(Number.NEGATIVE_INFINITY), inside(all), { where: seen });
+    };
+    return { graph, places, bound, operand, perRow, inside, number, masked, half, all, B, Hq, Hkv, Tq, Tk, E };
+  }
+
+  #forward(call: Call<'attention'>): Prepared {
+    const { graph: g, places, operand, perRow, inside, number, masked, half, all, B, Hq, Tq } = this.#start(call);
+    const row = [B, Hq, Tq, 1];
+    const scores = g.pointwise('mul', g.matmul(operand(0), operand(1, true), inside(all)), number(call.attrs.scale), inside(all));
+    const s = masked(scores);
+    const top = g.reduce('max', s, inside(row));
+    const e = g.pointwise('exp', g.pointwise('sub', s, top, inside(all)), undefined, inside(all));
+    const total = g.reduce('add', e, inside(row));
+    g.pointwise('add', top, g.pointwise('log', total, undefined, inside(row)), perRow(4));
+    const p = g.pointwise('div', e, total, inside(all, half));
+    g.matmul(p, operand(2), operand(3));
+    return { plan: g.plan(`attention of q [${call.reads[0]!.shape}] on k [${call.reads[1]!.shape}]`), places, ownBytes: 0 };
+  }
+
+  #backward(call: Call<'attentionGrad'>): Prepared {
+    const { graph: g, places, bound, operand, perRow, inside, number, masked, half, all, B, Hq, Hkv, Tq, Tk, E } = this.#start(call);
+    const [q, kT, vT, o, lse, dO] = [operand(0), operand(1, true), operand(2, true), operand(3), perRow(4), operand(5)];
+    const [dq, dk, dv, delta] = [operand(6), operand(7), operand(8), perRow(9)];
+    const scale = number(call.attrs.scale);
+    const product = g.reduce('add', g.pointwise('mul', dO, o, inside([B, Hq, Tq, E])), inside([B, Hq, Tq, 1]));
+    g.pointwise('mul', product, number(1), delta);
+    const scores = g.pointwise('mul', g.matmul(q, kT, inside(all)), scale, inside(all));
+    const p = g.pointwise('exp', masked(g.pointwise('sub', scores, lse, inside(all))), undefined, inside(all));
+    const transposed = (x: GraphTensor): GraphTensor => g.reshape(x, g.tensor([B, Hq, Tk, Tq], [Hq * Tq * Tk, Tq * Tk, 1, Tk], half, true));
+    /** A gradient of keys or values: the sum over the query heads that share a head of theirs. */
+    const intoHeads = (a: GraphTensor, b: GraphTensor, to: GraphTensor): void => {
+      if (Hq === Hkv) g.matmul(a, b, to);
+      else g.reduce('add', g.matmul(a, b, inside([B, Hq, Tk, E], half)), to);
+    };
+    intoHeads(transposed(p), dO, dv);
+    const dp = g.pointwise('sub', g.matmul(dO, vT, inside(all)), delta, inside(all));
+    const ds = g.pointwise('mul', g.pointwise('mul', dp, p, inside(all)), scale, inside(all));
+    intoHeads(transposed(ds), q, dk);
+    const [b, h, e, t] = kT.strides as [number, number, number, number];
+    const k = g.reshape(kT, g.tensor([B, Hkv, Tk, E], [b, h, t, e], half, true));
+    // dq is summed over blocks of keys in f32
+    const sum = bound(g.tensor([B, Hq, Tq, E], stridesOf([B, Hq, Tq, E]), 'f32'), { scratch: 0 });
+    g.pointwise('identity', g.matmul(ds, k, sum), undefined, dq);
+    const plan = g.plan(`the gradient of attention of q [${call.reads[0]!.shape}] on k [${call.reads[1]!.shape}]`);
+    return { plan, places, ownBytes: 4 * sizeOf([B, Hq, Tq, E]) };
+  }
+}
+
+const kept: unknown[] = [];
+/** What a plan depends on: attributes, types, shapes and strides, but no address. */
+const keyOf = ({ kernel, attrs, reads, writes }: AttentionCall): string => {
+  const operands = [...reads, ...writes.slice(0, kernel === 'attention' ? 2 : 4)];
+  return JSON.stringify([kernel, attrs, operands.map((v) => [v.dtype, v.shape, v.strides])]);
+};
