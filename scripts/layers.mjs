@@ -23,7 +23,7 @@ export const layers = {
   decode: base,
   recall: base,
   scale: base,
-  bench: base,
+  bench: [...base, 'data'],
   report: below,
   methods: below,
   tasks: [...below, 'methods'],
