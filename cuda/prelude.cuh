@@ -23,6 +23,8 @@ __device__ inline void store(long long &to, long long x) { to = x; }
 __device__ inline void store(unsigned char &to, int x) { to = (unsigned char)x; }
 __device__ inline void store(signed char &to, int x) { to = (signed char)x; }
 __device__ inline void store(bool8 &to, int x) { to.bits = x != 0; }
+// What a store and a load would do to a number.
+template <class H> __device__ inline float rounded(float x) { H half; store(half, x); return load(half); }
 
 // truncation toward zero, saturating; NaN gives 0 (PTX does all three)
 __device__ inline int to_i32(float x) { return __float2int_rz(x); }

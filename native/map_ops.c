@@ -139,6 +139,8 @@ void run_code(char *const *reg, const W *code, W ninstr, W flat, W n) {
       case F_EQ: INT((FX == FY) & 1);
       case F_WHERE: FLOAT(v_select(IX != 0, FY, FZ));
       case F_FMA: FLOAT(v_fma(FX, FY, FZ));
+      case F_ROUND_BF16: FLOAT(v_round_bf16(FX));
+      case F_ROUND_F16: FLOAT(v_round_f16(FX));
 
       case I_ADD: INT((vi)(UX + UY));
       case I_SUB: INT((vi)(UX - UY));

@@ -254,4 +254,16 @@ INLINE void v_store_f16(uint16_t *p, vf x) {
   for (int i = 0; i < VW; i++) p[i] = f32_to_f16(x[i]);
 #endif
 }
+
+// The nearest number of the half type, as f32.
+INLINE vf v_round_bf16(vf x) {
+  uint16_t half[VW];
+  v_store_bf16(half, x);
+  return v_load_bf16(half);
+}
+INLINE vf v_round_f16(vf x) {
+  uint16_t half[VW];
+  v_store_f16(half, x);
+  return v_load_f16(half);
+}
 #endif

@@ -52,6 +52,7 @@ enum { // comparisons give i32 0/1. Integer division and remainder floor, as in 
   // f32
   F_ADD, F_SUB, F_MUL, F_DIV, F_MAX, F_MIN, F_POW, F_NEG, F_ABS, F_EXP, F_LOG, F_SQRT, F_RSQRT, F_SIN, F_COS, F_TANH,
   F_ERF, F_FLOOR, F_LT, F_LE, F_EQ, F_WHERE /* a: i32 condition, b, c */, F_FMA /* a*b+c */,
+  F_ROUND_BF16, F_ROUND_F16 /* to the nearest number of that type */,
   // i32
   I_ADD, I_SUB, I_MUL, I_DIV, I_MOD, I_MAX, I_MIN, I_NEG, I_ABS, I_LT, I_LE, I_EQ, I_WHERE, I_AND, I_OR, I_XOR, I_SHL,
   I_SHR /* logical */, I_NOT /* of 0/1 */,

@@ -86,6 +86,12 @@ const pointwise: Case[] = [
     inputs: [floats([60], -300, 300)],
     f: (a) => t.concat((['i32', 'u8', 'i8', 'bool', 'i64'] as const).map((d) => t.cast(t.cast(t.cast(a, 'i32'), d), 'f32'))),
   }),
+  forward({
+    name: 'casts to halves round inside a kernel',
+    ops: ['cast', 'sub'],
+    inputs: [floats([4, 67])],
+    f: (a) => t.concat((['bf16', 'f16'] as const).map((d) => t.mul(t.sub(t.cast(t.cast(a, d), 'f32'), a), 1000))),
+  }),
   forward({ name: 'iota', ops: ['iota'], inputs: [floats([5, 7])], f: (a) => t.add(a, t.mul(t.cast(t.iota(7), 'f32'), t.iota(7, 'f32'))) }),
   forward({ name: 'randomBits', ops: ['randomBits'], inputs: [given([12345, -678], [2])], f: (k) => t.random.bits(k, [3, 37]) }),
   {

@@ -27,6 +27,8 @@ const f32 = [
   'eq',
   'where',
   'fma',
+  'roundbf16',
+  'roundf16',
 ];
 const i32 = [
   'add',
@@ -76,7 +78,11 @@ function argsOf(step: Operation): readonly number[] {
 
 function opcode(step: Operation): number {
   const name =
-    step.op === 'index' || step.op === 'philox' ? step.op : step.op === 'convert' ? `${step.from}${step.to}` : `${step.lane}.${step.op}`;
+    step.op === 'index' || step.op === 'philox'
+      ? step.op
+      : step.op === 'convert'
+        ? `${step.from}${step.to}`
+        : `${step.lane}.${step.op}${step.op === 'round' ? step.to : ''}`;
   const code = opcodes.get(name);
   if (code === undefined) throw new Error(`[cpu] no instruction for ${name}; cast the operands to f32 or i32`);
   return code;

@@ -37,7 +37,7 @@ export function constant(value: number, lane: Lane): string {
   return `__uint_as_float(0x${bits.toString(16)}u)`;
 }
 
-function operation(step: Exclude<Step, { op: 'const' | 'index' | 'philox' | 'convert' }>, args: readonly string[]): string {
+function operation(step: Exclude<Step, { op: 'const' | 'index' | 'philox' | 'convert' | 'round' }>, args: readonly string[]): string {
   const { op, lane } = step;
   const [a, b, c] = args as [string, string, string];
   if (op === 'where') return `(${a} ? ${b} : ${c})`;
@@ -81,7 +81,9 @@ export function statements(e: Expression, prefix: string, load: (i: number) => {
               ? s.from === 'f32'
                 ? `to_${s.to}(${args[0]})`
                 : `(${laneType[s.to]})${args[0]}`
-              : operation(s, args);
+              : s.op === 'round'
+                ? `rounded<${storageType[s.to]}>(${args[0]})`
+                : operation(s, args);
     lines.push(`${laneType[lane]} ${name(e.loads + k)} = ${code};`);
   });
   return lines.join(' ');

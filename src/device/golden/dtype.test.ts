@@ -16,11 +16,13 @@ for (const c of goldenCases('dtype')) {
   const stored = (t: Tensor): number[] => [...new Uint16Array(t.rawData().buffer)];
   const narrow = compile((t: Tensor) => cast(t, dtype));
   const widen = compile((t: Tensor) => cast(t, 'f32'));
+  const both = compile((t: Tensor) => cast(cast(t, dtype), 'f32'));
 
   if (c.name.includes('NaN'))
     test(c.name, () => {
       assert.ok([...values].every((v) => Number.isNaN(from(to(v)))));
       assert.ok([...widen(narrow(x())).data()].every(Number.isNaN));
+      assert.ok([...both(x()).data()].every(Number.isNaN));
     });
   else
     test(c.name, () => {
@@ -34,5 +36,6 @@ for (const c of goldenCases('dtype')) {
       );
       assert.deepEqual(stored(narrow(x())), expected, 'by the kernels');
       assert.deepEqual([...widen(narrow(x())).data()].map(bitsOf), back, 'by the kernels and back');
+      assert.deepEqual([...both(x()).data()].map(bitsOf), back, 'there and back in one kernel');
     });
 }

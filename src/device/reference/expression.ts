@@ -1,5 +1,5 @@
 /** Pointwise expressions in float64, element by element. */
-import type { Lane } from '../../tensor/dtype.ts';
+import { fromBf16, fromF16, type Lane, toBf16, toF16 } from '../../tensor/dtype.ts';
 import type { Expression, Step } from '../../tensor/lower/program.ts';
 import { philox } from './philox.ts';
 
@@ -55,6 +55,8 @@ function apply(step: Step, arg: (i: number) => number, flat: number): number {
       return philox(arg(0), arg(1), flat);
     case 'convert':
       return convert(arg(0), step.to);
+    case 'round':
+      return step.to === 'bf16' ? fromBf16(toBf16(arg(0))) : fromF16(toF16(arg(0)));
   }
   const args = step.args.map((_, i) => arg(i)) as number[];
   if (step.lane === 'f32') return pointwise[step.op]!(...args);

@@ -17,6 +17,10 @@ export const zerosLike = (x: Tensor): Tensor => full(x.shape, 0, x.dtype);
 /** 0, 1, ..., size-1. */
 export const iota = (size: number, dtype: 'i32' | 'i64' | 'f32' = 'i32'): Tensor => apply('iota', { size, dtype }, []);
 
+/**
+ * The same numbers in another type. To bf16 and f16 they are rounded to nearest even, also where the result never leaves its kernel: a cast
+ * there and back is a rounding, compiled or not. Arithmetic on halves has no such steps: inside one kernel it is f32.
+ */
 export function cast(x: Tensor, dtype: DType): Tensor {
   return x.dtype === dtype ? x : apply('cast', { dtype }, [x]);
 }

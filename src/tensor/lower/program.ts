@@ -25,6 +25,7 @@ export type Step =
   | { op: 'index' } // flat index in the iteration space, i64
   | { op: 'philox'; args: [number, number] } // i32 bits of (key word, key word, flat index)
   | { op: 'convert'; from: Lane; to: Lane; args: [number] }
+  | { op: 'round'; lane: 'f32'; to: 'bf16' | 'f16'; args: [number] } // what storing a half and loading it back would do
   | { op: UnaryName | BinaryName | CompareName | 'where'; lane: Lane; args: number[] };
 
 /** The type of a step's value. */
