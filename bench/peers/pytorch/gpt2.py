@@ -106,7 +106,9 @@ class Gpt2(torch.nn.Module):
 
 
 def trainer(kind, compiled=False, dtype=torch.float32):
-    """A function that takes one train step on a batch and returns the loss tensor. kind: f32, or bf16 (autocast over f32 parameters)."""
+    """A function that takes one train step on a batch and returns the loss tensor. kind: f32, tf32 (f32 whose products round their operands to
+    ten bits of mantissa), or bf16 (autocast over f32 parameters)."""
+    torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
     model = Gpt2().to(args.device, dtype)
     forward = torch.compile(model) if compiled else model
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=BETAS, eps=1e-8, weight_decay=DECAY, fused=True)
@@ -159,7 +161,10 @@ if __name__ == "__main__":
     if args.device.startswith("cuda"):
         line["device"] = torch.cuda.get_device_name()
     if args.curve:
-        line["curves"] = {kind: curve(kind, args.curve) for kind in args.types.split(",")}
+        line["curves"] = {}
+        for kind in args.types.split(","):
+            line["curves"][kind] = curve(kind, args.curve)
+            print(json.dumps(line), flush=True)
         if args.golden:
             with open(args.golden, "w") as file:
                 file.write(json.dumps({"made": f"bench/peers/pytorch/gpt2.py --size {args.size} --curve {args.curve}"} | line) + "\n")
@@ -168,4 +173,5 @@ if __name__ == "__main__":
         print(json.dumps(line), flush=True)
         if args.compile:
             line["compiled"] = speed(True)
-    print(json.dumps(line))
+    if not args.curve:
+        print(json.dumps(line))
