@@ -59,8 +59,8 @@ export function customVjp(forward: (...inputs: Tensor[]) => Tensor[], vjp: Custo
   };
 }
 
-/** Cotangents of `wrt` (traced tensors) for a cotangent of 1 at `loss`. */
-export function backward(trace: Trace, loss: Tensor, wrt: readonly Tensor[]): Tensor[] {
+/** Cotangents of `wrt` (traced tensors) for one at `loss`, by default 1. */
+export function backward(trace: Trace, loss: Tensor, wrt: readonly Tensor[], cotangent = full(loss.shape, 1, loss.dtype)): Tensor[] {
   const targets = wrt.map((t) => trace.valueOf(t));
   const from = trace.valueOf(loss);
   const active = new Set<Node>(targets.map((v) => v.node));
@@ -69,7 +69,7 @@ export function backward(trace: Trace, loss: Tensor, wrt: readonly Tensor[]): Te
   const region = trace.graph.nodes.slice(first, last + 1);
   for (const node of region) if (node.inputs.some((v) => active.has(v.node))) active.add(node);
 
-  const parts = new Map<Value, Tensor[]>([[from, [full(loss.shape, 1, loss.dtype)]]]);
+  const parts = new Map<Value, Tensor[]>([[from, [cotangent]]]);
   const total = (v: Value): Tensor | undefined => {
     const list = parts.get(v);
     if (!list || list.length < 2) return list?.[0];

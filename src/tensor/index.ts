@@ -33,6 +33,7 @@ export { dropout } from './functions/random.ts';
 export * from './functions/reduce.ts';
 export { rope } from './functions/rope.ts';
 export { customVjp, grad, valueAndGrad } from './grad.ts';
+export { recompute } from './recompute.ts';
 export { type Shape, ShapeError, sizeOf, type TensorType, typeOf } from './shape.ts';
 export { empty, fromBytes, scope, Tensor, tensor } from './tensor.ts';
 export { countParameters, disposeTree, flatten, forEachTensor, leaves, mapTree, type Path, treeBytes, unflatten } from './tree.ts';
