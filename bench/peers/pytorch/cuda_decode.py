@@ -1,4 +1,4 @@
-"""Decoding at batch 1 with Hugging Face's Llama and its static cache: CUDA graph by hand, torch.compile, plain generate. One JSON line."""
+"""Decoding at batch 1 with Hugging Face's Llama and its static cache: CUDA graph by hand, torch.compile, plain generate."""
 import argparse, json, statistics, sys, time, traceback
 
 import torch
@@ -13,7 +13,7 @@ parser.add_argument("--layers", type=int, default=24)
 parser.add_argument("--skip-compile", action="store_true", help="torch.compile takes about a minute")
 args = parser.parse_args()
 
-# 1.36e9 parameters
+# 1.36e9 parameters; src/bench/cuda/decode.ts has the same
 config = LlamaConfig(vocab_size=32000, hidden_size=2048, intermediate_size=5632, num_hidden_layers=args.layers, num_attention_heads=32,
                      num_key_value_heads=32, max_position_embeddings=2048, tie_word_embeddings=False, attn_implementation="sdpa")
 torch.manual_seed(0)
@@ -21,13 +21,9 @@ torch.set_default_dtype(torch.bfloat16)
 with torch.device("cuda"):
     model = LlamaForCausalLM(config).eval()
 prompt = torch.randint(0, 32000, (1, args.prompt), device="cuda")
-result = {"peer": "cuda-decode", "torch": torch.__version__, "transformers": transformers.__version__, "gpu": torch.cuda.get_device_name(),
-          "parameters": sum(p.numel() for p in model.parameters()), "prompt": args.prompt, "tokens": args.tokens}
-
-
-def log(**more):
-    result.update(more)
-    print(json.dumps(more), file=sys.stderr, flush=True)
+figures = {}
+result = {"version": f"{torch.__version__}, transformers {transformers.__version__}", "parameters": sum(p.numel() for p in model.parameters()),
+          "figures": figures}
 
 
 @torch.no_grad()
@@ -108,15 +104,13 @@ def plain():
     return round(n / (time.perf_counter() - start), 1)
 
 
-ways = {"graph": lambda: rate(static_decoder(by_graph)), "generate": plain, "compile": lambda: rate(static_decoder(by_compile))}
+ways = {"CUDA graph": lambda: rate(static_decoder(by_graph)), "generate": plain, "torch.compile": lambda: rate(static_decoder(by_compile))}
 for name, way in ways.items():
-    if name == "compile" and args.skip_compile:
+    if name == "torch.compile" and args.skip_compile:
         continue
     try:
-        with torch.no_grad():
-            log(**{f"{name}TokensPerSecond": way()})
-    except Exception as error:  # noqa: BLE001 - one way that fails must not hide the others
+        figures[name] = way()
+        print(json.dumps({name: figures[name]}), file=sys.stderr, flush=True)
+    except Exception:  # noqa: BLE001 - one way that fails must not hide the others
         traceback.print_exc(limit=4)
-        log(**{f"{name}Error": str(error)[:300]})
-result["tokensPerSecond"] = max((v for k, v in result.items() if k.endswith("TokensPerSecond")), default=None)
 print(json.dumps(result))

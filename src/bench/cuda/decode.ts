@@ -1,0 +1,68 @@
+/**
+ * A Llama of 1.36e9 random bf16 weights (width 2048, 24 layers, 32 heads, MLP 5632, 32000 tokens) answers a prompt of 128 tokens with 256 at batch 1.
+ * The limit is what a copy's bandwidth allows: every weight but the token table is read once a token, and every key and value so far.
+ */
+import { generate, planGeneration } from '../../decode/index.ts';
+import type { CudaDevice } from '../../device/index.ts';
+import { initialize, Llama, type LlamaConfig } from '../../nn/index.ts';
+import { defaultDevice, type random, treeBytes } from '../../tensor/index.ts';
+import { median } from '../median.ts';
+import type { Figures, Section } from '../section.ts';
+import { copyBandwidth } from './memory.ts';
+
+const config: LlamaConfig = {
+  vocabulary: 32000,
+  context: 2048,
+  width: 2048,
+  hidden: 5632,
+  layers: 24,
+  heads: 32,
+  kvHeads: 32,
+  headWidth: 64,
+  eps: 1e-6,
+  ropeBase: 10000,
+  ropeScaling: { kind: 'none' },
+  tied: false,
+};
+const [PROMPT, TOKENS, REPS] = [128, 256, 5];
+
+export const section: Section = {
+  title: 'decode of a 1.36B Llama, batch 1, bf16 / transformers with a static cache',
+  peer: 'cuda_decode.py',
+  rows: [
+    { name: 'decode / CUDA graph', unit: 'tokens/s', ours: 'decode', theirs: 'CUDA graph', atLeast: 1.5 },
+    { name: 'decode / torch.compile (reduce-overhead)', unit: 'tokens/s', ours: 'decode', theirs: 'torch.compile', atLeast: 1.5 },
+    { name: 'decode / generate', unit: 'tokens/s', ours: 'decode', theirs: 'generate' },
+    { name: 'decode / bandwidth limit', unit: 'tokens/s', ours: 'decode', theirs: 'limit' },
+    { name: 'prompt of 128 tokens', unit: 'ms', ours: 'prefill' },
+  ],
+  async measure(): Promise<Figures> {
+    const cuda = defaultDevice() as CudaDevice;
+    const model = initialize((key: random.Key) => Llama.init(key, config, { dtype: 'bf16' }), 0);
+    const prompt = Array.from({ length: PROMPT }, (_, i) => (i * 7919) % config.vocabulary);
+    const options = { maxNewTokens: TOKENS, tokensPerCall: 8 };
+    const once = async (): Promise<{ prefill: number; perSecond: number }> => {
+      const start = performance.now();
+      let first = 0;
+      let n = 0;
+      for await (const _ of generate(model, prompt, options)) if (n++ === 0) first = performance.now();
+      return { prefill: first - start, perSecond: ((n - 1) / (performance.now() - first)) * 1000 };
+    };
+    const began = performance.now();
+    for (let i = 0; i < 2; i++) await once();
+    const ready = (performance.now() - began) / 1000;
+    const runs: { prefill: number; perSecond: number }[] = [];
+    for (let i = 0; i < REPS; i++) runs.push(await once());
+    const plan = planGeneration(model, PROMPT, options);
+    const weights = treeBytes(model) - model.tokens.table.bytes;
+    const kv = (plan.kvBytes / plan.capacity) * (PROMPT + TOKENS / 2);
+    const bandwidth = copyBandwidth(cuda);
+    return {
+      decode: median(runs.map((r) => r.perSecond)),
+      prefill: median(runs.map((r) => r.prefill)),
+      limit: (bandwidth * 1e9) / (weights + kv),
+      bytes: `${(weights / 1e9).toFixed(3)} GB of weights and ${(kv / 1e6).toFixed(0)} MB of keys and values a token at ${bandwidth.toFixed(0)} GB/s`,
+      'ready after': `${ready.toFixed(1)} s, two whole answers and every compilation included`,
+    };
+  },
+};
