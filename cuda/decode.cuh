@@ -1,7 +1,6 @@
 // Attention of a few queries over the first keys of a cache: what a decode step does. The keys are read once, all of a chunk in flight; a kv
 // head is shared out over blocks that each keep a running maximum, sum and output per query (Milakov and Gimelshein 2018), and the last
 // block of a head merges them in order, so that the bits do not depend on which one that is (split keys: Dao et al. 2023, "Flash-Decoding").
-template <class T> struct alignas(16) Pack { T x[16 / sizeof(T)]; };
 template <bool ALIGNED, class T> __device__ inline Pack<T> load_pack(const T *p) {
   if (ALIGNED) return *(const Pack<T> *)p;
   Pack<T> v;

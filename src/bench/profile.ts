@@ -19,7 +19,7 @@ function labelOf({ call }: CallTime): string {
     'dims' in attrs
       ? attrs.dims.join('x')
       : 'm' in attrs
-        ? `${attrs.batch.join('x')} ${attrs.m}x${attrs.n}x${attrs.k}`
+        ? `${'batch' in attrs ? `${attrs.batch.join('x')} ` : ''}${attrs.m}x${attrs.n}x${attrs.k}`
         : call.writes[0]!.shape.join('x');
   const what = call.label === call.kernel ? '' : ` ${call.label.length > 60 ? `${call.label.slice(0, 57)}...` : call.label}`;
   return `${call.kernel}${what} [${size}] ${types}`;

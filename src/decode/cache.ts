@@ -2,7 +2,7 @@
  * Where the keys and values of past tokens are kept. A cache has room for `capacity` tokens and a length that lives on the device, so that one
  * compiled program serves every step; it is a plain tree, and a step that is given it to donate writes into it in place.
  */
-import { add, type DType, decodeAttention, full, type Tensor, tensor, updateAt } from '../tensor/index.ts';
+import { add, concat, type DType, decodeAttention, full, split, type Tensor, tensor, updateAt } from '../tensor/index.ts';
 
 /** What a cache must know of a model. */
 export interface CacheShape {
@@ -32,39 +32,36 @@ export interface CachePass {
 
 /** Every key and value of every token, in the type that they were computed in. */
 export class FullCache implements KvCache {
-  /** Of each layer, [B, capacity, kvHeads, headWidth]. */
-  readonly keys: readonly Tensor[];
-  readonly values: readonly Tensor[];
+  /** Of each layer, [B, capacity, 2 kvHeads, headWidth]: keys, then values, of a token side by side, so that one write takes both in. */
+  readonly entries: readonly Tensor[];
   readonly length: Tensor;
 
-  constructor(keys: readonly Tensor[], values: readonly Tensor[], length: Tensor) {
-    this.keys = keys;
-    this.values = values;
+  constructor(entries: readonly Tensor[], length: Tensor) {
+    this.entries = entries;
     this.length = length;
   }
 
   static empty({ layers, kvHeads, headWidth }: CacheShape, capacity: number, dtype: DType, batch = 1): FullCache {
-    const room = (): Tensor[] => Array.from({ length: layers }, () => full([batch, capacity, kvHeads, headWidth], 0, dtype));
-    return new FullCache(room(), room(), tensor(Int32Array.of(0), { shape: [] }));
+    const entries = Array.from({ length: layers }, () => full([batch, capacity, 2 * kvHeads, headWidth], 0, dtype));
+    return new FullCache(entries, tensor(Int32Array.of(0), { shape: [] }));
   }
 
   get capacity(): number {
-    return this.keys[0]!.shape[1]!;
+    return this.entries[0]!.shape[1]!;
   }
 
   extend(count: number): CachePass {
     if (count > this.capacity)
       throw new Error(`[cache] ${count} tokens at once exceed the capacity of ${this.capacity}; raise it, or extend in smaller chunks`);
-    const keys = [...this.keys];
-    const values = [...this.values];
+    const entries = [...this.entries];
     const total = add(this.length, count);
     return {
       attend: (layer, q, k, v) => {
-        keys[layer] = updateAt(keys[layer]!, k, this.length, 1);
-        values[layer] = updateAt(values[layer]!, v, this.length, 1);
-        return decodeAttention(q, keys[layer], values[layer], total);
+        entries[layer] = updateAt(entries[layer]!, concat([k, v], 2), this.length, 1);
+        const [keys, values] = split(entries[layer], 2, 2) as [Tensor, Tensor];
+        return decodeAttention(q, keys, values, total);
       },
-      finish: (counted) => new FullCache(keys, values, counted ? add(this.length, counted) : total),
+      finish: (counted) => new FullCache(entries, counted ? add(this.length, counted) : total),
     };
   }
 }

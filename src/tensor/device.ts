@@ -4,7 +4,7 @@ import type { AnyCall, Program, View } from './lower/program.ts';
 import type { TensorType } from './shape.ts';
 
 /** What lowering asks of a device. */
-export type Target = Pick<Device, 'fused' | 'gemmReads' | 'scratchBytes'>;
+export type Target = Pick<Device, 'fused' | 'gemmReads' | 'scratchBytes' | 'skinny'>;
 
 /** A piece of device memory. `address` means something to its device only. */
 export interface DeviceBuffer {
@@ -34,6 +34,13 @@ export interface Device {
   gemmReads?(operand: View): boolean;
   /** Bytes that a call needs beside its operands: planned with them, and handed to the call as its last write. Absent: none. */
   scratchBytes?(call: AnyCall): number;
+  /** Products of a few rows that take their neighbours in (lower/skinny.ts); absent: every product is a gemm. */
+  readonly skinny?: {
+    /** Whether a [m, k] x [k, n] may be one. */
+    fits(a: TensorType, w: TensorType): boolean;
+    /** Whether the weights [k, n] can be read as they lie. */
+    reads(w: View): boolean;
+  };
   alloc(bytes: number): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
   /** New memory that holds `data` for all that runs later; the copy may still be on its way. Absent: `alloc` and `write`. */

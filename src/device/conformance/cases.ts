@@ -172,6 +172,43 @@ const reductions: Case[] = [
   { name: 'topK', ops: ['argsort', 'takeAlong'], inputs: [floats([4, 37])], f: (x) => t.mul(t.topK(x, 5).values, 2) },
 ];
 
+/** Products of few rows with what may be computed beside them: weights [out, in], rows from 1 on, sizes with rests. */
+const fewRows: Case[] = [1, 2, 5, 8].flatMap((m) =>
+  (['f32', 'bf16'] as const).flatMap((dtype): Case[] => {
+    const [k, n] = [[2312, 1160][m - 1] ?? 72, 9 + m]; // some longer than what a warp reads at once
+    const values = (...shape: number[]): Input => (dtype === 'f32' ? floats(shape, -1, 1) : halves(shape));
+    const tolerance = dtype === 'f32' ? {} : { tolerance: 2e-2 };
+    const project = (x: Tensor, w: Tensor): Tensor => t.matmul(x, t.transpose(w));
+    const wide = (y: Tensor): Tensor => t.cast(y, 'f32');
+    const what = (name: string): Pick<Case, 'name' | 'ops' | 'tolerance'> => ({
+      name: `${m} x ${k} x ${n} ${dtype}: ${name}`,
+      ops: ['matmul'],
+      ...tolerance,
+    });
+    return [
+      { ...what('product'), inputs: [values(1, m, k), values(n, k)], f: (x, w) => wide(project(x, w)) },
+      {
+        ...what('norm, product, residual'),
+        inputs: [values(1, m, k), values(n, k), values(1, m, n), floats([k], 0.5, 1.5)],
+        f: (x, w, r, g) => wide(t.add(r, project(t.rmsNorm(x, g, 1e-3), w))),
+      },
+      {
+        ...what('gated halves'),
+        inputs: [values(1, m, k), values(2 * n, k)],
+        f: (x, w) => {
+          const [gate, up] = t.split(project(t.rmsNorm(x), w), 2) as [Tensor, Tensor];
+          return wide(t.mul(t.silu(gate), up));
+        },
+      },
+      {
+        ...what('of an expression, with a bias'),
+        inputs: [values(m, k), values(n, k), values(n)],
+        f: (x, w, b) => wide(t.tanh(t.add(project(t.mul(x, t.sigmoid(x)), w), b))),
+      },
+    ];
+  }),
+);
+
 const contractions: Case[] = [
   { name: 'matmul', ops: ['matmul'], inputs: [floats([7, 13]), floats([13, 5])], f: t.matmul },
   {
@@ -188,6 +225,7 @@ const contractions: Case[] = [
     inputs: [floats([2, 6, 3, 4]), floats([2, 5, 3, 4])],
     f: (q, k) => t.matmul(t.permute(q, [0, 2, 1, 3]), t.permute(k, [0, 2, 3, 1])),
   },
+  ...fewRows,
   {
     name: 'conv2d',
     ops: ['unfold', 'fold'],
@@ -346,7 +384,7 @@ const fused: Case[] = [
     name: 'rope',
     ops: ['flip', 'sin', 'cos'],
     inputs: [floats([2, 3, 2, 6]), given([0, 5, 11], [3]), floats([3], 0.01, 1)],
-    f: t.rope,
+    f: (x, p, w) => t.rope(x, t.rotation(p, w)),
   },
   {
     name: 'decodeAttention, one query',

@@ -57,7 +57,7 @@ export function encode(program: Program): { words: BigInt64Array; slots: number 
   };
   const steps = program.calls.map((c) => {
     const { extent, grain, words } = encodeCall(c, ref);
-    const kernel = kernels.indexOf(c.kernel === 'decodeAttention' ? 'attention' : c.kernel);
+    const kernel = (kernels as readonly string[]).indexOf(c.kernel === 'decodeAttention' ? 'attention' : c.kernel);
     return [BigInt(kernel), BigInt(words.length), BigInt(extent), BigInt(Math.max(1, grain)), 0n, ...words];
   });
   const slots = program.externals + 1;
@@ -193,6 +193,8 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
       ];
       return { extent: batch[0] * batch[1] * perBatch, grain, words };
     }
+    case 'gemv':
+      throw new Error('[cpu] has no gemv kernel: products are gemm calls here; please report this program');
     case 'norm': {
       const { rows, width, eps, rms, affine } = call.attrs;
       const words = [

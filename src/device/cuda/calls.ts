@@ -6,6 +6,7 @@ import { sizeOf } from '../../tensor/shape.ts';
 import { attentionKernels } from './attention.ts';
 import { constant, mapKernel, reduceKernel, storageType } from './codegen.ts';
 import type { AttentionCall } from './cudnn.ts';
+import { gemvKernel } from './gemv.ts';
 
 /** Memory of the device that all programs share: the count of bad indices, room for partial results, counters that are zero between launches. */
 export type Shared = 'bad' | 'workspace' | 'tickets';
@@ -96,6 +97,11 @@ export function launchesOf(call: AnyCall, sources: Sources, library: (call: Atte
     }
     case 'gemm':
       return call.attrs.m * call.attrs.n ? [{ kind: 'gemm', call }] : [];
+    case 'gemv': {
+      const made = gemvKernel('@', call);
+      const name = sources.add(made.source, (n) => made.source.replace('@', n));
+      return [{ kind: 'kernel', name, grid: [made.grid, 1, 1], block: made.block, views: [...reads, ...writes] }];
+    }
     case 'norm': {
       const { rows, width, eps, rms, affine } = call.attrs;
       const views = [

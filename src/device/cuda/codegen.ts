@@ -90,7 +90,7 @@ export function statements(e: Expression, prefix: string, load: (i: number) => {
 }
 
 /** Element offset of a view at coordinates c0, c1, ... */
-const offsetOf = (v: View): string =>
+export const offsetOf = (v: View): string =>
   v.strides
     .map((s, i) => (s === 0 ? '' : s === 1 ? `c${i}` : `c${i} * (long long)${s}`))
     .filter(Boolean)
@@ -105,7 +105,7 @@ function coordinates(dims: readonly number[], flat: string): string {
   return lines.join(' ');
 }
 
-const pointers = (views: readonly View[], kind: string): string[] => views.map((v, i) => `${storageType[v.dtype]} *${kind}${i}`);
+export const pointers = (views: readonly View[], kind: string): string[] => views.map((v, i) => `${storageType[v.dtype]} *${kind}${i}`);
 
 /** How many neighbours one thread computes: 4 where the innermost axis allows vector loads of every operand. */
 export function vectorWidth(dims: readonly number[], views: readonly View[]): number {

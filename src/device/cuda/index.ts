@@ -10,11 +10,12 @@ import { readable } from './cublaslt.ts';
 import type { AttentionCall } from './cudnn.ts';
 import type { GpuInfo } from './driver.ts';
 import { CudaExecutable } from './executable.ts';
+import { skinny } from './gemv.ts';
 import { Gpu } from './gpu.ts';
 
 /** The .cuh files, which every program's source begins with. */
 export function preludeSource(): string {
-  return ['prelude', 'rows', 'indexing', 'attention', 'attention-grad', 'decode']
+  return ['prelude', 'rows', 'indexing', 'attention', 'attention-grad', 'gemv', 'decode']
     .map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8'))
     .join('\n');
 }
@@ -56,6 +57,7 @@ export class CudaDevice implements Device {
   get arenaBytes(): number {
     return this.#gpu.memory.arenaBytes;
   }
+  readonly skinny = skinny;
   fused(op: string, inputs: readonly TensorType[]): boolean {
     return hasKernel(op, inputs);
   }

@@ -73,6 +73,27 @@ export const kernels: { [K in KernelName]?: Kernel<K> } = {
   reduce: reduce as Kernel<'reduce'>,
   argreduce: reduce as Kernel<'argreduce'>,
   gemm,
+  gemv({ attrs: { m, n, k, parts, operand, norm, result } }, [w, ...rest], writes) {
+    const left = rest.slice(0, operand.loads);
+    const gain = norm?.affine ? rest[operand.loads] : undefined;
+    const right = rest.slice(operand.loads + (gain ? 1 : 0));
+    const width = n / parts;
+    for (let i = 0; i < m; i++) {
+      let a = Array.from({ length: k }, (_, p) => evaluate(operand, (l) => left[l]!.get(i * k + p), i * k + p)[0]!);
+      if (norm) {
+        const scale = 1 / Math.sqrt(a.reduce((s, x) => s + x * x, 0) / k + norm.eps);
+        a = a.map((x, p) => x * scale * (gain?.get(p) ?? 1));
+      }
+      for (let j = 0; j < width; j++) {
+        const at = i * width + j;
+        const sums = Array.from({ length: parts }, (_, s) => a.reduce((sum, x, p) => sum + x * w!.get(p * n + s * width + j), 0));
+        const load = (l: number): number => (l < right.length ? right[l]!.get(at) : sums[l - right.length]!);
+        evaluate(result, load, at).forEach((y, r) => {
+          writes[r]!.set(at, y);
+        });
+      }
+    }
+  },
   take({ attrs: { outer, axis, inner, picks } }, [x, index], [out]) {
     for (let o = 0; o < outer; o++)
       for (let j = 0; j < picks; j++)

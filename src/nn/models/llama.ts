@@ -15,6 +15,7 @@ import {
   random,
   reshape,
   rope,
+  rotation,
   type Shape,
   ShapeError,
   silu,
@@ -30,7 +31,7 @@ import { type LlamaConfig, ropeFrequencies } from './llama-config.ts';
 /** Gives the rows of the named matrices of a checkpoint, one below the other: together of `shape`. */
 export type RowSource = (names: readonly string[], shape: Shape) => Tensor;
 
-/** Attention of layer `layer` for the queries at hand. q [B, T, H, E], k and v [B, T, Hkv, E], with positions in -> [B, T, H, E]. */
+/** Attention of layer `layer` for the tokens at hand. q [B, T, H, E], k and v [B, T, Hkv, E], positions in -> [B, T, H, E]. */
 export type Attend = (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor;
 
 /** x [..., in] times a matrix [out, in]. */
@@ -55,10 +56,15 @@ class LlamaBlock {
     this.gateUp = gateUp;
     this.down = down;
   }
-  /** x [B, T, width]; `attend` is given q, k and v without positions. */
-  forward(x: Tensor, { heads, kvHeads, headWidth }: LlamaConfig, attend: (q: Tensor, k: Tensor, v: Tensor) => Tensor): Tensor {
+  /** x [B, T, width]; `turn` puts positions into q, k and v [B, T, heads + 2 kvHeads, headWidth], side by side. */
+  forward(
+    x: Tensor,
+    { heads, kvHeads, headWidth }: LlamaConfig,
+    turn: (qkv: Tensor) => Tensor,
+    attend: (q: Tensor, k: Tensor, v: Tensor) => Tensor,
+  ): Tensor {
     const [B, T] = x.shape as [number, number];
-    const all = reshape(project(this.norm1.forward(x), this.qkv), [B, T, heads + 2 * kvHeads, headWidth]);
+    const all = turn(reshape(project(this.norm1.forward(x), this.qkv), [B, T, heads + 2 * kvHeads, headWidth]));
     const [q, k, v] = split(all, [heads, kvHeads, kvHeads], 2) as [Tensor, Tensor, Tensor];
     const h = add(x, project(reshape(attend(q, k, v), [B, T, heads * headWidth]), this.out));
     const [gate, up] = split(project(this.norm2.forward(h), this.gateUp), 2) as [Tensor, Tensor];
@@ -154,11 +160,19 @@ export class Llama {
     positions: Tensor = iota(ids.shape[1]!),
     attend: Attend = (_, q, k, v) => attention(q, k, v, { causal: true }),
   ): Tensor {
-    const frequencies = tensor(ropeFrequencies(this.config));
-    const turn = (x: Tensor): Tensor => rope(x, positions, frequencies);
+    const { heads, kvHeads } = this.config;
+    const turning = ropeFrequencies(this.config);
+    const still = new Float32Array(turning.length);
+    const rows = Array.from({ length: heads + 2 * kvHeads }, (_, h) => [...(h < heads + kvHeads ? turning : still)]); // v has no positions
+    const turn = rotation(positions, tensor(rows));
     let x = this.tokens.forward(ids);
     this.blocks.forEach((block, layer) => {
-      x = block.forward(x, this.config, (q, k, v) => attend(layer, turn(q), turn(k), v));
+      x = block.forward(
+        x,
+        this.config,
+        (qkv) => rope(qkv, turn),
+        (q, k, v) => attend(layer, q, k, v),
+      );
     });
     return this.norm.forward(x);
   }

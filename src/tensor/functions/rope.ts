@@ -1,22 +1,44 @@
 /** Rotary positions (Su et al. 2021, arXiv 2104.09864, eq. 34): pairs of features turn by an angle that grows with the position. */
+import { withDevice } from '../device.ts';
 import { ShapeError, show } from '../shape.ts';
-import type { Tensor } from '../tensor.ts';
+import { type Tensor, tensor } from '../tensor.ts';
 import { flip, reshape } from './layout.ts';
-import { add, cast, cos, equal, iota, mul, sin, where } from './pointwise.ts';
+import { add, cast, cos, mul, sin } from './pointwise.ts';
+
+/** How far each pair of features turns at each position: the same for all layers, so it is worked out once. */
+export interface Rotation {
+  /** f32 [T, heads, 1, E/2]; heads is 1 where all turn alike. */
+  readonly cos: Tensor;
+  /** f32 [T, heads, 2, E/2]: with the sign that it has in the first and in the second half. */
+  readonly sin: Tensor;
+}
 
 /**
- * Turns feature i of every head together with feature i + E/2 (the halves of the published Llama weights). x [B, T, H, E], positions [T]
- * integers, frequencies f32 [E/2] in radians a position -> as x. Pointwise, so it fuses with what is around it.
+ * @param positions integers [T].
+ * @param frequencies radians a position, f32 [E/2], or [H, E/2] for each head; a head of frequencies 0 stays as it is.
  */
-export function rope(x: Tensor, positions: Tensor, frequencies: Tensor): Tensor {
-  const [B, T, H, E] = x.shape as [number, number, number, number];
-  if (x.rank !== 4 || positions.rank !== 1 || positions.size !== T || frequencies.size * 2 !== E)
+export function rotation(positions: Tensor, frequencies: Tensor): Rotation {
+  if (positions.rank !== 1 || (frequencies.rank !== 1 && frequencies.rank !== 2))
     throw new ShapeError(
-      `[rope] x ${show(x.shape)}, positions ${show(positions.shape)} and frequencies ${show(frequencies.shape)} do not fit [B, T, H, E], [T] and [E/2]`,
+      `[rotation] positions ${show(positions.shape)} and frequencies ${show(frequencies.shape)} are not [T] and [E/2] or [H, E/2]`,
     );
-  const angle = mul(reshape(cast(positions, 'f32'), [T, 1, 1, 1]), reshape(frequencies, [1, E / 2]));
-  const sign = where(equal(reshape(iota(2), [2, 1]), 0), -1, 1);
-  const halves = reshape(x, [B, T, H, 2, E / 2]);
-  const turned = add(mul(halves, cos(angle)), mul(flip(halves, 3), mul(sin(angle), cast(sign, 'f32'))));
-  return reshape(cast(turned, x.dtype), x.shape);
+  const [half, heads = 1] = [...frequencies.shape].reverse() as [number, number?];
+  const angle = mul(reshape(cast(positions, 'f32'), [-1, 1, 1, 1]), reshape(frequencies, [heads, 1, half]));
+  const signs = (): Tensor => tensor([[-1], [1]]);
+  return { cos: cos(angle), sin: mul(sin(angle), angle.isTraced ? signs() : withDevice(angle.storage.device, signs)) };
+}
+
+/**
+ * Turns feature i of every head together with feature i + E/2 (the halves of the published Llama weights). x [B, T, H, E] -> as x.
+ * Pointwise, so it fuses with what is around it.
+ */
+export function rope(x: Tensor, { cos: c, sin: s }: Rotation): Tensor {
+  const [B, T, H, E] = x.shape as [number, number, number, number];
+  const [Tr, Hr, , half] = c.shape as [number, number, number, number];
+  if (x.rank !== 4 || T !== Tr || (Hr !== 1 && Hr !== H) || E !== 2 * half)
+    throw new ShapeError(
+      `[rope] x ${show(x.shape)} does not fit a rotation of ${Tr} positions, ${Hr} heads and ${half} pairs as [B, T, H, E]`,
+    );
+  const halves = reshape(x, [B, T, H, 2, half]);
+  return reshape(cast(add(mul(halves, c), mul(flip(halves, 3), s)), x.dtype), x.shape);
 }

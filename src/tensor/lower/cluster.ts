@@ -15,7 +15,13 @@ export interface Unit {
   node: Node | undefined;
   /** Values that must be in memory before it runs, views resolved to what they look at. */
   reads: Set<Value>;
+  /** A product of a few rows: its roots, if any, are expressions of its result, its norm makes its left operand (skinny.ts). */
+  skinny?: boolean;
+  norm?: Node<'norm'>;
 }
+
+/** What a unit leaves in memory. */
+export const outputsOf = (u: Unit): readonly Value[] => (u.roots.length || !u.node ? u.roots : u.node.outputs);
 
 const MAX_LOADS = 16;
 const MAX_STEPS = 40;

@@ -10,6 +10,7 @@ import { expressionOf } from './expression.ts';
 import { emitNode } from './kernels.ts';
 import type { Lowered } from './lower.ts';
 import type { AnyCall, Call, CallAttrs, Expression, KernelName, View } from './program.ts';
+import { emitSkinny } from './skinny.ts';
 import { broadcastView, collapse, flipView, isContiguous, permuteView, reshapeView, sliceView } from './views.ts';
 
 const COPY: Expression = { loads: 1, steps: [], results: [0] };
@@ -174,15 +175,17 @@ export class Emitter {
   }
 
   unit(unit: Unit): void {
-    if (unit.node) emitNode(this, unit.node, this.#fusion);
-    else this.#expression(unit);
+    if (unit.skinny) emitSkinny(this, unit, this.#fusion);
+    else if (unit.node) emitNode(this, unit.node, this.#fusion);
+    else this.expression(unit.roots, this.#fusion);
     for (const v of unit.reads) this.#readers.set(v, this.#readers.get(v)! - 1);
   }
-  #expression(unit: Unit): void {
-    const { expression, loads } = expressionOf(unit.roots, this.#fusion.stored);
-    const { shape } = unit.roots[0]!.type;
-    const writes = unit.roots.map((r) => this.allocate(r, { strided: true }));
-    this.map(expression, this.loads(loads, shape), writes, unit.roots.map((r) => r.node.op).join('+'));
+  /** A pointwise call that computes values of one shape. */
+  expression(roots: readonly Value[], { stored }: Fusion): void {
+    const { expression, loads } = expressionOf(roots, stored);
+    const { shape } = roots[0]!.type;
+    const writes = roots.map((r) => this.allocate(r, { strided: true }));
+    this.map(expression, this.loads(loads, shape), writes, roots.map((r) => r.node.op).join('+'));
   }
 
   finish(results: readonly Value[]): Lowered {

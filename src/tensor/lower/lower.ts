@@ -6,6 +6,7 @@ import { fuse, storedUnder, type Unit } from './cluster.ts';
 import { Emitter } from './emit.ts';
 import type { AnyCall } from './program.ts';
 import { schedule } from './schedule.ts';
+import { fuseSkinny } from './skinny.ts';
 
 export interface Lowered {
   calls: AnyCall[];
@@ -23,8 +24,8 @@ export interface Lowered {
  */
 export function lower(results: readonly Value[], donated: ReadonlySet<number>, target: Target): Lowered {
   const nodes = reachable(results);
-  const fusion = fuse(nodes, results);
   const wanted = new Set(results.map(storedUnder));
+  const fusion = fuseSkinny(fuse(nodes, results), nodes, wanted, target);
   const donatedValues = new Set(nodes.flatMap((n) => (is(n, 'input') && donated.has(n.attrs.index) ? [n.outputs[0]!] : [])));
   const order: Unit[] = schedule(fusion.units, fusion.unitOf, donatedValues, wanted);
   const emitter = new Emitter(fusion, nodes, target, wanted);

@@ -52,6 +52,20 @@ export interface CallAttrs {
   argreduce: CallAttrs['reduce'];
   /** Operand strides are those of [batch0, batch1, row, column]. */
   gemm: { m: number; n: number; k: number; batch: readonly [number, number] };
+  /**
+   * A product of a few rows. reads: weights [k, n]; the loads of `operand`, over [m, k]; with a norm that is affine, its gain f32 [k]; the loads
+   * of `result` but the last `parts`, over [m, n / parts]. The operand (after an RMS norm over k, where there is one) times the weights gives
+   * rows whose equal parts are those last loads.
+   */
+  gemv: {
+    m: number;
+    n: number;
+    k: number;
+    parts: number;
+    operand: Expression;
+    norm?: { eps: number; affine: boolean };
+    result: Expression;
+  };
   norm: { rows: number; width: number; eps: number; rms: boolean; affine: number };
   normGrad: { rows: number; width: number; rms: boolean; affine: number; rowsPerPart: number };
   softmax: { rows: number; width: number };

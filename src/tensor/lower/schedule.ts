@@ -1,6 +1,6 @@
 /** The order of the units: the program's own, except that what frees more memory than it takes runs as soon as it can. */
 import type { Value } from '../graph.ts';
-import type { Unit } from './cluster.ts';
+import { outputsOf, type Unit } from './cluster.ts';
 
 /**
  * @param donated inputs whose memory may be taken over by a result of the same type: their other readers go first.
@@ -42,18 +42,17 @@ export function schedule(
   };
   for (const v of donated)
     for (const writer of readers.get(v) ?? []) {
-      const inPlace = writer.node ? (writer.node.op === 'updateAt' ? writer.node.outputs : []) : writer.roots.filter((r) => wanted.has(r));
+      const inPlace = writer.node ? (writer.node.op === 'updateAt' ? outputsOf(writer) : []) : writer.roots.filter((r) => wanted.has(r));
       if (!inPlace.some((r) => r.type === v.type)) continue;
       for (const reader of readers.get(v)!) if (reader !== writer && !reaches(writer, reader)) edge(reader, writer);
     }
 
   const left = new Map<Value, number>([...readers].map(([v, set]) => [v, set.size]));
-  const outputs = (u: Unit): readonly Value[] => (u.node ? u.node.outputs : u.roots);
   /** Bytes that running `u` now would add (negative: frees). Results that replace a donated input of their type cost nothing. */
   const cost = (u: Unit): number => {
     const takeOver = [...u.reads].filter((v) => donated.has(v) && left.get(v) === 1).map((v) => v.type);
     let bytes = 0;
-    for (const v of outputs(u)) {
+    for (const v of outputsOf(u)) {
       const i = wanted.has(v) ? takeOver.indexOf(v.type) : -1;
       if (i >= 0) takeOver.splice(i, 1);
       else bytes += v.type.bytes;

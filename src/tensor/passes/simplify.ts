@@ -76,6 +76,8 @@ function shortcut(op: OpName, attrs: OpAttrs[OpName], inputs: readonly Value[], 
       return undefined;
     case 'div':
       return constant(y!) === 1 ? [x!] : undefined;
+    case 'concat':
+      return joined(inputs, (attrs as OpAttrs['concat']).axis, emit);
     case 'where':
       return inputs[1] === inputs[2] ? [inputs[1]!] : undefined;
     case 'sum': {
@@ -87,6 +89,22 @@ function shortcut(op: OpName, attrs: OpAttrs[OpName], inputs: readonly Value[], 
   }
   if (!viewsOfConstant.has(op)) return undefined;
   return viewShortcut(op, attrs, x!, emit);
+}
+
+/** Neighbouring slices of one value, joined again, are one slice of it. */
+function joined(pieces: readonly Value[], axis: number, emit: Emit): Value[] | undefined {
+  const [first] = pieces as [Value];
+  if (!is(first.node, 'slice')) return undefined;
+  const { start, step } = first.node.attrs;
+  const [whole] = first.node.inputs as [Value];
+  let end = start[axis]!;
+  for (const { node, type } of pieces) {
+    if (!is(node, 'slice') || node.inputs[0] !== whole || node.attrs.step.some((s) => s !== 1)) return undefined;
+    if (node.attrs.start.some((s, i) => s !== (i === axis ? end : start[i]))) return undefined;
+    end += type.shape[axis]!;
+  }
+  const size = first.type.shape.map((d, i) => (i === axis ? end - start[axis]! : d));
+  return sameShape(size, whole.type.shape) ? [whole] : emit('slice', { start, size, step }, [whole]);
 }
 
 function viewShortcut(op: OpName, attrs: OpAttrs[OpName], x: Value, emit: Emit): Value[] | undefined {
