@@ -1,9 +1,8 @@
 /** Rotary positions (Su et al. 2021, arXiv 2104.09864, eq. 34): pairs of features turn by an angle that grows with the position. */
-import { withDevice } from '../device.ts';
 import { ShapeError, show } from '../shape.ts';
-import { type Tensor, tensor } from '../tensor.ts';
-import { flip, reshape } from './layout.ts';
-import { add, cast, cos, mul, sin } from './pointwise.ts';
+import type { Tensor } from '../tensor.ts';
+import { concat, flip, reshape } from './layout.ts';
+import { add, cast, cos, mul, neg, sin } from './pointwise.ts';
 
 /** How far each pair of features turns at each position: the same for all layers, so it is worked out once. */
 export interface Rotation {
@@ -24,8 +23,8 @@ export function rotation(positions: Tensor, frequencies: Tensor): Rotation {
     );
   const [half, heads = 1] = [...frequencies.shape].reverse() as [number, number?];
   const angle = mul(reshape(cast(positions, 'f32'), [-1, 1, 1, 1]), reshape(frequencies, [heads, 1, half]));
-  const signs = (): Tensor => tensor([[-1], [1]]);
-  return { cos: cos(angle), sin: mul(sin(angle), angle.isTraced ? signs() : withDevice(angle.storage.device, signs)) };
+  const s = sin(angle);
+  return { cos: cos(angle), sin: concat([neg(s), s], 2) };
 }
 
 /**
