@@ -23,7 +23,7 @@ export const layers = {
   decode: base,
   recall: base,
   scale: base,
-  bench: [...base, 'data', 'decode'],
+  bench: [...base, 'data', 'train', 'decode'],
   report: below,
   methods: below,
   tasks: [...below, 'methods'],

@@ -3,7 +3,7 @@ import type { Device, Executable, Target } from './device.ts';
 import type { Value } from './graph.ts';
 import { lower } from './lower/lower.ts';
 import { type Block, canOverwrite, isIdle, lifetimes, place, Sharing } from './lower/memory.ts';
-import type { BufferSpec, Program } from './lower/program.ts';
+import { type BufferSpec, callBytes, type Program } from './lower/program.ts';
 import { expandFused } from './passes/expand.ts';
 import { simplify } from './passes/simplify.ts';
 import type { TensorType } from './shape.ts';
@@ -25,6 +25,8 @@ export interface Plan {
   gap: number;
   flops: number;
   calls: number;
+  /** What each call computes and moves. */
+  work: readonly { flops: number; bytes: number }[];
 }
 
 export interface Assembled {
@@ -141,6 +143,7 @@ export function assemble(
       gap: placed.lowerBound ? placed.bytes / placed.lowerBound - 1 : 0,
       flops: calls.reduce((n, c) => n + c.flops, 0),
       calls: busy.length,
+      work: busy.map((c) => ({ flops: c.flops, bytes: callBytes(c) })),
     },
   };
 }

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '../device/index.ts';
 import { defaultDevice, treeBytes, withDevice } from '../tensor/index.ts';
-import { calibrate, estimateTraining } from './estimate.ts';
+import { estimateTraining } from './estimate.ts';
 import { train } from './loop.ts';
+import { calibrate, secondsOf } from './speed.ts';
 import { bitsOf, toyBatch, toyItems, toyRun, toyState } from './toy-run.ts';
 
 test('the planned peak is that of the run, also from the null device, and what was given stays', async () => {
@@ -21,24 +22,40 @@ test('the planned peak is that of the run, also from the null device, and what w
   const held = defaultDevice().allocatedBytes;
   const planned = await withDevice('null', async () => {
     const nothing = { state: toyState(), batch: toyBatch({ indices: new Uint32Array(16) }) };
-    return estimateTraining({ step: toyRun(20).step, ...nothing, steps: 20, flopsPerSecond: 1e9 });
+    return estimateTraining({
+      step: toyRun(20).step,
+      ...nothing,
+      steps: 20,
+      speed: { flopsPerSecond: 1e9, bytesPerSecond: 1e9, secondsPerCall: 1e-6 },
+    });
   });
   assert.equal(planned.peakBytes, plannedPeakBytes);
-  assert.equal(planned.secondsPerStep, planned.flopsPerStep / 1e9);
+  assert.ok(planned.secondsPerStep > planned.flopsPerStep / 1e9);
   assert.equal(defaultDevice().allocatedBytes, held);
 });
 
 test('FLOPs count the work: twice the batch, about twice the FLOPs', async () => {
   const { step } = toyRun(1);
+  const speed = { flopsPerSecond: 1, bytesPerSecond: 1, secondsPerCall: 0 };
   const flops = async (n: number): Promise<number> =>
-    (await estimateTraining({ step, state: toyState(), batch: toyBatch({ indices: new Uint32Array(n) }), steps: 1, flopsPerSecond: 1 }))
-      .flopsPerStep;
+    (await estimateTraining({ step, state: toyState(), batch: toyBatch({ indices: new Uint32Array(n) }), steps: 1, speed })).flopsPerStep;
   const [few, many] = [await flops(2048), await flops(4096)];
   assert.ok(many / few > 1.8 && many / few < 2.1, `${many / few}`);
 });
 
-test('a calibrated rate is a plausible one, and the same when asked again', () => {
-  const rate = calibrate();
-  assert.ok(rate > 1e8 && rate < 1e13, `${rate}`);
-  assert.equal(calibrate(), rate);
+test('a calibrated speed is a plausible one, and the same when asked again', () => {
+  const speed = calibrate();
+  const { flopsPerSecond, bytesPerSecond, secondsPerCall } = speed;
+  assert.ok(flopsPerSecond > 1e8 && flopsPerSecond < 1e13, `${flopsPerSecond}`);
+  assert.ok(bytesPerSecond > 1e8 && bytesPerSecond < 1e12, `${bytesPerSecond}`);
+  assert.ok(secondsPerCall > 1e-9 && secondsPerCall < 1e-3, `${secondsPerCall}`);
+  assert.equal(calibrate(), speed);
+});
+
+test('a call takes as long as the slower of its FLOPs and its bytes', () => {
+  const work = [
+    { flops: 8, bytes: 1 },
+    { flops: 2, bytes: 9 },
+  ];
+  assert.equal(secondsOf({ work }, { flopsPerSecond: 2, bytesPerSecond: 3, secondsPerCall: 0.5 }), 4 + 3 + 1);
 });

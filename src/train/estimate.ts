@@ -1,22 +1,7 @@
 /** What a training will cost, before it starts. */
-import { Block } from '../nn/index.ts';
-import {
-  compile,
-  type Device,
-  disposeTree,
-  mapTree,
-  mean,
-  mul,
-  random,
-  square,
-  sub,
-  type Tensor,
-  tensor,
-  treeBytes,
-  valueAndGrad,
-  withDevice,
-} from '../tensor/index.ts';
+import { disposeTree, random, type Tensor, tensor, treeBytes, withDevice } from '../tensor/index.ts';
 import { copyTree, deviceOf } from './snapshot.ts';
+import { calibrate, type Speed, secondsOf } from './speed.ts';
 import type { TrainStep } from './stepper.ts';
 
 export interface EstimateOptions<S, B> {
@@ -25,9 +10,9 @@ export interface EstimateOptions<S, B> {
   state: S;
   batch: B;
   steps: number;
-  /** How fast this machine trains. Default: `calibrate()`. */
-  flopsPerSecond?: number;
-  /** Time so many real steps, on a copy of the state, instead of dividing FLOPs by a rate; needs real numbers in state and batch. */
+  /** How fast the device is that will train. Default: `calibrate()`; steps of products and of norms alike come within about a factor of two. */
+  speed?: Speed;
+  /** Time so many real steps, on a copy of the state, instead; needs real numbers in state and batch. */
   timedSteps?: number;
 }
 
@@ -48,7 +33,7 @@ export async function estimateTraining<S, B>({
   state,
   batch,
   steps,
-  flopsPerSecond,
+  speed,
   timedSteps = 0,
 }: EstimateOptions<S, B>): Promise<TrainingEstimate> {
   const device = deviceOf(state);
@@ -56,7 +41,7 @@ export async function estimateTraining<S, B>({
   try {
     const plan = step.plan(state, batch, key, lr);
     const secondsPerStep =
-      timedSteps > 0 ? await timeSteps(step, state, batch, key, lr, timedSteps) : plan.flops / (flopsPerSecond ?? calibrate());
+      timedSteps > 0 ? await timeSteps(step, state, batch, key, lr, timedSteps) : secondsOf(plan, speed ?? calibrate());
     const batchBytes = treeBytes(batch);
     return {
       peakBytes: plan.peakBytes + batchBytes,
@@ -84,45 +69,6 @@ async function timeSteps<S, B>(step: TrainStep<S, B>, state: S, batch: B, key: T
   }
   disposeTree(now);
   return median(times);
-}
-
-const rates = new WeakMap<Device, number>();
-
-/**
- * FLOPs per second of a training step of a transformer block (width 128, 8 x 64 tokens) on this machine: of work as it is, not of its
- * best kernel. Takes about 0.2 s once per process. Steps made of matrix products come within about a factor of two of it; steps that mostly
- * move memory (norms and element-wise work on large tensors) can be ten times slower than their FLOPs say: use `timedSteps` for those.
- */
-export function calibrate(name: Device | string = 'cpu'): number {
-  return withDevice(name, () => {
-    const key = random.key(0);
-    const x = random.normal(key, [8, 64, 128]);
-    const known = rates.get(x.storage.device);
-    if (known !== undefined) {
-      disposeTree([key, x]);
-      return known;
-    }
-    const step = compile(
-      (block: Block, input: Tensor) => {
-        const [loss, gradients] = valueAndGrad((b: Block) => mean(square(b.forward(input))))(block);
-        return { block: mapTree(block, (p, _, g) => sub(p, mul(g!, 1e-3)), gradients), loss };
-      },
-      { donate: [0], name: 'calibrate' },
-    );
-    let block = Block.init(key, { width: 128, heads: 4 });
-    const { flops } = step.plan(block, x);
-    const times = Array.from({ length: 8 }, () => {
-      const began = performance.now();
-      const next = step(block, x);
-      next.loss.dispose();
-      block = next.block;
-      return (performance.now() - began) / 1000;
-    });
-    const rate = flops / median(times.slice(1));
-    rates.set(x.storage.device, rate);
-    disposeTree([key, x, block]);
-    return rate;
-  });
 }
 
 function median(values: number[]): number {

@@ -3,7 +3,7 @@
 import { TokenStore } from '../../../data/tokens/index.ts';
 import { AdamW } from '../../../nn/index.ts';
 import { empty, type Shape, typeOf, withDevice } from '../../../tensor/index.ts';
-import { calibrate, estimateTraining, type TrainStep } from '../../../train/index.ts';
+import { calibrate, estimateTraining, secondsOf, type TrainStep } from '../../../train/index.ts';
 import type { CodecTarget, StagePlan } from '../../contracts/codec.ts';
 import { newVit } from './classifier.ts';
 import { Config, small } from './config.ts';
@@ -21,7 +21,7 @@ type PhasePlan = Omit<StagePlan, 'what'>;
 
 /** Learning, storing and training, in their order. On the null device: nothing is computed, and no memory is taken. */
 export async function planStages(config: Config, { size, shape, classes: names }: CodecTarget, effort = 1): Promise<StagePlan[]> {
-  const flopsPerSecond = calibrate();
+  const speed = calibrate();
   const { tokenizer, tokenAdapt, train } = config;
   const { grid, codes, codeDim } = tokenizer;
   const channels = shape[2];
@@ -32,7 +32,7 @@ export async function planStages(config: Config, { size, shape, classes: names }
   const tokens = (batch: number): TokenBatch => ({ codes: ints(batch, grid, grid), labels: ints(batch) });
   const phase = async <S, B>(step: TrainStep<S, B>, state: S, batch: B, recipe: Pick<Recipe, 'epochs' | 'batch'>): Promise<PhasePlan> => {
     const { steps } = countSteps(recipe, size, effort);
-    const { peakBytes, seconds } = await estimateTraining({ step, state, batch, steps, flopsPerSecond });
+    const { peakBytes, seconds } = await estimateTraining({ step, state, batch, steps, speed });
     return { steps, peakBytes, seconds };
   };
   return withDevice('null', async () => {
@@ -77,7 +77,7 @@ export async function planStages(config: Config, { size, shape, classes: names }
         what: 'store',
         steps: Math.ceil(size / batch),
         peakBytes: storing.peakBytes,
-        seconds: ((size / batch) * storing.flops) / flopsPerSecond,
+        seconds: (size / batch) * secondsOf(storing, speed),
       },
       together('classifier', training),
     ];
