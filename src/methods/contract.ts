@@ -1,5 +1,6 @@
 /** The contracts: what kinds of methods there are, and the types that a method of each kind works with. */
 import type { Codec, CodecTarget } from './contracts/codec.ts';
+import type { Objective, ObjectiveTarget } from './contracts/objective.ts';
 import type { Schedule, ScheduleTarget } from './contracts/schedule.ts';
 
 /** Every contract, in one line: what its methods decide. */
@@ -31,6 +32,7 @@ export type ContractName = keyof typeof contracts;
 export interface ContractTypes {
   codec: { target: CodecTarget; made: Codec };
   schedule: { target: ScheduleTarget; made: Schedule };
+  objective: { target: ObjectiveTarget; made: Objective };
 }
 
 export type Contract = keyof ContractTypes & ContractName;

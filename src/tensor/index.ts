@@ -20,6 +20,8 @@ export * from './functions/layout.ts';
 export * from './functions/linear.ts';
 export {
   type LinearCrossEntropyOptions,
+  type LinearCrossEntropyPreset,
+  leastMemory,
   linearCrossEntropy,
   linearCrossEntropyGradients,
   linearCrossEntropyWithLse,

@@ -142,8 +142,31 @@ def packed_attention():
         run(g, "causal, one of them empty", [0, 5, 5, 11], True)
 
 
+def linear_losses():
+    """F.cross_entropy(cap(e c^T + bias)) and a z-loss; targets of -100 are ignored, row i predicts targets[i + shift]."""
+    def run(g, name, softCap=0, shift=0, zLoss=0, reduction="mean", rows=(6,), bias=True):
+        def loss(e, c, targets, bias=None):
+            a = e @ c.T + (0 if bias is None else bias)
+            a = softCap * torch.tanh(a / softCap) if softCap else a
+            t = torch.cat([targets[..., shift:], torch.full((*targets.shape[:-1], shift), -100)], -1)
+            losses = F.cross_entropy(a.flatten(0, -2), t.flatten(), reduction=reduction)
+            lse = torch.where(t != -100, a.logsumexp(-1), 0)
+            if reduction == "none": return {"loss": losses.reshape(t.shape), "lse": lse}
+            return {"loss": losses + zLoss * (lse ** 2).sum() / (t != -100).sum(), "lse": lse}
+        targets = torch.where(rand(*rows) > 1, -100, ints(37, *rows))
+        inputs = {"e": rand(*rows, 9), "c": rand(37, 9), "targets": targets, **({"bias": rand(37)} if bias else {})}
+        g.case(name, loss, inputs, dict(softCap=softCap, shift=shift, zLoss=zLoss, reduction=reduction))
+
+    with Goldens("linear-loss.json") as g:
+        for reduction in ("mean", "sum", "none"):
+            run(g, f"linear_cross_entropy {reduction}", reduction=reduction, bias=reduction != "sum", rows=(21,))
+        run(g, "linear_cross_entropy soft cap", softCap=2)
+        run(g, "linear_cross_entropy shift", shift=2, rows=(3, 7))
+        run(g, "linear_cross_entropy z-loss, soft cap, shift", softCap=3, shift=1, zLoss=0.25, rows=(2, 5))
+
+
 if __name__ == "__main__":
-    for write in (matmul, convolution, norms, losses, pointwise, attention, indexing, images, *make_training.FILES, packed_attention):
+    for write in (matmul, convolution, norms, losses, pointwise, attention, indexing, images, *make_training.FILES, packed_attention, linear_losses):
         write()
     size = sum(os.path.getsize(os.path.join(HERE, f)) for f in os.listdir(HERE) if f.endswith(".json"))
     print(f"{size / 1024:.0f} KiB in {HERE}")

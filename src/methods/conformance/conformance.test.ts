@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '../../device/index.ts';
+import { add, mul, sum, type Tensor } from '../../tensor/index.ts';
 import type { Contract } from '../contract.ts';
 import type { CodecTarget } from '../contracts/codec.ts';
 import type { MethodOf } from '../method.ts';
@@ -9,14 +10,17 @@ import { registry } from '../registry.generated.ts';
 import type { Check, Subject } from './check.ts';
 import { codecChecks, codecConformance } from './codec.ts';
 import { trainImages } from './images.ts';
+import { objectiveChecks, objectiveConformance, objectiveTarget } from './objective.ts';
 import { scheduleChecks, scheduleConformance, scheduleTarget } from './schedule.ts';
 import toyCodec from './toy-codec.ts';
+import toyObjective from './toy-objective.ts';
 import toySchedule from './toy-schedule.ts';
 
 /** The suite of each contract. */
 const suites: { [C in Contract]: (subject: Omit<Subject<C>, 'target'>) => void } = {
   codec: codecConformance,
   schedule: scheduleConformance,
+  objective: objectiveConformance,
 };
 
 for (const { contract, id, load } of registry) {
@@ -28,6 +32,8 @@ const codecUrl = new URL('./toy-codec.js', import.meta.url);
 const scheduleUrl = new URL('./toy-schedule.js', import.meta.url);
 codecConformance({ method: toyCodec, url: codecUrl });
 scheduleConformance({ method: toySchedule, url: scheduleUrl });
+const objectiveUrl = new URL('./toy-objective.js', import.meta.url);
+objectiveConformance({ method: toyObjective, url: objectiveUrl });
 
 /** Asserts that the named check refuses a method that breaks its promise. */
 async function notices<C extends Contract>(checks: readonly Check<C>[], name: string, subject: Subject<C>): Promise<void> {
@@ -104,4 +110,27 @@ test('a learning-rate schedule that starts again is noticed', async () => {
 test('a reshape to the wrong shape is noticed', async () => {
   const create = (config: { half: number }) => ({ ...toySchedule.create(config), reshape: (images: never) => images });
   await notices(scheduleChecks, 'batches are reshaped as the steps say, full-size ones left as they are', lyingSchedule({ create }));
+});
+
+const lyingObjective = (lie: Partial<MethodOf<'objective'>>): Subject<'objective'> => ({
+  method: { ...toyObjective, ...lie },
+  url: objectiveUrl,
+  target: objectiveTarget,
+});
+
+test('an objective that takes more memory than it declares is noticed', async () => {
+  await notices(objectiveChecks, 'loss and gradients take no more than the declared bytes', lyingObjective({ bytes: () => 1000 }));
+});
+
+test('an objective that is not what it means, or counts ignored rows, is noticed', async () => {
+  const doubled = (config: { copies: number }) => {
+    const inner = toyObjective.create(config);
+    return { ...inner, loss: (h: Tensor, c: Tensor, y: Tensor) => mul(inner.loss(h, c, y), 2) };
+  };
+  await notices(objectiveChecks, 'loss and gradients are those of its meaning, on every device', lyingObjective({ create: doubled }));
+  const careless = (config: { copies: number }) => {
+    const inner = toyObjective.create(config);
+    return { ...inner, loss: (h: Tensor, c: Tensor, y: Tensor) => add(inner.loss(h, c, y), mul(sum(h), 1e-3)) };
+  };
+  await notices(objectiveChecks, 'rows that do not count change nothing', lyingObjective({ create: careless }));
 });

@@ -52,6 +52,8 @@ export interface LogitOptions {
   preset?: LinearCrossEntropyPreset;
   /** What a tile's |softmax - onehot| must reach to be computed; 'auto': the dtype's machine epsilon / 32, 2^-12 for bf16. */
   filterEps?: number | 'auto';
+  /** Whether tiles take classifier rows by their mean logits, so that large logits share tiles: by default where a half-precision filter is on. */
+  sort?: boolean;
   /** Bytes that blocks of logits may take on a device that keeps them in memory: 48 MB. More is faster up to about 200 MB. */
   memory?: number;
 }
@@ -61,6 +63,9 @@ export interface LinearCrossEntropyOptions extends LogitOptions {
   /** Over the rows that count: their mean (0 where there is none), their sum, or all of them. */
   reduction?: 'mean' | 'sum' | 'none';
 }
+
+/** Bytes of the smallest blocks on any device: 128 x 256 logits and 128 rows' sums in f32, and places in the order of the vocabulary. */
+export const leastMemory = (classes: number, features: number): number => 4 * (128 * (256 + features) + classes) + 16;
 
 interface Operands {
   e: Tensor;
@@ -82,7 +87,7 @@ function attrsOf({ e, c }: Operands, o: LogitOptions, shard = { first: 0, total:
     bias: o.bias !== undefined,
     eps: filters ? eps : 0,
     filter,
-    sort: filters && e.dtype !== 'f32', // f32's eps leaves out next to nothing in any order
+    sort: filters && (o.sort ?? e.dtype !== 'f32'), // f32's eps leaves out next to nothing in any order
     memory: o.memory ?? 48e6,
   };
 }
@@ -123,23 +128,27 @@ export function linearCrossEntropy(e: Tensor, c: Tensor, targets: Tensor, option
   return linearCrossEntropyWithLse(e, c, targets, options).loss;
 }
 
-/** `linearCrossEntropy` with the log-sum-exp of each row's logits, f32 [...], 0 for ignored rows: for a z-loss, w * mean(lse^2). */
+/**
+ * `linearCrossEntropy` with the log-sum-exp of each row's logits, f32 [...], 0 for ignored rows, and the number of rows that count, f32: for a
+ * z-loss, weight * sum(lse^2) / max(counted, 1).
+ */
 export function linearCrossEntropyWithLse(
   e: Tensor,
   c: Tensor,
   targets: Tensor,
   options: LinearCrossEntropyOptions = {},
-): { loss: Tensor; lse: Tensor } {
+): { loss: Tensor; lse: Tensor; counted: Tensor } {
   const { ignoreIndex = -100, shift = 0, reduction = 'mean' } = options;
   const wanted = shifted(targets, shift, ignoreIndex);
   const rows = rowsOf({ e, c, targets: wanted });
   const { logit, lse } = forward(rows, attrsOf(rows, options), options.bias);
-  return { loss: reduceLosses(reshape(sub(lse, logit), wanted.shape), wanted, ignoreIndex, reduction), lse: reshape(lse, wanted.shape) };
+  const counted = sum(counts(wanted, ignoreIndex));
+  return { loss: reduced(reshape(sub(lse, logit), wanted.shape), counted, reduction), lse: reshape(lse, wanted.shape), counted };
 }
 
-function reduceLosses(losses: Tensor, targets: Tensor, ignore: number, reduction: 'mean' | 'sum' | 'none'): Tensor {
+function reduced(losses: Tensor, counted: Tensor, reduction: 'mean' | 'sum' | 'none'): Tensor {
   if (reduction === 'none') return losses;
-  return reduction === 'sum' ? sum(losses) : div(sum(losses), maximum(sum(counts(targets, ignore)), 1));
+  return reduction === 'sum' ? sum(losses) : div(sum(losses), maximum(counted, 1));
 }
 
 /** What one holder of classifier rows knows of all rows: the target's logit (0 where another holds it) and its part's log-sum-exp, f32 [...]. */
@@ -179,7 +188,7 @@ export function mergeVocabulary(
   const total = shards.map((s) => exp(sub(s.lse, top))).reduce((a, b) => add(a, b));
   const lse = mul(add(top, log(total)), counts(targets, ignoreIndex));
   const logit = shards.map((s) => s.logit).reduce((a, b) => add(a, b));
-  return { loss: reduceLosses(sub(lse, logit), targets, ignoreIndex, reduction), lse };
+  return { loss: reduced(sub(lse, logit), sum(counts(targets, ignoreIndex)), reduction), lse };
 }
 
 /**
