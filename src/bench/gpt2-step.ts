@@ -1,6 +1,7 @@
 /** The train step of GPT-2 that bench/peers/pytorch/gpt2.py takes too: the same weights, batches, optimiser and schedule. */
-import { AdamW, type AdamWState, Gpt2, type Gpt2Config, gpt2Sizes, mixedPrecision } from '../nn/index.ts';
-import { type Compiled, compile, type Plan, type Tensor, tensor } from '../tensor/index.ts';
+import { AdamW, type AdamWState, Gpt2, type Gpt2Config, type Gpt2Options, gpt2Sizes, mixedPrecision } from '../nn/index.ts';
+import { type Compiled, compile, empty, type Plan, type Tensor, tensor, typeOf, withDevice } from '../tensor/index.ts';
+import { accumulate } from '../train/index.ts';
 import { chains, Parameters } from './numbers.ts';
 
 interface Recipe {
@@ -35,6 +36,36 @@ interface Batch {
 }
 type Step = Compiled<[State, Batch, Tensor], { state: State; loss: Tensor }>;
 
+const adamw = new AdamW({ beta1: 0.9, beta2: 0.95, weightDecay: 0.1 });
+const stateOf = (model: Gpt2): State => ({ model, optimizer: adamw.init(model) });
+
+interface StepOptions extends Gpt2Options {
+  compute: 'f32' | 'bf16';
+  /** Micro-batches; default 1. */
+  parts?: number;
+}
+function stepOf({ compute, parts = 1, ...how }: StepOptions): Step {
+  const of = mixedPrecision({ compute }).valueAndGrad((m: Gpt2, { ids, next }: Batch) => m.loss(ids, next, how));
+  return compile(
+    ({ model, optimizer }, batch, lr) => {
+      const [loss, gradients] = accumulate(of, parts)(model, batch);
+      const updated = adamw.update(model, gradients, optimizer, lr);
+      return { state: { model: updated.model, optimizer: updated.state }, loss };
+    },
+    { donate: [0], name: 'GPT-2 step' },
+  );
+}
+
+/** What a step in bf16 with a batch of that many rows takes on a device with every fused kernel. */
+export function planOf(name: RecipeName, rows: number, how: Omit<StepOptions, 'compute'>): Plan {
+  const { config } = recipes[name];
+  return withDevice('null', () => {
+    const model = Gpt2.from(config, (_, shape) => empty(typeOf(shape, 'f32')));
+    const ids = empty(typeOf([rows, config.context], 'i32'));
+    return stepOf({ compute: 'bf16', ...how }).plan(stateOf(model), { ids, next: ids }, tensor(0));
+  });
+}
+
 export class Gpt2Run {
   readonly step: Step;
   readonly recipe: Recipe;
@@ -43,18 +74,8 @@ export class Gpt2Run {
 
   constructor(name: RecipeName, compute: 'f32' | 'bf16') {
     this.recipe = recipes[name];
-    const precision = mixedPrecision({ compute });
-    const adamw = new AdamW({ beta1: 0.9, beta2: 0.95, weightDecay: 0.1 });
-    this.step = compile(
-      ({ model, optimizer }: State, { ids, next }: Batch, lr: Tensor) => {
-        const [loss, gradients] = precision.valueAndGrad((m: Gpt2) => m.loss(ids, next))(model);
-        const updated = adamw.update(model, gradients, optimizer, lr);
-        return { state: { model: updated.model, optimizer: updated.state }, loss };
-      },
-      { donate: [0], name: 'GPT-2 step' },
-    );
-    const model = hashedGpt2(this.recipe.config);
-    this.#state = { model, optimizer: adamw.init(model) };
+    this.step = stepOf({ compute });
+    this.#state = stateOf(hashedGpt2(this.recipe.config));
   }
 
   /** The batch of a step. */

@@ -1,4 +1,5 @@
 /** Layers, initialisers, losses, optimisers and schedules. */
+export * from './head-loss.ts';
 export * from './init.ts';
 export * from './losses.ts';
 export * from './models/gpt2.ts';

@@ -10,13 +10,14 @@ import {
   matmul,
   mul,
   random,
+  recompute,
   type Shape,
   ShapeError,
   slice,
   type Tensor,
   transpose,
 } from '../../tensor/index.ts';
-import { classificationLoss } from '../losses.ts';
+import { headLoss } from '../head-loss.ts';
 import { Embedding, LayerNorm, Linear } from '../module.ts';
 import { Block, Mlp, SelfAttention } from '../transformer.ts';
 
@@ -47,7 +48,13 @@ export const gpt2Sizes = {
 /** Gives the parameter of a checkpoint name, e.g. 'h.0.attn.c_attn.weight'; matrices are [in, out]. */
 export type ParameterSource = (name: string, shape: Shape) => Tensor;
 
+export interface Gpt2Options {
+  /** Keep the input of each block for the backward pass and compute the rest of it again there. */
+  recompute?: boolean;
+}
+
 const EPS = 1e-5;
+const step = (block: Block, x: Tensor): Tensor => block.forward(x);
 
 export class Gpt2 {
   readonly tokens: Embedding;
@@ -116,12 +123,13 @@ export class Gpt2 {
   }
 
   /** ids [B, T] -> [B, T, width] after the last norm. */
-  features(ids: Tensor): Tensor {
+  features(ids: Tensor, options: Gpt2Options = {}): Tensor {
     const [T, context] = [ids.shape[1]!, this.positions.table.shape[0]!];
     if (T > context) throw new ShapeError(`[gpt2] ${T} tokens are more than the context of ${context}; shorten the sequence`);
     const positions = slice(this.positions.table, [0, T]);
     let x = add(embedding(this.tokens.table, ids), positions);
-    for (const block of this.blocks) x = block.forward(x);
+    const through = options.recompute ? recompute(step) : step;
+    for (const block of this.blocks) x = through(block, x);
     return this.norm.forward(x);
   }
 
@@ -130,8 +138,8 @@ export class Gpt2 {
     return matmul(this.features(ids), transpose(this.tokens.table));
   }
 
-  /** Mean cross-entropy of the tokens that follow. ids, next [B, T]; positions with a negative `next` do not count. */
-  loss(ids: Tensor, next: Tensor): Tensor {
-    return classificationLoss(this.forward(ids), next);
+  /** Mean cross-entropy of the tokens that follow, a block of logits at a time. ids, next [B, T]; where `next` is negative it does not count. */
+  loss(ids: Tensor, next: Tensor, options: Gpt2Options = {}): Tensor {
+    return headLoss(this.features(ids, options), this.tokens.table, next);
   }
 }

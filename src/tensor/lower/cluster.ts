@@ -172,6 +172,9 @@ function merge(
       if (!earlier.roots.every((v) => later.roots.every((r) => readsUnviewed(r, v, stored)))) continue;
       if (new Set([...earlier.reads, ...later.reads]).size > MAX_LOADS || earlier.roots.length + later.roots.length > 8) continue;
       if (steps(earlier) + steps(later) > MAX_MERGED_STEPS) continue;
+      // what others read too must not wait for operands of the later unit that come after it
+      const others = [...readers.get(earlier)!].some((u) => u !== later && alive.has(u));
+      if (others && [...later.reads].some((r) => (unitOf.get(r)?.id ?? 0) > earlier.id)) continue;
       if (reaches(earlier, later, false)) continue;
       later.roots = [...earlier.roots, ...later.roots].sort((a, b) => a.node.id - b.node.id);
       for (const r of earlier.reads) later.reads.add(r);

@@ -101,6 +101,8 @@ test('lifetimes run from the first to the last call that touches a buffer', () =
   ]);
 });
 
+const gradient = { kernel: 'crossEntropyGrad', attrs: { rows: 4, width: 3 } } as const;
+
 test('a pointwise result may lie over an operand that every load walks as the store does', () => {
   const cases: [string, AnyCall, boolean][] = [
     ['the same walk', map([view(0)], [view(1)]), true],
@@ -112,6 +114,8 @@ test('a pointwise result may lie over an operand that every load walks as the st
     ['into a part of a buffer', map([view(0)], [view(1, { strides: [6, 1] })]), false],
     ['repeated', map([view(0, { strides: [0, 1] })], [view(1)]), false],
     ['another call', { ...map([view(0)], [view(1)]), kernel: 'softmax', attrs: { rows: 4, width: 3 } }, false],
+    ['a gradient over its logits', { ...map([view(0), view(2), view(3), view(4)], [view(1)]), ...gradient }, true],
+    ['a gradient over what is not its logits', { ...map([view(2), view(3), view(0), view(4)], [view(1)]), ...gradient }, false],
     ['two results in one buffer', map([view(0)], [view(1), view(1, { offset: 12 })]), false],
   ];
   for (const [name, call, expected] of cases) assert.equal(canOverwrite(call, 0, 1), expected, name);

@@ -27,9 +27,11 @@ const sameWalk = (a: View, b: View): boolean =>
 
 /**
  * Whether call `call` may write buffer `to` over buffer `from`: a pointwise call whose every read of `from` walks exactly as the write
- * does, and whose result is not computed before the last use of that load (kernels may store early).
+ * does, and whose result is not computed before the last use of that load (kernels may store early); or a gradient of logits over the logits,
+ * which its kernels are made for.
  */
 export function canOverwrite(call: AnyCall, from: number, to: number): boolean {
+  if (call.kernel === 'crossEntropyGrad') return call.reads.every((v, i) => (v.buffer === from) === (i === 0));
   if (call.kernel !== 'map') return false;
   const w = call.writes.findIndex((v) => v.buffer === to);
   const target = call.writes[w];
