@@ -2,7 +2,9 @@
  * bf16 attention, forward and backward: cuDNN's kernels and our own beside the best of PyTorch's and its flash-attention kernel. A backward
  * pass counts as 2.5 forward ones, a causal mask halves both.
  */
-import { attention, type CallTime, cast, compile, disposeTree, grad, mul, random, sum, type Tensor } from '../../tensor/index.ts';
+import type { CudaDevice } from '../../device/index.ts';
+import { attentionWithLse, cast, compile, defaultDevice, disposeTree, random, type Tensor } from '../../tensor/index.ts';
+import { applyAll } from '../../tensor/trace.ts';
 import { median } from '../median.ts';
 import type { Figures, Row, Section } from '../section.ts';
 
@@ -15,31 +17,37 @@ const shapes = [
   [4, 16, 4096, 128, 'full'],
 ] as const;
 type ShapeOf = (typeof shapes)[number];
-const passes = { attention: 'forward', attentionGrad: 'backward' } as const;
+/** Calls in a row, each on its own operands, about 0.8 TFLOP in all: what it takes to submit one is hidden behind the one before. */
+const turns = (flops: number): number => Math.min(32, Math.max(4, Math.ceil(8e11 / flops)));
 const nameOf = ([b, h, t, e, mask]: ShapeOf, pass: string): string => `B${b} H${h} T${t} E${e} ${mask} ${pass}`;
 
 /** TFLOP/s of both passes by the kernels of `library`. */
 function measure(shape: ShapeOf, library: 'own' | 'cudnn'): Figures {
   const [B, H, T, E, mask] = shape;
-  const causal = mask === 'causal';
+  const attrs = { causal: mask === 'causal', window: 0, scale: 1 / Math.sqrt(E) };
   process.env.THIMBLE_ATTENTION = library; // is read as a program is made
-  const make = compile(() => [1, 2, 3, 4].map((i) => cast(random.normal(random.key(i), [B, T, H, E]), 'bf16')));
-  const xs = make() as [Tensor, Tensor, Tensor, Tensor];
-  const gradients = compile((q: Tensor, k: Tensor, v: Tensor, weights: Tensor) =>
-    grad(([a, b, c]: Tensor[]) => sum(mul(cast(attention(a!, b!, c!, { causal }), 'f32'), cast(weights, 'f32'))))([q, k, v]),
+  const normal = (i: number): Tensor => cast(random.normal(random.key(i), [B, T, H, E]), 'bf16');
+  const flops = (4 * B * H * T * T * E) / (attrs.causal ? 2 : 1);
+  const calls = turns(flops);
+  const make = compile(() => Array.from({ length: calls }, (_, i) => [0, 1, 2, 3].map((j) => normal(4 * i + j))));
+  const forward = compile((xs: Tensor[][]) => xs.map(([q, k, v]) => attentionWithLse(q!, k!, v!, attrs)));
+  const backward = compile((xs: Tensor[][], ys: { out: Tensor; lse: Tensor }[]) =>
+    xs.map(([q, k, v, g], i) => applyAll('attentionGrad', attrs, [q!, k!, v!, ys[i]!.out, ys[i]!.lse, g!]).slice(0, 3)),
   );
-  const times: Record<keyof typeof passes, number[]> = { attention: [], attentionGrad: [] };
-  for (let i = 0; i < REPETITIONS + 3; i++) {
-    const { result, calls }: { result: unknown; calls: CallTime[] } = gradients.profile(...xs);
-    for (const { call, ms } of calls) if (i >= 3 && call.kernel in times) times[call.kernel as keyof typeof passes].push(ms);
-    disposeTree(result as Tensor[]);
-  }
-  disposeTree(xs);
-  const flops = (4 * B * H * T * T * E) / (causal ? 2 : 1);
-  return {
-    [`${nameOf(shape, passes.attention)}, ${library}`]: flops / median(times.attention) / 1e9,
-    [`${nameOf(shape, passes.attentionGrad)}, ${library}`]: (2.5 * flops) / median(times.attentionGrad) / 1e9,
+  const device = defaultDevice() as CudaDevice;
+  const teraflops = (each: number, run: () => unknown): number => {
+    const once = (): void => disposeTree(run());
+    for (let i = 0; i < 3; i++) once();
+    return (calls * each) / median(Array.from({ length: REPETITIONS }, () => device.elapsed(once))) / 1e9;
   };
+  const xs = make();
+  const ys = forward(xs);
+  const figures = {
+    [`${nameOf(shape, 'forward')}, ${library}`]: teraflops(flops, () => forward(xs)),
+    [`${nameOf(shape, 'backward')}, ${library}`]: teraflops(2.5 * flops, () => backward(xs, ys)),
+  };
+  disposeTree([xs, ys]);
+  return figures;
 }
 
 const rows = shapes.flatMap((shape) =>
