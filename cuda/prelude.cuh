@@ -5,7 +5,8 @@ typedef unsigned long long u64;
 struct bf16 { unsigned short bits; };
 struct f16 { unsigned short bits; };
 struct bool8 { unsigned char bits; };
-template <class T> struct alignas(4 * sizeof(T)) vec4 { T x[4]; };
+// N neighbours that lie at a multiple of A bytes: one access of A bytes, or several.
+template <class T, int N, int A> struct alignas(A) pack { T x[N]; };
 
 __device__ inline float load(float x) { return x; }
 __device__ inline float load(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
@@ -25,6 +26,29 @@ __device__ inline void store(signed char &to, int x) { to = (signed char)x; }
 __device__ inline void store(bool8 &to, int x) { to.bits = x != 0; }
 // What a store and a load would do to a number.
 template <class H> __device__ inline float rounded(float x) { H half; store(half, x); return load(half); }
+// N results to N places of alignment A; halves are converted in pairs.
+template <int A, class T, class L, int N> __device__ inline void put(T *to, const L (&r)[N]) {
+  pack<T, N, A> p;
+  #pragma unroll
+  for (int k = 0; k < N; k++) store(p.x[k], r[k]);
+  *(pack<T, N, A> *)to = p;
+}
+__device__ inline u32 pair(bf16 *, float a, float b) { u32 w; asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(w) : "f"(b), "f"(a)); return w; }
+__device__ inline u32 pair(f16 *, float a, float b) { u32 w; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(w) : "f"(b), "f"(a)); return w; }
+template <int A, class T, int N> __device__ inline void put_pairs(T *to, const float (&r)[N]) {
+  pack<u32, N / 2, A> p;
+  #pragma unroll
+  for (int k = 0; k < N / 2; k++) p.x[k] = pair(to, r[2 * k], r[2 * k + 1]);
+  *(pack<u32, N / 2, A> *)to = p;
+}
+template <int A, int N> __device__ inline void put(bf16 *to, const float (&r)[N]) {
+  if constexpr (A % 4 == 0) put_pairs<A>(to, r);
+  else put<A, bf16, float, N>(to, r);
+}
+template <int A, int N> __device__ inline void put(f16 *to, const float (&r)[N]) {
+  if constexpr (A % 4 == 0) put_pairs<A>(to, r);
+  else put<A, f16, float, N>(to, r);
+}
 
 // truncation toward zero, saturating; NaN gives 0 (PTX does all three)
 __device__ inline int to_i32(float x) { return __float2int_rz(x); }
@@ -52,6 +76,7 @@ __device__ inline int philox(int key0, int key1, u64 index) {
 
 // ---- Folds. A policy has a state, how a value enters it, and how two states join; `first` is the earlier of the two.
 template <class T> struct Sum {
+  using type = T;
   T x = 0;
   __device__ void add(T v, u64) { x += v; }
   __device__ void join(const Sum &later) { x += later.x; }
@@ -62,6 +87,7 @@ template <> struct Lowest<float> { static __device__ float value() { return __in
 template <> struct Lowest<int> { static __device__ int value() { return (int)0x80000000; } };
 template <> struct Lowest<long long> { static __device__ long long value() { return (long long)0x8000000000000000ull; } };
 template <class T> struct Max {
+  using type = T;
   T x = Lowest<T>::value();
   __device__ void add(T v, u64) { x = max_nan(x, v); }
   __device__ void join(const Max &later) { x = max_nan(x, later.x); }
@@ -69,6 +95,7 @@ template <class T> struct Max {
 };
 // The first maximum; NaN counts as the largest.
 template <class T> struct Arg {
+  using type = T;
   T x = Lowest<T>::value();
   u64 at = ~0ull;
   static __device__ bool better(T a, u64 i, T b, u64 j) { return j == ~0ull || (i != ~0ull && ((a != a) != (b != b) ? a != a : a > b || ((a == b || a != a) && i < j))); }
@@ -83,6 +110,15 @@ template <class P> __device__ inline P shuffle(const P &p, int delta) {
   memcpy(words, &p, sizeof(P));
   #pragma unroll
   for (int i = 0; i < (int)(sizeof(P) + 3) / 4; i++) other[i] = __shfl_down_sync(~0u, words[i], delta);
+  memcpy(&q, other, sizeof(P));
+  return q;
+}
+template <class P> __device__ inline P broadcast(const P &p) {
+  P q;
+  u32 words[(sizeof(P) + 3) / 4], other[(sizeof(P) + 3) / 4];
+  memcpy(words, &p, sizeof(P));
+  #pragma unroll
+  for (int i = 0; i < (int)(sizeof(P) + 3) / 4; i++) other[i] = __shfl_sync(~0u, words[i], 0);
   memcpy(&q, other, sizeof(P));
   return q;
 }
@@ -106,21 +142,45 @@ template <class P, int BLOCK> __device__ inline P share_block(P p) {
   __syncthreads();
   return whole;
 }
-template <class P, int BLOCK, class F, class O> __device__ inline void reduce_row(F value, O *out, u64 count) {
+// value(flat, r) gives the W neighbours from `flat` on. Rows: G threads each (32 or a whole block of 256).
+template <class P, int G, int W, class F, class O> __device__ inline void reduce_row(F value, O *out, u64 outer, u64 count) {
+  u64 row = blockIdx.x * (256ull / G) + threadIdx.x / G;
+  if (row >= outer) return;
   P p;
-  for (u64 c = threadIdx.x; c < count; c += BLOCK) p.add(value(blockIdx.x * count + c), c);
-  p = fold_block<P, BLOCK>(p);
-  if (threadIdx.x == 0) p.finish(out[blockIdx.x]);
-}
-template <class P, class F, class O> __device__ inline void reduce_columns(F value, O *out, u64 count, u64 inner) {
-  __shared__ P parts[8][33];
-  u64 i = blockIdx.x * 32ull + threadIdx.x % 32, lane = threadIdx.x / 32, o = blockIdx.y;
-  P p;
-  if (i < inner) for (u64 c = lane; c < count; c += 8) p.add(value((o * count + c) * inner + i), c);
-  parts[lane][threadIdx.x % 32] = p;
-  __syncthreads();
-  if (lane == 0 && i < inner) {
-    for (int w = 1; w < 8; w++) p.join(parts[w][threadIdx.x % 32]);
-    p.finish(out[o * inner + i]);
+  #pragma unroll 4
+  for (u64 c = threadIdx.x % G * W; c < count; c += G * W) {
+    typename P::type r[W];
+    value(row * count + c, r);
+    #pragma unroll
+    for (int k = 0; k < W; k++) p.add(r[k], c + k);
   }
+  p = fold_block<P, G>(p);
+  if (threadIdx.x % G == 0) p.finish(out[row]);
+}
+// Columns: X threads side by side, W columns each, by 256 / X rows of threads; blocks go over the columns first, then over `outer`.
+template <class P, int X, int W, class F, class O> __device__ inline void reduce_columns(F value, O *out, u64 count, u64 inner) {
+  constexpr int Y = 256 / X;
+  __shared__ P parts[Y][X * W];
+  u32 x = threadIdx.x % X, y = threadIdx.x / X;
+  u32 across = (inner + X * W - 1) / (X * W), first = blockIdx.x % across * (X * W);
+  u64 i = first + x * W, o = blockIdx.x / across;
+  P p[W];
+  if (i < inner) {
+    #pragma unroll 4
+    for (u64 c = y; c < count; c += Y) {
+      typename P::type r[W];
+      value((o * count + c) * inner + i, r);
+      #pragma unroll
+      for (int k = 0; k < W; k++) p[k].add(r[k], c);
+    }
+  }
+  #pragma unroll
+  for (int k = 0; k < W; k++) parts[y][k * X + x] = p[k];
+  __syncthreads();
+  if (threadIdx.x >= X * W) return;
+  P q = parts[0][threadIdx.x];
+  #pragma unroll
+  for (int w = 1; w < Y; w++) q.join(parts[w][threadIdx.x]);
+  i = first + x * W + y;
+  if (i < inner) q.finish(out[o * inner + i]);
 }

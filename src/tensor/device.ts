@@ -4,7 +4,7 @@ import type { AnyCall, Program, View } from './lower/program.ts';
 import type { TensorType } from './shape.ts';
 
 /** What lowering asks of a device. */
-export type Target = Pick<Device, 'fused' | 'gemmReads' | 'scratchBytes' | 'skinny'>;
+export type Target = Pick<Device, 'fused' | 'gemmReads' | 'scratchBytes' | 'skinny' | 'reduceParts'>;
 
 /** A piece of device memory. `address` means something to its device only. */
 export interface DeviceBuffer {
@@ -34,6 +34,8 @@ export interface Device {
   gemmReads?(operand: View): boolean;
   /** Bytes that a call needs beside its operands: planned with them, and handed to the call as its last write. Absent: none. */
   scratchBytes?(call: AnyCall): number;
+  /** Parts that a reduction over the middle of [outer, count, inner] is wished to be split into, to be reduced again. Absent: few. */
+  reduceParts?(outer: number, count: number, inner: number): number;
   /** Products of a few rows that take their neighbours in (lower/skinny.ts); absent: every product is a gemm. */
   readonly skinny?: {
     /** Whether a [m, k] x [k, n] may be one. */

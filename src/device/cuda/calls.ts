@@ -4,9 +4,12 @@ import type { AnyCall, Call, View } from '../../tensor/lower/program.ts';
 import { windows } from '../../tensor/ops.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { attentionKernels } from './attention.ts';
-import { constant, mapKernel, reduceKernel, storageType } from './codegen.ts';
+import { constant, storageType } from './codegen.ts';
 import type { AttentionCall } from './cudnn.ts';
 import { gemvKernel } from './gemv.ts';
+import { manyMapsKernel, mapKernel } from './maps.ts';
+import { argsort, cumsum } from './order.ts';
+import { reduceKernel } from './reductions.ts';
 
 /** Memory of the device that all programs share: the count of bad indices, room for partial results, counters that are zero between launches. */
 export type Shared = 'bad' | 'workspace' | 'tickets';
@@ -27,6 +30,15 @@ export type Launch =
     }
   | { kind: 'gemm'; call: Call<'gemm'> }
   | { kind: 'cudnn'; call: AttentionCall };
+
+/** Makes a kernel that calls a function of the .cuh files with its parameters p(0), p(1), ... */
+export type Kernel = (
+  views: readonly (View | Shared | null)[],
+  grid: readonly [number, number, number],
+  body: (p: (i: number) => string) => string,
+  /** Threads of a block, bytes of dynamic shared memory, and blocks that a multiprocessor should hold at once. */
+  options?: { block?: number; shared?: number; resident?: number },
+) => Launch[];
 
 /** Collects the kernels of one program; the same text is one kernel. */
 export class Sources {
@@ -51,17 +63,55 @@ export class Sources {
 const ceil = (a: number, b: number): number => Math.ceil(a / b);
 const blocks = (threads: number): readonly [number, number, number] => [Math.max(1, Math.ceil(threads / 256)), 1, 1];
 
+/** Blocks among which the rows of a scatter are dealt out: three for each multiprocessor of an H100, since each reads all indices. */
+const SCATTER_BLOCKS = 396;
+
+/** Neighbours that one access moves in rows of `inner` elements: 16 bytes where alignment allows. */
+export function rowPack(inner: number, views: readonly View[]): number {
+  let width = 16 / itemSize[views[0]!.dtype];
+  while (width > 1 && (inner % width || views.some((v) => v.offset % width))) width /= 2;
+  return width;
+}
+
+/** How rows are shared out over blocks of 256 threads: a warp or a block each, or (too long for registers, or not aligned) a block that walks them. */
+function rowLayout(
+  rows: number,
+  width: number,
+  views: readonly (View | null)[],
+): { fits: boolean; grid: readonly [number, number, number]; shape: string } {
+  const threads = width <= 1024 ? 32 : 256;
+  const fits = width > 0 && width <= 8192 && views.every((v) => !v || (v.offset * itemSize[v.dtype]) % 16 === 0);
+  return { fits, grid: [fits ? ceil(rows * threads, 256) : rows, 1, 1], shape: `${width}, ${threads}` };
+}
+
+/** One launch for calls of one kind (group.ts). */
+export function launchOfMany(calls: readonly (Call<'map'> | Call<'reduce'>)[], sources: Sources): Launch {
+  const [first] = calls as [AnyCall];
+  const operands = (c: Pick<AnyCall, 'reads' | 'writes'>): View[] => [...c.reads, ...c.writes];
+  const launch = ({ source, blocks }: { source: string; blocks: number }, rows: number, views: View[]): Launch => {
+    const name = sources.add(source, (n) => source.replaceAll('@', n));
+    return { kind: 'kernel', name, grid: [blocks, rows, 1], block: 256, views };
+  };
+  const { reads, writes } = first;
+  if (first.kernel === 'reduce')
+    return launch(reduceKernel('@', first.attrs, reads, writes[0]!, false, calls.length), calls.length, calls.flatMap(operands));
+  const maps = calls as readonly Call<'map'>[];
+  const walked = (v: View): boolean => v.strides[0] !== 0;
+  const made = manyMapsKernel(
+    '@',
+    maps.map((c) => c.attrs.dims[0]!),
+    maps[0]!.attrs.expression,
+    reads,
+    writes,
+  );
+  return launch(made, 1, [...calls.flatMap(operands).filter(walked), ...operands(first).filter((v) => !walked(v))]);
+}
+
 /** The launches of a call, in order; none for one without elements. `library` says whether cuDNN takes an attention. */
 export function launchesOf(call: AnyCall, sources: Sources, library: (call: AttentionCall) => boolean = () => false): Launch[] {
   const { reads, writes } = call;
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
-  /** A kernel that calls `body` (a function of the .cuh files) with its parameters p0, p1, ... */
-  const kernel = (
-    views: readonly (View | Shared | null)[],
-    grid: readonly [number, number, number],
-    body: (p: (i: number) => string) => string,
-    { block = 256, shared = 0, resident = 1 }: { block?: number; shared?: number; resident?: number } = {},
-  ): Launch[] => {
+  const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident = 1 } = {}) => {
     if (grid.some((g) => g === 0)) return [];
     const types = views.map((v) => (typeof v === 'string' ? sharedType[v] : v ? pointer(v) : 'float *'));
     const code = body((i) => (views[i] ? `p${i}` : '(float *)nullptr'));
@@ -77,29 +127,22 @@ export function launchesOf(call: AnyCall, sources: Sources, library: (call: Atte
     case 'map': {
       const { dims, expression } = call.attrs;
       if (sizeOf(dims) === 0) return [];
-      const views = (vs: readonly View[]): string => vs.map((v) => `${v.dtype}:${v.strides.join()}:${v.offset % 4}`).join(';');
-      let threads = 0;
-      const make = (n: string): string => {
-        const made = mapKernel(n, dims, expression, reads, writes);
-        threads = made.threads;
-        return made.source;
-      };
-      make('measure');
-      const name = sources.add(`map|${dims.join()}|${JSON.stringify(expression, finite)}|${views(reads)}|${views(writes)}`, make);
-      return [{ kind: 'kernel', name, grid: blocks(threads), block: 256, views: [...reads, ...writes] }];
+      const { source, blocks } = mapKernel('@', dims, expression, reads, writes);
+      const name = sources.add(source, (n) => source.replaceAll('@', n));
+      return [{ kind: 'kernel', name, grid: [blocks, 1, 1], block: 256, views: [...reads, ...writes] }];
     }
     case 'reduce':
     case 'argreduce': {
       const made = reduceKernel('@', call.attrs, reads, writes[0]!, call.kernel === 'argreduce');
       if (call.attrs.outer * call.attrs.inner === 0) return [];
-      const name = sources.add(made.source, (n) => made.source.replace('@', n));
-      return [{ kind: 'kernel', name, grid: [made.grid[0], made.grid[1], 1], block: made.block, views: [...reads, writes[0]!] }];
+      const name = sources.add(made.source, (n) => made.source.replaceAll('@', n));
+      return [{ kind: 'kernel', name, grid: [made.blocks, 1, 1], block: 256, views: [...reads, writes[0]!] }];
     }
     case 'gemm':
       return call.attrs.m * call.attrs.n ? [{ kind: 'gemm', call }] : [];
     case 'gemv': {
       const made = gemvKernel('@', call);
-      const name = sources.add(made.source, (n) => made.source.replace('@', n));
+      const name = sources.add(made.source, (n) => made.source.replaceAll('@', n));
       return [{ kind: 'kernel', name, grid: [made.grid, 1, 1], block: made.block, views: [...reads, ...writes] }];
     }
     case 'norm': {
@@ -112,9 +155,14 @@ export function launchesOf(call: AnyCall, sources: Sources, library: (call: Atte
         rms ? null : writes[1]!,
         writes[2]!,
       ];
-      return kernel(views, [rows, 1, 1], (p) =>
-        `norm(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${width}ull, ${eps}f, ${rms});`.replace(`${eps}f`, constant(eps, 'f32')),
-      );
+      const given = (p: (i: number) => string): string => [0, 1, 2, 3, 4, 5].map(p).join(', ');
+      const together = width <= 1024 ? 2 : 1;
+      const { fits, grid, shape } = rowLayout(ceil(rows, together), width, views);
+      return fits
+        ? kernel(views, grid, (p) => `norm<${shape}, ${together}>(${given(p)}, ${rows}ull, ${constant(eps, 'f32')}, ${rms});`, {
+            resident: 3,
+          })
+        : kernel(views, [rows, 1, 1], (p) => `norm_long(${given(p)}, ${width}u, ${constant(eps, 'f32')}, ${rms});`);
     }
     case 'normGrad': {
       const { rows, width, rms, affine, rowsPerPart } = call.attrs;
@@ -122,50 +170,71 @@ export function launchesOf(call: AnyCall, sources: Sources, library: (call: Atte
       const gain = affine ? reads[2]! : null;
       const mean = rms ? null : reads.at(-2)!;
       const rstd = reads.at(-1)!;
+      const [dGain, dBias] = [affine ? writes[1]! : null, affine > 1 ? writes[2]! : null];
+      const parts = Math.ceil(rows / rowsPerPart);
+      const { fits, shape } = rowLayout(rows, width, [...reads, ...writes]);
+      if (fits)
+        return kernel(
+          [dy, x, gain, mean, rstd, writes[0]!, dGain, dBias],
+          [parts, 1, 1],
+          (p) => `norm_grad<${shape}>(${[0, 1, 2, 3, 4, 5, 6, 7].map(p).join(', ')}, ${rows}ull, ${rowsPerPart}ull, ${rms});`,
+          { resident: 2 },
+        );
       const dx = kernel(
         [dy, x, gain, mean, rstd, writes[0]!],
         [rows, 1, 1],
-        (p) => `norm_grad_x(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${width}ull, ${rms});`,
+        (p) => `norm_grad_x_long(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${width}u, ${rms});`,
       );
       if (!affine) return dx;
-      const parts = [dy, x, mean, rstd, writes[1]!, affine > 1 ? writes[2]! : null];
       return [
         ...dx,
         ...kernel(
-          parts,
-          [Math.ceil(width / 32), Math.ceil(rows / rowsPerPart), 1],
-          (p) => `norm_grad_parameters(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${rows}ull, ${width}ull, ${rowsPerPart}ull, ${rms});`,
+          [dy, x, mean, rstd, dGain, dBias],
+          [Math.ceil(width / 32), parts, 1],
+          (p) => `norm_grad_parameters_long(${[0, 1, 2, 3, 4, 5].map(p).join(', ')}, ${rows}ull, ${width}ull, ${rowsPerPart}ull, ${rms});`,
         ),
       ];
     }
     case 'softmax':
-      return kernel([reads[0]!, writes[0]!], [call.attrs.rows, 1, 1], (p) => `softmax(${p(0)}, ${p(1)}, ${call.attrs.width}ull);`);
-    case 'softmaxGrad':
-      return kernel(
-        [...reads, writes[0]!],
-        [call.attrs.rows, 1, 1],
-        (p) => `softmax_grad(${p(0)}, ${p(1)}, ${p(2)}, ${call.attrs.width}ull);`,
-      );
+    case 'softmaxGrad': {
+      const { rows, width } = call.attrs;
+      const views = [...reads, writes[0]!];
+      const f = call.kernel === 'softmax' ? 'softmax' : 'softmax_grad';
+      const { fits, grid, shape } = rowLayout(rows, width, views);
+      return kernel(views, grid, (p) => {
+        const given = views.map((_, i) => p(i)).join(', ');
+        return fits ? `${f}<${shape}>(${given}, ${rows}ull);` : `${f}_long(${given}, ${width}u);`;
+      });
+    }
     case 'crossEntropy':
       return kernel(
         [...reads, ...writes],
         [call.attrs.rows, 1, 1],
-        (p) => `cross_entropy(${[0, 1, 2, 3].map(p).join(', ')}, ${call.attrs.width}ull);`,
+        (p) => `cross_entropy(${[0, 1, 2, 3].map(p).join(', ')}, ${call.attrs.width}u);`,
       );
     case 'crossEntropyGrad':
       return kernel(
         [...reads, writes[0]!],
         [call.attrs.rows, 1, 1],
-        (p) => `cross_entropy_grad(${[0, 1, 2, 3, 4].map(p).join(', ')}, ${call.attrs.width}ull);`,
+        (p) => `cross_entropy_grad(${[0, 1, 2, 3, 4].map(p).join(', ')}, ${call.attrs.width}u);`,
       );
-    case 'take':
+    case 'take': {
+      const { outer, axis, inner, picks } = call.attrs;
+      const width = rowPack(inner, [reads[0]!, writes[0]!]);
+      const packs = (outer * picks * inner) / width;
+      const u = packs * width < 2 ** 32 ? 'u' : 'ull';
+      return kernel(
+        [...reads, writes[0]!, 'bad'],
+        packs ? blocks(packs) : [0, 0, 0],
+        (p) => `take<${width}>(${[0, 1, 2, 3].map(p).join(', ')}, ${[outer, axis, inner, picks].map((n) => n + u).join(', ')});`,
+      );
+    }
     case 'takeAlong': {
       const { outer, axis, inner, picks } = call.attrs;
-      const f = call.kernel === 'take' ? 'take' : 'take_along';
       return kernel(
         [...reads, writes[0]!, 'bad'],
         outer * inner * picks ? blocks(outer * picks * inner) : [0, 0, 0],
-        (p) => `${f}(${[0, 1, 2, 3].map(p).join(', ')}, ${outer}ull, ${axis}ull, ${inner}ull, ${picks}ull);`,
+        (p) => `take_along(${[0, 1, 2, 3].map(p).join(', ')}, ${outer}ull, ${axis}ull, ${inner}ull, ${picks}ull);`,
       );
     }
     case 'scatterAlong': {
@@ -178,10 +247,13 @@ export function launchesOf(call: AnyCall, sources: Sources, library: (call: Atte
     }
     case 'scatterAdd': {
       const { outer, axis, inner, picks } = call.attrs;
+      const width = Math.min(8, rowPack(inner, [reads[0]!, writes[0]!]));
+      const owners = Math.min(axis, Math.max(SCATTER_BLOCKS, ceil(axis, 256))); // a block has at most 256 rows of the result
       return kernel(
         [...reads, writes[0]!, 'bad'],
-        [Math.ceil(axis / 64), outer, 1],
-        (p) => `scatter_add(${[0, 1, 2, 3].map(p).join(', ')}, ${axis}ull, ${inner}ull, ${picks}ull);`,
+        [owners * outer, 1, 1],
+        (p) => `scatter_add<${width}>(${[0, 1, 2, 3].map(p).join(', ')}, ${[axis, inner, picks, owners].map((n) => `${n}u`).join(', ')});`,
+        { resident: 3 },
       );
     }
     case 'updateAt': {
@@ -192,30 +264,10 @@ export function launchesOf(call: AnyCall, sources: Sources, library: (call: Atte
         (p) => `update_at(${[0, 1, 2, 3].map(p).join(', ')}, ${outer}ull, ${axis}ull, ${inner}ull, ${picks}ull);`,
       );
     }
-    case 'argsort': {
-      const { rows, width, descending } = call.attrs;
-      if (rows * width === 0) return [];
-      const [out, work] = writes as [View, View];
-      const passes = Math.max(1, Math.ceil(Math.log2(width)));
-      // the last pass must end in `out`
-      return Array.from({ length: passes }, (_, i) => {
-        const [from, to] = (passes - i) % 2 ? [work, out] : [out, work];
-        return kernel(
-          [reads[0]!, i ? from : null, to],
-          blocks(rows * width),
-          (p) =>
-            `merge_pass(${p(0)}, ${i ? p(1) : '(const int *)nullptr'}, ${p(2)}, ${rows}ull, ${width}ull, ${2 ** i}ull, ${descending});`,
-        );
-      }).flat();
-    }
-    case 'cumsum': {
-      const { outer, axis, inner } = call.attrs;
-      return kernel(
-        [reads[0]!, writes[0]!],
-        outer * axis * inner ? blocks(inner === 1 ? outer * 32 : outer * inner) : [0, 0, 0],
-        (p) => `cumsum(${p(0)}, ${p(1)}, ${outer}ull, ${axis}ull, ${inner}ull);`,
-      );
-    }
+    case 'argsort':
+      return argsort(call, kernel);
+    case 'cumsum':
+      return cumsum(call, kernel);
     case 'unfold':
     case 'fold': {
       const { kernel: k, stride, padding, dilation, height, width } = call.attrs;
@@ -258,5 +310,3 @@ export function launchesOf(call: AnyCall, sources: Sources, library: (call: Atte
     }
   }
 }
-
-const finite = (_: string, v: unknown): unknown => (typeof v === 'number' && !Number.isFinite(v) ? String(v) : v);

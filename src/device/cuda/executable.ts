@@ -15,11 +15,14 @@ export class CudaExecutable implements Executable {
   /** The steps of each call. */
   readonly #calls: readonly Step[][];
   readonly #graphs: Graphs;
+  readonly #apart: (() => CudaExecutable) | undefined;
 
-  constructor(program: Program, source: string, launches: readonly Launch[][], gpu: Gpu) {
+  /** @param apart the same program with every call in its own place, where some wait for others. */
+  constructor(program: Program, source: string, launches: readonly Launch[][], gpu: Gpu, apart?: () => CudaExecutable) {
     const d = gpu.driver;
     this.#program = program;
     this.#gpu = gpu;
+    this.#apart = apart;
     const names = new Set(launches.flat().flatMap((l) => (l.kind === 'kernel' ? [l.name] : [])));
     const module = names.size ? d.get('cuModuleLoadData', cachedCubin(source, `sm_${gpu.info.capability}`)) : 0;
     const functions = new Map([...names].map((name) => [name, d.get('cuModuleGetFunction', module, name)]));
@@ -93,6 +96,7 @@ export class CudaExecutable implements Executable {
     this.#check();
   }
   findNonFinite(buffers: readonly DeviceBuffer[]): number {
+    if (this.#apart) return this.#apart().findNonFinite(buffers);
     const at = this.#begin(buffers);
     return firstNonFinite(
       this.#program,

@@ -3,7 +3,8 @@ import { itemSize, laneOf } from '../../tensor/dtype.ts';
 import type { Device } from '../../tensor/index.ts';
 import type { Call, Expression, View } from '../../tensor/lower/program.ts';
 import { resultLane } from '../../tensor/lower/program.ts';
-import { constant, offsetOf, pointers, statements, storageType } from './codegen.ts';
+import { constant, statements, storageType } from './codegen.ts';
+import { offsetOf, pointers } from './packs.ts';
 
 const MAX_ROWS = 8;
 /** Of the left operand, which every block keeps whole. */

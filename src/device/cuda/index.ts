@@ -2,28 +2,44 @@
 import { readFileSync } from 'node:fs';
 import type { Device, DeviceBuffer } from '../../tensor/device.ts';
 import { itemSize } from '../../tensor/dtype.ts';
-import type { AnyCall, Program, View } from '../../tensor/lower/program.ts';
+import type { AnyCall, Call, Program, View } from '../../tensor/lower/program.ts';
 import type { TensorType } from '../../tensor/shape.ts';
 import { hasAttention } from './attention.ts';
-import { type Launch, launchesOf, Sources } from './calls.ts';
+import { type Launch, launchesOf, launchOfMany, Sources } from './calls.ts';
 import { readable } from './cublaslt.ts';
 import type { AttentionCall } from './cudnn.ts';
 import type { GpuInfo } from './driver.ts';
 import { CudaExecutable } from './executable.ts';
 import { skinny } from './gemv.ts';
 import { Gpu } from './gpu.ts';
+import { groupCalls } from './group.ts';
+import { reduceParts } from './reductions.ts';
 
 /** The .cuh files, which every program's source begins with. */
 export function preludeSource(): string {
-  return ['prelude', 'rows', 'indexing', 'attention', 'attention-grad', 'gemv', 'decode']
+  return ['prelude', 'rows', 'indexing', 'order', 'attention', 'attention-grad', 'gemv', 'decode']
     .map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8'))
     .join('\n');
 }
 
-/** The whole source of a program and its launches. */
-export function programSource(program: Program, library?: (call: AttentionCall) => boolean): { source: string; launches: Launch[][] } {
+/**
+ * The whole source of a program, and the launches at the place of each call. Calls of one kind wait for each other and are one launch, unless
+ * `apart`.
+ */
+export function programSource(
+  program: Program,
+  { library, apart = false }: { library?: (call: AttentionCall) => boolean; apart?: boolean } = {},
+): { source: string; launches: Launch[][] } {
   const sources = new Sources();
-  const launches = program.calls.map((c) => launchesOf(c, sources, library));
+  const places = apart ? program.calls.map((_, i) => [[i]]) : groupCalls(program);
+  const launches = places.map((groups) =>
+    groups.flatMap((group) => {
+      const calls = group.map((i) => program.calls[i]!);
+      return calls.length > 1
+        ? [launchOfMany(calls as (Call<'map'> | Call<'reduce'>)[], sources)]
+        : launchesOf(calls[0]!, sources, library);
+    }),
+  );
   return { source: `${preludeSource()}\n${sources.text()}`, launches };
 }
 
@@ -63,6 +79,9 @@ export class CudaDevice implements Device {
   }
   gemmReads(view: View): boolean {
     return readable(view);
+  }
+  reduceParts(outer: number, count: number, inner: number): number {
+    return reduceParts(outer, count, inner);
   }
   scratchBytes(call: AnyCall): number {
     const { cudnn } = this.#gpu;
@@ -105,7 +124,11 @@ export class CudaDevice implements Device {
 
   prepare(program: Program): CudaExecutable {
     this.#gpu.enter();
-    const { source, launches } = programSource(program, (call) => this.#gpu.cudnn.takes(call));
-    return new CudaExecutable(program, source, launches, this.#gpu);
+    const library = (call: AttentionCall): boolean => this.#gpu.cudnn.takes(call);
+    const { source, launches } = programSource(program, { library });
+    return new CudaExecutable(program, source, launches, this.#gpu, () => {
+      const one = programSource(program, { library, apart: true });
+      return new CudaExecutable(program, one.source, one.launches, this.#gpu);
+    });
   }
 }

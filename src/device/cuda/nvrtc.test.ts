@@ -13,9 +13,10 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { Trace, within } from '../../tensor/trace.ts';
 import { type Case, cases, weighted } from '../conformance/cases.ts';
 import { readable } from './cublaslt.ts';
-import { hasKernel, programSource } from './index.ts';
+import { hasKernel, preludeSource, programSource } from './index.ts';
 import { openLibrary } from './libraries.ts';
 import { cachedCubin, compileCubin, nvrtcAbilities } from './nvrtc.ts';
+import { reduceParts } from './reductions.ts';
 
 let missing: string | false = false;
 try {
@@ -23,7 +24,7 @@ try {
 } catch (error) {
   missing = (error as Error).message;
 }
-const target = { fused: hasKernel, gemmReads: readable };
+const target = { fused: hasKernel, gemmReads: readable, reduceParts };
 
 function sourceOf(c: Case): string {
   const trace = new Trace();
@@ -49,8 +50,8 @@ test('the conformance programs compile', { skip: missing }, () => {
   const tiled = cases.filter((c) => c.tolerance);
   const sources = cases.filter((c) => !c.tolerance || c === tiled[0]).map(sourceOf);
   // one module of everything: the kernels of each program in a namespace of names of its own
-  const prelude = sources[0]!.slice(0, sources[0]!.indexOf('extern "C"'));
-  const bodies = sources.map((s, i) => s.slice(prelude.length).replaceAll(/(\) )(k\d+)\(/g, `$1p${i}_$2(`));
+  const prelude = preludeSource();
+  const bodies = sources.map((s, i) => s.slice(prelude.length).replaceAll(/\bk\d+/g, `p${i}_$&`));
   assert.ok(compileCubin(prelude + bodies.join('\n'), 'sm_90').length > 10_000);
 });
 

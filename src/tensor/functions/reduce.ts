@@ -3,7 +3,7 @@ import { axesOf, axisOf, ShapeError } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
 import { flip, narrow, reshape } from './layout.ts';
-import { add, broadcastTo, div, equal, exp, log, mul, neg, sqrt, stopGradient, sub, where } from './pointwise.ts';
+import { add, broadcastTo, cast, div, equal, exp, log, mul, neg, sqrt, stopGradient, sub, where } from './pointwise.ts';
 
 export interface ReduceOptions {
   /** Keep the reduced axes as size 1. */
@@ -72,7 +72,11 @@ export function cumsum(x: Tensor, axis = -1, options: { reverse?: boolean } = {}
 
 /** Stable order (i32) along the last axis; NaN comes last. */
 export const argsort = (x: Tensor, options: { descending?: boolean } = {}): Tensor =>
-  apply('argsort', { descending: options.descending ?? false }, [x]);
+  apply('argsort', { descending: options.descending ?? false }, [sortable(x)]);
+
+/** Kernels order 32-bit numbers and i64; what is narrower fits into one. */
+const sortable = (x: Tensor): Tensor =>
+  x.dtype === 'i64' ? x : cast(x, x.dtype === 'f32' || x.dtype === 'bf16' || x.dtype === 'f16' ? 'f32' : 'i32');
 
 /** Sorted values and their indices along the last axis; gradients flow to the values. */
 export function sort(x: Tensor, options: { descending?: boolean } = {}): { values: Tensor; indices: Tensor } {

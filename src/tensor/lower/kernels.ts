@@ -138,8 +138,9 @@ function emitConcat(e: Emitter, node: Node<'concat'>): void {
   }
 }
 
-/** Rows of a reduction whose sum is worth splitting over chunks: the parts are reduced again. */
-const PARTS = 16;
+/** Parts of a reduction that has few results and much to add: they are reduced again. */
+const fewParts = (outer: number, count: number, inner: number): number =>
+  outer * Math.ceil(inner / 256) < 8 && outer * count * inner >= 1 << 14 ? 16 : 1;
 
 function emitReduce(e: Emitter, node: Node<'sum'> | Node<'reduceMax'> | Node<'argmax'>, fusion: Fusion): void {
   const [x] = node.inputs as [Value];
@@ -169,7 +170,7 @@ function emitReduce(e: Emitter, node: Node<'sum'> | Node<'reduceMax'> | Node<'ar
   const flops = flopsOf(node);
   if (is(node, 'argmax')) return e.call('argreduce', { dims, expression, op: 'max', outer, count, inner }, reads, [to], node.op, flops);
 
-  const parts = outer * Math.ceil(inner / 256) < 8 && outer * count * inner >= 1 << 14 ? divisorNear(count, PARTS) : 1;
+  const parts = divisorNear(count, e.target.reduceParts?.(outer, count, inner) ?? fewParts(outer, count, inner));
   if (parts === 1) return e.call('reduce', { dims, expression, op, outer, count, inner }, reads, [to], node.op, flops);
   const partial = e.fresh([outer, parts, inner], to.dtype);
   e.call('reduce', { dims, expression, op, outer: outer * parts, count: count / parts, inner }, reads, [partial], node.op, flops);
@@ -183,8 +184,9 @@ function emitReduce(e: Emitter, node: Node<'sum'> | Node<'reduceMax'> | Node<'ar
   );
 }
 
-/** The largest divisor of n in [2, 4 * wish], nearest to wish from below if there is one; 1 if there is none. */
+/** A divisor of n: the largest in [2, wish], else the smallest up to 4 * wish; 1 if there is none, or no wish. */
 function divisorNear(n: number, wish: number): number {
+  if (wish < 2) return 1;
   for (let d = wish; d > 1; d--) if (n % d === 0) return d;
   for (let d = wish + 1; d <= 4 * wish; d++) if (n % d === 0) return d;
   return 1;

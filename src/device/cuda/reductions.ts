@@ -1,0 +1,65 @@
+/** Reduction kernels with a pointwise prologue, and into how many parts a reduction is split. */
+import { laneOf } from '../../tensor/dtype.ts';
+import { type Expression, resultLane, type View } from '../../tensor/lower/program.ts';
+import { sizeOf } from '../../tensor/shape.ts';
+import { laneType, statements } from './codegen.ts';
+import { coordinates, indexType, Packs, packWidth, pointers } from './packs.ts';
+
+/**
+ * A reduction over [outer, count, inner]. inner = 1: a warp or a block a row. Otherwise neighbouring columns by several rows of threads.
+ * Every sum is taken in an order that depends on the shape alone. For several members the kernel has one parameter, the pointers of each,
+ * reads first, and its grid one row of blocks for each.
+ */
+export function reduceKernel(
+  name: string,
+  attrs: { dims: readonly number[]; expression: Expression; op: 'sum' | 'max'; outer: number; count: number; inner: number },
+  reads: readonly View[],
+  write: View,
+  arg: boolean,
+  members = 1,
+): { source: string; blocks: number } {
+  const { dims, expression: e, op, outer, count, inner } = attrs;
+  const result = e.results[0]!;
+  const type = result < e.loads ? laneType[laneOf[reads[result]!.dtype]] : laneType[resultLane(e.steps[result - e.loads]!)];
+  const rows = inner === 1;
+  let width = Math.min(8, packWidth(dims, reads));
+  while (width > 1 && (dims.at(-1)! % width || (rows ? count : inner) % width)) width /= 2;
+  const packs = new Packs(reads, width);
+  const index = indexType(sizeOf(dims));
+  const loads = reads.map((_, i) => `${packs.type(i)} a${i} = ${packs.read(i, `in${i}`)};`).join(' ');
+  const body = statements(e, 'v', (i) => ({ code: packs.element(i, `a${i}`), lane: laneOf[reads[i]!.dtype] }), '(flat + k)');
+  const value = `[&](${index} flat, ${type} (&r)[${width}]) { ${coordinates(dims, 'flat')} ${loads}
+    #pragma unroll
+    for (int k = 0; k < ${width}; k++) { ${body} r[k] = v${result}; } }`;
+  const params = [...pointers(reads, 'in'), ...pointers([write], 'out')];
+  const policy = arg ? `Arg<${type}>` : op === 'sum' ? `Sum<${type}>` : `Max<${type}>`;
+  const threads = count > LONG ? 256 : 32;
+  let lanes = 32;
+  while (lanes > 1 && (lanes * width >= 2 * inner || (lanes > 8 && outer * Math.ceil(inner / (lanes * width)) < FEW_BLOCKS))) lanes /= 2;
+  const code = rows
+    ? `reduce_row<${policy}, ${threads}, ${width}>(${value}, out0, ${outer}ull, ${count}ull);`
+    : `reduce_columns<${policy}, ${lanes}, ${width}>(${value}, out0, ${count}ull, ${inner}ull);`;
+  const kernel = (given: string, first = ''): string =>
+    `extern "C" __global__ void __launch_bounds__(256) ${name}(${given}) { ${first} ${code} }`;
+  const own = params.map((p, i) => `${p} = (${p.replace(/\w+$/, '')})all.p[blockIdx.y * ${params.length} + ${i}];`).join(' ');
+  const source =
+    members === 1
+      ? kernel(params.join(', '))
+      : `struct ${name}_pointers { u64 p[${members * params.length}]; };\n${kernel(`const __grid_constant__ ${name}_pointers all`, own)}`;
+  return { source, blocks: rows ? Math.ceil((outer * threads) / 256) : Math.ceil(inner / (lanes * width)) * outer };
+}
+
+/** Blocks below which a GPU is not filled; the same for all, so that they give the same bits. */
+const FEW_BLOCKS = 128;
+const MANY_BLOCKS = 1024;
+/** Elements of a row from which a block adds it up, not a warp. */
+const LONG = 8192;
+
+/** Parts that a reduction over [outer, count, inner] is wished to be split into, so that it has enough blocks. */
+export function reduceParts(outer: number, count: number, inner: number): number {
+  if (outer * count * inner < 2 ** 18) return 1;
+  const rows = inner === 1;
+  const blocks = outer * (rows ? (count > LONG ? 1 : 1 / 8) : Math.ceil(inner / 256));
+  // a part is worth its own block from 64 rows of columns, or 8192 elements of a row
+  return Math.max(1, Math.min(Math.ceil(MANY_BLOCKS / blocks), Math.floor(count / (rows ? LONG : 64))));
+}
