@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { openGpu } from '../device/cuda/driver.ts';
-import { type Figures, type Line, linesOf, type Section } from './section.ts';
+import { type Figures, type Line, linesOf, medians, type Section } from './section.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = new URL('./cuda/', import.meta.url);
@@ -71,20 +71,23 @@ async function main(): Promise<void> {
 
   const sections: Record<string, { seconds: number; lines: Line[]; remarks?: Figures; reasons?: string[] }> = {};
   for (const id of wanted.length ? wanted : ids) {
-    const { title, peer, rows } = await load(id);
+    const { title, peer, rows, rounds = 1 } = await load(id);
     const start = performance.now();
     const reasons: string[] = [];
     const measured = (run: { value?: Record<string, unknown>; reason?: string }, who: string): Figures => {
       if (run.reason) reasons.push(`${who}: ${run.reason}`);
       return (run.value?.figures ?? {}) as Figures;
     };
-    const ours =
-      typeof card === 'string' ? {} : measured(lastLine(process.execPath, [fileURLToPath(import.meta.url), '--measure', id]), 'ours');
     const script = `${root}bench/peers/pytorch/${peer}`;
-    const theirs =
-      peer && torch && typeof card !== 'string' && existsSync(script) ? measured(lastLine('python3', [script]), 'PyTorch') : {};
-    const lines = linesOf(rows, ours, theirs);
-    const remarks = Object.fromEntries(Object.entries(ours).filter(([, v]) => typeof v === 'string'));
+    const ours: Figures[] = [];
+    const theirs: Figures[] = [];
+    for (let r = 0; r < rounds && typeof card !== 'string' && !reasons.length; r++) {
+      ours.push(measured(lastLine(process.execPath, [fileURLToPath(import.meta.url), '--measure', id]), 'ours'));
+      if (peer && torch && existsSync(script)) theirs.push(measured(lastLine('python3', [script]), 'PyTorch'));
+    }
+    const figures = medians(ours);
+    const lines = linesOf(rows, figures, medians(theirs));
+    const remarks = Object.fromEntries(Object.entries(figures).filter(([, v]) => typeof v === 'string'));
     const seconds = Math.round((performance.now() - start) / 1000);
     sections[id] = { seconds, lines, ...(Object.keys(remarks).length ? { remarks } : {}), ...(reasons.length ? { reasons } : {}) };
     say(`${title} (${seconds} s)`);

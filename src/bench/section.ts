@@ -1,4 +1,5 @@
 /** What a part of `npm run bench -- cuda` is: one file in bench/cuda, measured in a process of its own, and its peer in another. */
+import { median } from './median.ts';
 
 /** One line of the report: ours beside theirs. */
 export interface Row {
@@ -23,6 +24,8 @@ export interface Section {
    * medians over CUDA events.
    */
   peer?: string;
+  /** How often ours and the peer's are measured in turn, so that a GPU that grows warm meets both; default 1. Figures are medians over rounds. */
+  rounds?: number;
   rows: readonly Row[];
   /** Measures ours, medians; runs in a process whose default device is the GPU. */
   measure(): Figures | Promise<Figures>;
@@ -40,6 +43,16 @@ export interface Line {
 }
 
 const numeric = (x: number | string | null | undefined): number | null => (typeof x === 'number' && Number.isFinite(x) ? x : null);
+
+/** The middle of each figure over the rounds. */
+export function medians(rounds: readonly Figures[]): Figures {
+  const of = (name: string): number | string | null => {
+    const all = rounds.map((r) => r[name]);
+    const numbers = all.filter((x) => typeof x === 'number');
+    return numbers.length ? median(numbers) : (all.at(-1) ?? null);
+  };
+  return Object.fromEntries(Object.keys(Object.assign({}, ...rounds) as Figures).map((name) => [name, of(name)]));
+}
 
 /** The rows of a section from what was measured; figures that are absent are null. */
 export function linesOf(rows: readonly Row[], ours: Figures, theirs: Figures): Line[] {

@@ -1,10 +1,10 @@
 /** What the tensor layer asks of a device. It does not know which devices exist: they register themselves here. */
 
-import type { AnyCall, Program, View } from './lower/program.ts';
+import type { AnyCall, Call, Program, View } from './lower/program.ts';
 import type { TensorType } from './shape.ts';
 
 /** What lowering asks of a device. */
-export type Target = Pick<Device, 'fused' | 'gemmReads' | 'scratchBytes' | 'skinny' | 'reduceParts'>;
+export type Target = Pick<Device, 'fused' | 'gemmReads' | 'gemmAdds' | 'scratchBytes' | 'skinny' | 'reduceParts'>;
 
 /** A piece of device memory. `address` means something to its device only. */
 export interface DeviceBuffer {
@@ -43,6 +43,8 @@ export interface Device {
     /** Whether the weights [k, n] can be read as they lie. */
     reads(w: View): boolean;
   };
+  /** Whether a matrix product can add what the call's attributes say, of the type of its result, before it writes. Absent: never. */
+  gemmAdds?(call: Call<'gemm'>): boolean;
   alloc(bytes: number): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
   /** New memory that holds `data` for all that runs later; the copy may still be on its way. Absent: `alloc` and `write`. */

@@ -17,12 +17,15 @@ const large = (): Tensor => t.random.uniform(t.random.key(1), [640, 640]);
 
 test('the event loop lives while an asynchronous call runs, and the result is that of a call', async () => {
   const x = large();
+  heavy(x).item(); // compiles
+  const began = performance.now();
   const expected = heavy(x).item();
+  const ms = performance.now() - began;
   let ticks = 0;
   const timer = setInterval(() => ticks++, 1);
   const result = await heavy.async(x);
   clearInterval(timer);
-  assert.ok(ticks >= 3, `${ticks} ticks`);
+  assert.ok(ticks >= Math.min(3, Math.floor(ms / 4)), `${ticks} ticks in about ${ms} ms`);
   assert.equal(result.item(), expected);
 });
 

@@ -1,8 +1,8 @@
 /** bf16 matrix products: two squares, and every product of a GPT-2-small step at 16 x 1024 tokens, forward and backward. */
 import type { CudaDevice } from '../../device/index.ts';
-import { cast, compile, defaultDevice, disposeTree, matmul, random, type Tensor, transpose } from '../../tensor/index.ts';
-import { median } from '../median.ts';
+import { defaultDevice, matmul, type Tensor, transpose } from '../../tensor/index.ts';
 import type { Figures, Section } from '../section.ts';
+import { timed } from './memory.ts';
 
 const TOKENS = 16384;
 /** [in, out] of the layers; 50257 is the vocabulary as it is, 50304 a multiple of 128. */
@@ -28,27 +28,16 @@ const products: readonly Product[] = [
   ]),
 ];
 
-/** Products run over several operands in turn, about 2 TFLOP in all, so that none is still in the cache. */
-const turns = ({ a, b, tb }: Product): number => Math.min(32, Math.max(2, Math.ceil(1e12 / (a[0] * a[1] * b[tb ? 0 : 1]))));
-
-function teraflops(device: CudaDevice, p: Product): number {
-  const n = turns(p);
-  const make = compile(() =>
-    [p.a, p.b].map((shape, i) => Array.from({ length: n }, (_, j) => cast(random.normal(random.key(2 * j + i), shape), 'bf16'))),
-  );
-  const [as, bs] = make() as [Tensor[], Tensor[]];
-  const f = compile((x: Tensor[], y: Tensor[]) => x.map((a, j) => matmul(p.ta ? transpose(a) : a, p.tb ? transpose(y[j]!) : y[j]!)));
-  const run = (): void => disposeTree(f(as, bs));
-  for (let i = 0; i < 3; i++) run();
-  const ms = median(Array.from({ length: 15 }, () => device.elapsed(run)));
-  const { flops } = f.plan(as, bs);
-  disposeTree([as, bs]);
-  return flops / ms / 1e9;
+function teraflops(device: CudaDevice, { name, a, b, ta, tb }: Product): number {
+  const f = (x: Tensor, y: Tensor): Tensor[] => [matmul(ta ? transpose(x) : x, tb ? transpose(y) : y)];
+  const inputs = [[a, 'bf16'] as const, [b, 'bf16'] as const];
+  return (2 * a[0] * a[1] * b[tb ? 0 : 1]) / timed(device, { name, inputs, f }).us / 1e6;
 }
 
 export const section: Section = {
   title: 'bf16 matrix products / torch.matmul',
   peer: 'cuda_gemm.py',
+  rounds: 3,
   rows: products.map(({ name }) => ({ name, unit: 'TFLOP/s', atLeast: 0.98 })),
   measure(): Figures {
     const device = defaultDevice() as CudaDevice;

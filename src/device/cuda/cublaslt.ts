@@ -11,14 +11,16 @@ const types: Partial<Record<DType, number>> = { f32: 0, f16: 2, bf16: 14 };
 const F32_COMPUTE = 68;
 const TF32_COMPUTE = 77;
 const OP_T = 1;
+const EPILOGUE_BIAS = 4;
 // attribute numbers of cublasLt.h
 const DESC_TRANSA = 3;
 const DESC_TRANSB = 4;
+const DESC_EPILOGUE = 7;
+const DESC_BIAS = 8;
 const LAYOUT_BATCH = 5;
 const LAYOUT_STRIDE = 6;
 const PREF_WORKSPACE = 1;
 const PREF_REDUCTIONS = 3;
-const PREF_ALIGNMENT = { a: 5, b: 6, c: 7, d: 8 };
 /** Split sums are added in float32, in a fixed order: in place with a counter, or over partial sums in the workspace. */
 const EXACT_REDUCTIONS = 1 | 2;
 /** Bytes of cublasLtMatmulHeuristicResult_t, and of the algorithm that it begins with. */
@@ -28,9 +30,10 @@ const CANDIDATES = 16;
 /** Products of fewer operations take the library's first choice: nothing is gained on what lasts a microsecond. */
 const WORTH_TUNING = 5e8;
 
-/** One product ready to run on pointers. */
+/** One product ready to run. */
 export interface Product {
-  run(a: number, b: number, c: number, stream: number): void;
+  /** @param operands addresses: what the call reads, in its order, then what it writes. */
+  run(operands: readonly number[], stream: number): void;
 }
 
 interface Operand {
@@ -102,24 +105,24 @@ export class CublasLt {
   /**
    * The product of a call; b0 (the outer batch axis) is looped over by the caller. Its first use may measure on scratch memory: not while
    * a stream is captured.
-   * @param align bytes that the addresses of a, b and c are multiples of.
+   * @param align bytes that the addresses of its operands are multiples of: what it reads, then what it writes.
    */
-  product(call: Call<'gemm'>, tf32: boolean, align: readonly [number, number, number]): Product {
-    const { m, n, k, batch } = call.attrs;
-    const [a, b] = call.reads as [View, View];
-    const [c] = call.writes as [View];
-    const inner = (v: View): readonly number[] => v.strides.slice(1);
-    const key = JSON.stringify([m, n, k, batch[1], inner(a), inner(b), inner(c), a.dtype, c.dtype, tf32, align, this.#workspaceBytes]);
+  product(call: Call<'gemm'>, tf32: boolean, align: readonly number[]): Product {
+    const { m, n, k, batch, bias, residual } = call.attrs;
+    const operands = [...call.reads, ...call.writes].map((v) => [v.dtype, ...v.strides.slice(1)]);
+    const key = JSON.stringify([m, n, k, batch[1], bias, residual, operands, tf32, align, this.#workspaceBytes]);
     let made = this.#products.get(key);
     if (!made) this.#products.set(key, (made = this.#prepare(call, tf32, align, key)));
     return made;
   }
 
   /** Row-major C = A B is column-major C^T = B^T A^T: the operands change places. */
-  #prepare(call: Call<'gemm'>, tf32: boolean, align: readonly [number, number, number], key: string): Product {
-    const { m, n, k, batch } = call.attrs;
+  #prepare(call: Call<'gemm'>, tf32: boolean, align: readonly number[], key: string): Product {
+    const { m, n, k, batch, bias, residual } = call.attrs;
     const [a, b] = call.reads as [View, View];
     const [c] = call.writes as [View];
+    const atC = call.reads.length;
+    const atResidual = residual ? atC - 1 : atC;
     const l = this.#lib;
     const name = `${call.label} [${m}, ${k}] x [${k}, ${n}]${batch[1] > 1 ? ` (${batch[1]} times)` : ''} of ${a.dtype}`;
     const x = operandOf(a.strides[2]!, a.strides[3]!, m, k)!;
@@ -139,26 +142,30 @@ export class CublasLt {
     const lb = y.transposed ? layout(b.dtype, k, n, y.leading, b.strides[1]!) : layout(b.dtype, n, k, y.leading, b.strides[1]!);
     const la = x.transposed ? layout(a.dtype, m, k, x.leading, a.strides[1]!) : layout(a.dtype, k, m, x.leading, a.strides[1]!);
     const lc = layout(c.dtype, n, m, Math.max(n, c.strides[2]!), c.strides[1]!);
+    const d = call.reads[atResidual];
+    const ld = d ? layout(d.dtype, n, m, d.strides[2]!, 0) : lc;
+    if (bias) this.#check(l.setDesc(desc, DESC_EPILOGUE, word(EPILOGUE_BIAS), 4), name);
     const pref = this.#get('pref');
     this.#check(l.setPref(pref, PREF_WORKSPACE, new BigUint64Array(16).fill(BigInt(this.#workspaceBytes)), 8), name);
     this.#check(l.setPref(pref, PREF_REDUCTIONS, word(EXACT_REDUCTIONS), 4), name);
-    const [ofA, ofB, ofC] = align;
-    for (const [attribute, bytes] of [
-      [PREF_ALIGNMENT.a, ofB],
-      [PREF_ALIGNMENT.b, ofA],
-      [PREF_ALIGNMENT.c, ofC],
-      [PREF_ALIGNMENT.d, ofC],
-    ])
-      this.#check(l.setPref(pref, attribute, word(bytes!), 4), name);
+    for (const [attribute, at] of Object.entries({ 5: 1, 6: 0, 7: atResidual, 8: atC })) // PREF_MIN_ALIGNMENT_A to _D
+      this.#check(l.setPref(pref, Number(attribute), word(align[at]!), 4), name);
 
+    const biasAt = new BigUint64Array(16);
     const [one, zero] = [koffi.address(this.#one), koffi.address(this.#zero)];
     const runner = (algorithm: Uint8Array, workspace: number): Product['run'] => {
       const own = new Uint8Array(new ArrayBuffer(128)); // outside the collected heap, for as long as the product is
       own.set(algorithm);
-      const at = koffi.address(own);
-      return (pa, pb, pc, stream) => {
+      const algorithmAt = koffi.address(own);
+      const scale = residual ? one : zero;
+      return (at, stream) => {
         void own;
-        this.#check(l.matmul(this.#handle, desc, one, pb, lb, pa, la, zero, pc, lc, pc, lc, at, this.#workspace, workspace, stream), name);
+        if (bias) this.#check(l.setDesc(desc, DESC_BIAS, biasAt.fill(BigInt(at[2]!)), 8), name);
+        const [pa, pb, pd, pc] = [at[0], at[1], at[atResidual], at[atC]];
+        this.#check(
+          l.matmul(this.#handle, desc, one, pb, lb, pa, la, scale, pd, ld, pc, lc, algorithmAt, this.#workspace, workspace, stream),
+          name,
+        );
       };
     };
     /** The workspace that a known algorithm needs here; undefined where it does not run. */
@@ -166,14 +173,14 @@ export class CublasLt {
       const result = Buffer.alloc(4096);
       const own = Buffer.alloc(4096);
       own.set(algorithm);
-      if (l.check(this.#handle, desc, lb, la, lc, lc, own, result) !== 0) return undefined;
+      if (l.check(this.#handle, desc, lb, la, ld, lc, own, result) !== 0) return undefined;
       const need = Number(result.readBigUInt64LE(ALGORITHM));
       return need <= this.#workspaceBytes ? need : undefined;
     };
     const candidates = (count: number): Uint8Array[] => {
       const found = Buffer.alloc(8192);
       const n = word(0);
-      this.#check(l.heuristic(this.#handle, desc, lb, la, lc, lc, pref, count, found, n), `no algorithm for ${name}`);
+      this.#check(l.heuristic(this.#handle, desc, lb, la, ld, lc, pref, count, found, n), `no algorithm for ${name}`);
       if (!n[0]) throw new Error(`[cuda] no algorithm for ${name}: cuBLASLt proposes none; cast the operands to f32`);
       return Array.from({ length: n[0]! }, (_, i) => found.subarray(i * RESULT, i * RESULT + ALGORITHM));
     };
@@ -186,7 +193,7 @@ export class CublasLt {
             entry: `gemm-${cacheKey(`${this.version}`, this.#bench.machine, key)}`,
             candidates: () => candidates(CANDIDATES),
             usable: (algorithm) => usable(algorithm) !== undefined,
-            operands: [bytes(a), bytes(b), bytes(c)],
+            operands: [...call.reads, c].map(bytes),
             runner: (algorithm) => runner(algorithm, usable(algorithm)!),
           });
     return { run: runner(algorithm, usable(algorithm) ?? this.#workspaceBytes) };

@@ -77,8 +77,8 @@ export function kernelStep(d: Driver, stream: number, call: AnyCall, launch: Ext
 type Gemm = Extract<Launch, { kind: 'gemm' }>;
 
 /** Bytes that the addresses of a product's operands are multiples of: what divides each of their parts; allocations are of 256. */
-export function alignmentsOf(program: Program, { call }: Gemm): [number, number, number] {
-  const of = (v: View): number => {
+export function alignmentsOf(program: Program, { call }: Gemm): number[] {
+  return [...call.reads, ...call.writes].map((v) => {
     const { external, offset } = program.buffers[v.buffer]!;
     const parts = [
       external < 0 ? offset : 0,
@@ -86,20 +86,21 @@ export function alignmentsOf(program: Program, { call }: Gemm): [number, number,
       call.attrs.batch[0] > 1 ? v.strides[0]! * itemSize[v.dtype] : 0,
     ];
     return parts.reduce((bytes, part) => Math.min(bytes, part % 256 ? (part % 256) & -(part % 256) : bytes), 256);
-  };
-  return [of(call.reads[0]!), of(call.reads[1]!), of(call.writes[0]!)];
+  });
 }
 
 /** A product, once for each index of the outer batch axis. */
 export function gemmStep(stream: number, { call }: Gemm, product: Product): Step {
-  const [a, b] = call.reads as [View, View];
-  const [c] = call.writes as [View];
-  const stepOf = (v: View): number => v.strides[0]! * itemSize[v.dtype];
+  const operands = [...call.reads, ...call.writes];
+  const steps = operands.map((v) => v.strides[0]! * itemSize[v.dtype]);
   return {
-    operands: [a, b, c],
+    operands,
     submit(at) {
       for (let i = 0; i < call.attrs.batch[0]; i++)
-        product.run(at(a) + i * stepOf(a), at(b) + i * stepOf(b), at(c) + i * stepOf(c), stream);
+        product.run(
+          operands.map((v, o) => at(v) + i * steps[o]!),
+          stream,
+        );
     },
   };
 }

@@ -12,7 +12,7 @@ export interface Bench {
   scratch<T>(bytes: readonly number[], body: (addresses: readonly number[]) => T): T | undefined;
 }
 
-type Run = (a: number, b: number, c: number, stream: number) => void;
+type Run = (operands: readonly number[], stream: number) => void;
 
 export interface Choice {
   /** Name of the choice in the cache. */
@@ -20,8 +20,8 @@ export interface Choice {
   /** Algorithms, the library's own first choice first. */
   candidates(): Uint8Array[];
   usable(algorithm: Uint8Array): boolean;
-  /** Bytes of a, b and c. */
-  operands: readonly [number, number, number];
+  /** Bytes of the operands. */
+  operands: readonly number[];
   runner(algorithm: Uint8Array): Run;
 }
 
@@ -42,10 +42,10 @@ export function choose(bench: Bench, { entry, candidates, usable, operands, runn
   if (known && usable(known)) return known;
   const list = candidates().filter((algorithm, i) => i === 0 || usable(algorithm));
   if (list.length === 1) return list[0]!;
-  const best = bench.scratch(operands, ([a, b, c]) => {
+  const best = bench.scratch(operands, (at) => {
     const runs = list.map(runner);
     const time = (i: number, ms: number): number => {
-      const once = (): void => runs[i]!(a!, b!, c!, bench.stream);
+      const once = (): void => runs[i]!(at, bench.stream);
       try {
         once(); // the first launch loads the kernel
         const reps = Math.min(100, Math.max(2, Math.ceil(ms / Math.max(1e-3, bench.elapsed(once)))));

@@ -40,6 +40,9 @@ export class ReferenceDevice implements Device {
   fused(): boolean {
     return false;
   }
+  gemmAdds(): boolean {
+    return true;
+  }
   get allocatedBytes(): number {
     return this.#allocated;
   }

@@ -29,11 +29,11 @@ const reduce: Kernel<'reduce' | 'argreduce'> = (call, reads, [out]) => {
 const dense = (x: At): Float64Array => new Float64Array(x.size).map((_, i) => x.get(i));
 
 const gemm: Kernel<'gemm'> = ({ attrs: { m, n, k, batch } }, reads, [c]) => {
-  const [a, b] = reads.map(dense) as [Float64Array, Float64Array];
+  const [a, b, ...added] = reads.map(dense) as [Float64Array, Float64Array, ...Float64Array[]];
   for (let t = 0; t < batch[0] * batch[1]; t++)
     for (let i = 0; i < m; i++)
       for (let j = 0; j < n; j++) {
-        let sum = 0;
+        let sum = added.reduce((total, x) => total + x[i * n + j]!, 0);
         for (let p = 0; p < k; p++) sum += a[(t * m + i) * k + p]! * b[(t * k + p) * n + j]!;
         c!.set((t * m + i) * n + j, sum);
       }

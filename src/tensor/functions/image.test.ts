@@ -3,14 +3,14 @@ import { test } from 'node:test';
 import type { ReferenceDevice } from '../../device/index.ts';
 import '../../device/index.ts';
 import { assertClose } from '../../device/conformance/suite.ts';
-import { compile, type Device, device, grad, matmul, random, square, sum, type Tensor, tensor } from '../index.ts';
+import { compile, type Device, defaultDevice, device, grad, matmul, random, square, sum, type Tensor, tensor } from '../index.ts';
 import { affineSample, bicubicCrop, bicubicResize, gridSample } from './image.ts';
 import { slice } from './layout.ts';
 
 const image = (shape: readonly number[], on: Device): Tensor => random.uniform(tensor(Int32Array.of(5, 6), { device: on }), shape, -1, 1);
-const cpu = device('cpu');
+const own = defaultDevice();
 
-for (const on of [cpu, device('reference')])
+for (const on of [own, device('reference')])
   test(`${on.name}: a bicubic crop is the resize of the crop`, () => {
     const x = image([4, 3, 17, 13], on);
     const boxes = [
@@ -24,14 +24,14 @@ for (const on of [cpu, device('reference')])
     boxes.forEach(([top, left, height, width], b) => {
       const crop = slice(x, [b, b + 1], null, [top!, top! + height!], [left!, left! + width!]);
       const expected = compile((y: Tensor) => bicubicResize(y, size))(crop);
-      assertClose(slice(crops, [b, b + 1]).data(), expected.data(), on === cpu ? 1e-6 : 1e-7, `box ${b}`);
+      assertClose(slice(crops, [b, b + 1]).data(), expected.data(), on === own ? 1e-6 : 1e-7, `box ${b}`);
     });
     // at its own size a crop is copied
     assert.deepEqual(slice(crops, [3, 4]).data(), slice(x, [3, 4], null, [5, 12], [0, 7]).data());
   });
 
 test('boxes may come from a random key, and the gradient reaches the images', () => {
-  const x = image([2, 1, 8, 8], cpu);
+  const x = image([2, 1, 8, 8], own);
   const loss = (y: Tensor, key: Tensor): Tensor => {
     const boxes = random.randint(key, [2, 4], 1, 5);
     return sum(bicubicCrop(y, boxes, [3, 3]));
@@ -65,7 +65,7 @@ test('places outside an image give 0, whatever they are', () => {
 });
 
 test('a turn by a right angle and back is the image', () => {
-  const x = image([2, 3, 6, 6], cpu);
+  const x = image([2, 3, 6, 6], own);
   const turn = (s: number): Tensor =>
     tensor([
       [
@@ -101,7 +101,7 @@ test('the gradient of a map follows its values', () => {
 });
 
 test('wrong shapes are named', () => {
-  const x = image([2, 3, 4, 4], cpu);
+  const x = image([2, 3, 4, 4], own);
   assert.throws(() => bicubicCrop(x, tensor([[0, 0, 1, 1]]), [2, 2]), /boxes \[1, 4\] do not fit images \[2, 3, 4, 4\]/);
   assert.throws(() => gridSample(x, matmul(x, x)), /places \[2, 3, 4, 4\] do not fit images \[2, 3, 4, 4\]/);
   assert.throws(() => affineSample(x, tensor([1, 2]), [2, 2]), /needs maps \[B, 2, 3\], not \[2\]/);

@@ -6,6 +6,7 @@ import { is, type Node, type Value } from '../graph.ts';
 import { ops } from '../ops.ts';
 import { type Shape, sizeOf, stridesOf } from '../shape.ts';
 import { type Fusion, isPointwise, storedUnder, type Unit } from './cluster.ts';
+import { joinSums } from './epilogue.ts';
 import { expressionOf } from './expression.ts';
 import { emitNode } from './kernels.ts';
 import type { Lowered } from './lower.ts';
@@ -201,7 +202,8 @@ export class Emitter {
       if (v.type.size) this.copy(view, own, 'result');
       return own.buffer;
     });
-    return { calls: this.calls, bufferBytes: this.#bufferBytes, inputs: this.#inputs, results: buffers };
+    const calls = joinSums(this.calls, new Set(buffers), this.target, (shape, dtype) => this.fresh(shape, dtype));
+    return { calls, bufferBytes: this.#bufferBytes, inputs: this.#inputs, results: buffers };
   }
 }
 

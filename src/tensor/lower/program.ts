@@ -50,8 +50,11 @@ export interface CallAttrs {
   /** The space is [outer, count, inner]; the one result of the expression is reduced over `count`. */
   reduce: { dims: readonly number[]; expression: Expression; op: 'sum' | 'max'; outer: number; count: number; inner: number };
   argreduce: CallAttrs['reduce'];
-  /** Operand strides are those of [batch0, batch1, row, column]. */
-  gemm: { m: number; n: number; k: number; batch: readonly [number, number] };
+  /**
+   * Operand strides are those of [batch0, batch1, row, column]. With `bias` and `residual`, which only devices that say `gemmAdds` are given, a vector of n
+   * and a matrix like the result follow the two operands, and are added.
+   */
+  gemm: { m: number; n: number; k: number; batch: readonly [number, number]; bias?: boolean; residual?: boolean };
   /**
    * A product of a few rows. reads: weights [k, n]; the loads of `operand`, over [m, k]; with a norm that is affine, its gain f32 [k]; the loads
    * of `result` but the last `parts`, over [m, n / parts]. The operand (after an RMS norm over k, where there is one) times the weights gives

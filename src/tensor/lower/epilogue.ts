@@ -1,0 +1,119 @@
+/**
+ * Sums that a product can end in: C = A B + bias + D. Where the device's product takes them, the call that adds them goes, and the product
+ * itself never reaches memory.
+ */
+import type { Target } from '../device.ts';
+import type { DType } from '../dtype.ts';
+import { type Shape, sizeOf } from '../shape.ts';
+import type { AnyCall, Call, View } from './program.ts';
+import { isContiguous } from './views.ts';
+
+/** The operands of a call that only adds them up, each once; undefined for any other. */
+function termsOf(call: AnyCall): readonly View[] | undefined {
+  if (call.kernel !== 'map' || call.writes.length !== 1) return undefined;
+  const { loads, steps } = call.attrs.expression;
+  if (!steps.length || steps.length !== loads - 1) return undefined;
+  const used = new Set<number>();
+  for (const s of steps) {
+    if (s.op !== 'add' || s.lane !== 'f32') return undefined;
+    for (const a of s.args) {
+      if (used.has(a)) return undefined;
+      used.add(a);
+    }
+  }
+  return call.reads;
+}
+
+/** The call's space as the rows and columns of a product; undefined where it is another. */
+function matrixOf(v: View, m: number, n: number): View | undefined {
+  if (isContiguous(v) && sizeOf(v.shape) === m * n) return { ...v, shape: [1, 1, m, n], strides: [0, 0, n, 1] };
+  const isMatrix = v.shape.length === 2 && v.shape[0] === m && v.shape[1] === n && (v.strides[1] === 1 || n === 1);
+  return isMatrix ? { ...v, shape: [1, 1, m, n], strides: [0, 0, v.strides[0]!, 1] } : undefined;
+}
+
+/** A narrower copy of a bias pays for products of this many rows. */
+const WORTH_A_CAST = 64;
+
+/** The product with the sum at its end, its bias in the type of the result; undefined where it does not fit. */
+function joined(product: Call<'gemm'>, terms: readonly View[], sum: AnyCall, target: Target): Call<'gemm'> | undefined {
+  const { m, n, batch } = product.attrs;
+  const [c] = product.writes as [View];
+  const to = matrixOf(sum.writes[0]!, m, n);
+  if (batch[0] * batch[1] !== 1 || product.attrs.bias || product.attrs.residual || !to || to.dtype !== c.dtype) return undefined;
+  let bias: View | undefined;
+  let residual: View | undefined;
+  for (const v of terms) {
+    const matrix = matrixOf(v, m, n);
+    if (v.buffer === c.buffer) {
+      if (!matrix || v.offset !== c.offset || matrix.strides[2] !== c.strides[2]) return undefined;
+    } else if (matrix && matrix.strides[2]! >= n && matrix.dtype === c.dtype && !residual) residual = matrix;
+    else if (v.shape.length === 2 && v.shape[1] === n && v.strides[0] === 0 && v.strides[1] === 1 && !bias) bias = v;
+    else return undefined;
+  }
+  if (bias && bias.dtype !== c.dtype && m < WORTH_A_CAST) return undefined;
+  const attrs = { ...product.attrs, bias: bias !== undefined, residual: residual !== undefined };
+  const reads = [...product.reads, ...(bias ? [bias] : []), ...(residual ? [residual] : [])];
+  const call: Call<'gemm'> = {
+    ...product,
+    attrs,
+    reads,
+    writes: [to],
+    label: `${product.label}+${sum.label}`,
+    flops: product.flops + sum.flops,
+  };
+  return target.gemmAdds?.(call) ? call : undefined;
+}
+
+/** A call that makes a bias [m, n] (every row the same) one of another type, and the bias then. */
+function narrowed(bias: View, dtype: DType, fresh: Fresh): { cast: AnyCall; bias: View } {
+  const n = bias.shape[1]!;
+  const to = fresh([n], dtype);
+  const from: View = { ...bias, shape: [n], strides: [1] };
+  const attrs = { dims: [n], expression: { loads: 1, steps: [], results: [0] } };
+  return {
+    cast: { kernel: 'map', attrs, reads: [from], writes: [to], label: 'cast', flops: 0 },
+    bias: { ...to, shape: bias.shape, strides: [0, 1] },
+  };
+}
+
+type Fresh = (shape: Shape, dtype: DType) => View;
+
+/**
+ * The calls with sums joined to the products before them.
+ * @param kept buffers that outlive the program.
+ * @param fresh makes a buffer.
+ */
+export function joinSums(calls: readonly AnyCall[], kept: ReadonlySet<number>, target: Target, fresh: Fresh): AnyCall[] {
+  if (!target.gemmAdds) return [...calls];
+  const reads = new Map<number, number>();
+  const writes = new Map<number, number>();
+  for (const call of calls) {
+    for (const b of new Set(call.reads.map((v) => v.buffer))) reads.set(b, (reads.get(b) ?? 0) + 1);
+    for (const v of call.writes) writes.set(v.buffer, (writes.get(v.buffer) ?? 0) + 1);
+  }
+  const out: (AnyCall | undefined)[] = [...calls];
+  const productOf = new Map<number, number>();
+  calls.forEach((call, i) => {
+    if (call.kernel === 'gemm') productOf.set(call.writes[0]!.buffer, i);
+    const terms = termsOf(call);
+    for (const { buffer } of terms ?? []) {
+      const at = productOf.get(buffer);
+      const product = at === undefined ? undefined : out[at];
+      // nobody else sees the product, and what it reads is still there
+      if (product?.kernel !== 'gemm' || reads.get(buffer) !== 1 || writes.get(buffer) !== 1 || kept.has(buffer)) continue;
+      if (calls.slice(at! + 1, i).some((between) => between.writes.some((w) => product.reads.some((r) => r.buffer === w.buffer)))) continue;
+      const one = joined(product, terms!, call, target);
+      if (!one) continue;
+      out[at!] = undefined;
+      out[i] = one;
+      productOf.set(one.writes[0]!.buffer, i);
+      break;
+    }
+  });
+  return out.flatMap((call): AnyCall[] => {
+    if (!call) return [];
+    if (call.kernel !== 'gemm' || !call.attrs.bias || call.reads[2]!.dtype === call.writes[0]!.dtype) return [call];
+    const { cast, bias } = narrowed(call.reads[2]!, call.writes[0]!.dtype, fresh);
+    return [cast, { ...call, reads: call.reads.map((v, i) => (i === 2 ? bias : v)) }];
+  });
+}
