@@ -8,20 +8,35 @@ import { type Shape, sizeOf } from '../shape.ts';
 import type { AnyCall, Call, View } from './program.ts';
 import { isContiguous } from './views.ts';
 
+/** An operand of a sum, and the type that the sum rounds it to first. */
+interface Term {
+  view: View;
+  dtype: DType;
+}
+
 /** The operands of a call that only adds them up, each once; undefined for any other. */
-function termsOf(call: AnyCall): readonly View[] | undefined {
+function termsOf(call: AnyCall): readonly Term[] | undefined {
   if (call.kernel !== 'map' || call.writes.length !== 1) return undefined;
   const { loads, steps } = call.attrs.expression;
-  if (!steps.length || steps.length !== loads - 1) return undefined;
+  const terms: Term[] = call.reads.map((view) => ({ view, dtype: view.dtype }));
+  /** Which operand a value is, where it is one. */
+  const operand = new Map(terms.map((_, i) => [i, i]));
   const used = new Set<number>();
-  for (const s of steps) {
-    if (s.op !== 'add' || s.lane !== 'f32') return undefined;
-    for (const a of s.args) {
+  let sums = 0;
+  for (const [i, s] of steps.entries()) {
+    for (const a of s.op === 'add' || s.op === 'round' ? s.args : []) {
       if (used.has(a)) return undefined;
       used.add(a);
     }
+    if (s.op === 'add' && s.lane === 'f32') sums++;
+    else {
+      const of = s.op === 'round' ? operand.get(s.args[0]) : undefined;
+      if (s.op !== 'round' || of === undefined) return undefined;
+      terms[of]!.dtype = s.to;
+      operand.set(loads + i, of);
+    }
   }
-  return call.reads;
+  return sums > 0 && sums === loads - 1 ? terms : undefined;
 }
 
 /** The call's space as the rows and columns of a product; undefined where it is another. */
@@ -35,19 +50,20 @@ function matrixOf(v: View, m: number, n: number): View | undefined {
 const WORTH_A_CAST = 64;
 
 /** The product with the sum at its end, its bias in the type of the result; undefined where it does not fit. */
-function joined(product: Call<'gemm'>, terms: readonly View[], sum: AnyCall, target: Target): Call<'gemm'> | undefined {
+function joined(product: Call<'gemm'>, terms: readonly Term[], sum: AnyCall, target: Target): Call<'gemm'> | undefined {
   const { m, n, batch } = product.attrs;
   const [c] = product.writes as [View];
   const to = matrixOf(sum.writes[0]!, m, n);
   if (batch[0] * batch[1] !== 1 || product.attrs.bias || product.attrs.residual || !to || to.dtype !== c.dtype) return undefined;
   let bias: View | undefined;
   let residual: View | undefined;
-  for (const v of terms) {
-    const matrix = matrixOf(v, m, n);
-    if (v.buffer === c.buffer) {
-      if (!matrix || v.offset !== c.offset || matrix.strides[2] !== c.strides[2]) return undefined;
-    } else if (matrix && matrix.strides[2]! >= n && matrix.dtype === c.dtype && !residual) residual = matrix;
-    else if (v.shape.length === 2 && v.shape[1] === n && v.strides[0] === 0 && v.strides[1] === 1 && !bias) bias = v;
+  for (const { view, dtype } of terms) {
+    if (dtype !== c.dtype) return undefined;
+    const matrix = matrixOf(view, m, n);
+    if (view.buffer === c.buffer) {
+      if (!matrix || view.offset !== c.offset || matrix.strides[2] !== c.strides[2]) return undefined;
+    } else if (matrix && matrix.strides[2]! >= n && view.dtype === dtype && !residual) residual = matrix;
+    else if (view.shape.length === 2 && view.shape[1] === n && view.strides[0] === 0 && view.strides[1] === 1 && !bias) bias = view;
     else return undefined;
   }
   if (bias && bias.dtype !== c.dtype && m < WORTH_A_CAST) return undefined;
@@ -96,7 +112,9 @@ export function joinSums(calls: readonly AnyCall[], kept: ReadonlySet<number>, t
   calls.forEach((call, i) => {
     if (call.kernel === 'gemm') productOf.set(call.writes[0]!.buffer, i);
     const terms = termsOf(call);
-    for (const { buffer } of terms ?? []) {
+    for (const {
+      view: { buffer },
+    } of terms ?? []) {
       const at = productOf.get(buffer);
       const product = at === undefined ? undefined : out[at];
       // nobody else sees the product, and what it reads is still there
