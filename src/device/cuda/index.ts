@@ -87,6 +87,9 @@ export class CudaDevice implements Device {
     const { cudnn } = this.#gpu;
     return (call.kernel === 'attention' || call.kernel === 'attentionGrad') && cudnn.takes(call) ? cudnn.scratchBytes(call) : 0;
   }
+  gemmAdds(): boolean {
+    return true;
+  }
   /** Milliseconds on the GPU of what `body` runs, from the moment the GPU begins it. */
   elapsed(body: () => void): number {
     return this.#gpu.elapsed(body);

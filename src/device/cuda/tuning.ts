@@ -25,12 +25,15 @@ export interface Choice {
   runner(algorithm: Uint8Array): Run;
 }
 
-/** Milliseconds spent on each candidate in the first round, and on each of the best in the second. */
+/** Milliseconds spent on each candidate in the first round, and in each of the rounds among the best. */
 const FIRST_MS = 1;
-const SECOND_MS = 5;
+const ROUND_MS = 1;
+const ROUNDS = 7;
 const FINALISTS = 4;
 /** A later candidate replaces the first only for more than the noise of a measurement. */
 const MARGIN = 0.985;
+/** Bytes of operands to take in turn, so that none is in the second-level cache, as in a program. */
+const COLD = 150e6;
 
 /**
  * The algorithm to use from now on. It is timed only where the choice can be kept: sums of different algorithms round differently, and the same program
@@ -42,13 +45,17 @@ export function choose(bench: Bench, { entry, candidates, usable, operands, runn
   if (known && usable(known)) return known;
   const list = candidates().filter((algorithm, i) => i === 0 || usable(algorithm));
   if (list.length === 1) return list[0]!;
-  const best = bench.scratch(operands, (at) => {
+  const sets = Math.min(4, Math.ceil(COLD / operands.reduce((n, b) => n + b, 0)));
+  const best = bench.scratch(new Array<readonly number[]>(sets).fill(operands).flat(), (addresses) => {
     const runs = list.map(runner);
+    let turn = 0;
     const time = (i: number, ms: number): number => {
-      const once = (): void => runs[i]!(at, bench.stream);
+      const once = (): void => {
+        const from = (turn++ % sets) * operands.length;
+        runs[i]!(addresses.slice(from, from + operands.length), bench.stream);
+      };
       try {
-        once(); // the first launch loads the kernel
-        const reps = Math.min(100, Math.max(2, Math.ceil(ms / Math.max(1e-3, bench.elapsed(once)))));
+        const reps = Math.min(50, Math.max(2, Math.ceil(ms / Math.max(1e-3, bench.elapsed(once)))));
         return (
           bench.elapsed(() => {
             for (let r = 0; r < reps; r++) once();
@@ -58,11 +65,13 @@ export function choose(bench: Bench, { entry, candidates, usable, operands, runn
         return Infinity;
       }
     };
+    for (const i of runs.keys()) time(i, 0); // the first launch loads the kernel
     const first = list.map((_, i) => time(i, FIRST_MS));
-    const finalists = [...list.keys()].sort((i, j) => first[i]! - first[j]! || i - j).slice(0, FINALISTS);
-    const second = new Map([...new Set([0, ...finalists])].map((i) => [i, time(i, SECOND_MS)]));
-    const [winner] = [...second].reduce((x, y) => (y[1] < x[1] ? y : x));
-    return second.get(winner)! < MARGIN * second.get(0)! ? winner : 0;
+    const finalists = new Set([0, ...[...list.keys()].sort((i, j) => first[i]! - first[j]! || i - j).slice(0, FINALISTS)]);
+    const rounds = Array.from({ length: ROUNDS }, () => new Map([...finalists].map((i) => [i, time(i, ROUND_MS)])));
+    const typical = (i: number): number => rounds.map((r) => r.get(i)!).sort((x, y) => x - y)[ROUNDS >> 1]!;
+    const winner = [...finalists].reduce((x, y) => (typical(y) < typical(x) ? y : x));
+    return typical(winner) < MARGIN * typical(0) ? winner : 0;
   });
   if (best === undefined) return list[0]!;
   return writeCache(entry, list[best]!) ? list[best]! : list[0]!;
