@@ -47,11 +47,11 @@ export function floats(shape: readonly number[], low = -2, high = 2): Input {
   }
   return { shape, dtype: 'f32', values: values.map(Math.fround) };
 }
-/** Numbers that bf16 holds exactly. */
-export const halves = (shape: readonly number[]): Input => ({
+/** Numbers in [-scale, scale) that bf16 holds exactly; `scale` is a power of two. */
+export const halves = (shape: readonly number[], scale = 1): Input => ({
   shape,
   dtype: 'bf16',
-  values: Array.from({ length: t.sizeOf(shape) }, () => Math.floor(random() * 128 - 64) / 64),
+  values: Array.from({ length: t.sizeOf(shape) }, () => (scale * Math.floor(random() * 128 - 64)) / 64),
 });
 export const ints = (shape: readonly number[], below: number, dtype: t.DType = 'i32', from = 0): Input => ({
   shape,
