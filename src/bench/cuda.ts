@@ -3,10 +3,11 @@
  * after the other, each in a process of its own; figures are medians. Without a GPU or PyTorch the figures that need it are null.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { openGpu } from '../device/cuda/driver.ts';
+import { surveyLibraries } from '../device/cuda/libraries.ts';
 import { type Figures, type Line, linesOf, medians, type Section } from './section.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -39,10 +40,9 @@ function lastLine(command: string, args: readonly string[]): { value?: Record<st
 }
 
 /** Why there is no GPU to measure, or what it is. */
-function gpu(): { name: string; driver: number } | string {
+function gpu(): { name: string } | string {
   try {
-    const { name, driverVersion } = openGpu(Number(process.env.THIMBLE_GPU ?? 0)).info;
-    return { name, driver: driverVersion };
+    return openGpu(Number(process.env.THIMBLE_GPU ?? 0)).info;
   } catch (error) {
     return (error as Error).message;
   }
@@ -52,6 +52,24 @@ function show(line: Line): string {
   const figure = (x: number | null): string => (x === null ? '-' : x.toPrecision(4)).padStart(9);
   const ratio = line.ratio === null ? '     -' : `${line.ratio.toFixed(2)}x`.padStart(6);
   return `  ${line.name.padEnd(44)} ${ratio}  (${figure(line.ours)} / ${figure(line.theirs)} ${line.unit})${line.met === false ? '  below target' : ''}`;
+}
+
+/** Writes what was measured; other sections that the same machine has measured on the same day stay in the file. */
+function keep(where: Record<string, unknown>, sections: Record<string, unknown>): void {
+  if (where.gpu === null) throw new Error('[bench] there is no GPU, so there is nothing to save');
+  const path = `${root}bench/results/cuda.json`;
+  let before: Record<string, unknown> = {};
+  try {
+    const { command: _, sections: old, ...rest } = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+    if (JSON.stringify(rest) === JSON.stringify(where)) before = old as Record<string, unknown>;
+  } catch {
+    // none yet
+  }
+  mkdirSync(`${root}bench/results`, { recursive: true });
+  writeFileSync(
+    path,
+    `${JSON.stringify({ ...where, command: 'npm run bench -- cuda --save', sections: { ...before, ...sections } }, null, 2)}\n`,
+  );
 }
 
 async function main(): Promise<void> {
@@ -96,19 +114,16 @@ async function main(): Promise<void> {
     for (const reason of reasons) say(`  failed: ${reason}`);
   }
 
-  const result = {
+  const versions = Object.entries(surveyLibraries()).map(([name, l]) => [name, 'version' in l ? l.version : null]);
+  const where = {
     gpu: typeof card === 'string' ? null : card.name,
-    driver: typeof card === 'string' ? null : card.driver,
+    libraries: Object.fromEntries(versions) as Record<string, string | null>,
     torch,
     machine: `${cpus()[0]?.model ?? 'unknown'}, Node ${process.versions.node}`,
     date: new Date().toISOString().slice(0, 10),
-    command: `npm run bench -- cuda${wanted.map((w) => ` ${w}`).join('')}`,
-    sections,
   };
-  if (save) {
-    mkdirSync(`${root}bench/results`, { recursive: true });
-    writeFileSync(`${root}bench/results/cuda.json`, `${JSON.stringify(result, null, 2)}\n`);
-  }
+  const result = { ...where, command: `npm run bench -- cuda${wanted.map((w) => ` ${w}`).join('')}`, sections };
+  if (save) keep(where, sections);
   if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
 }
 
