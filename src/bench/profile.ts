@@ -1,4 +1,7 @@
-/** Where a program spends its time: kernel calls timed on the device, the same work added up. */
+/**
+ * Where a program spends its time: kernel calls timed on the device, the same work added up. Calls that a device joins into one launch have their time
+ * at the call where it runs.
+ */
 import type { CallTime } from '../tensor/index.ts';
 import { callBytes } from '../tensor/lower/program.ts';
 
