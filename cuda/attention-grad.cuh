@@ -20,82 +20,83 @@ template <class T, int E> __device__ inline void attention_delta(const T *o, con
   if (in && c == 0) delta[(b * s.Hq + h) * s.Tq + i] = x;
 }
 
-// Grid (ceil(Tk / 128), Hkv, B), a block owns 128 keys: a warp 32 of them, or 16 of wide heads, whose two sums fill the registers. It walks the
-// queries of all heads of its group in tiles of 64, in steps of N columns of the transposed scores.
-template <class T, int E> __device__ inline void attention_grad_kv(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const int *offsets, const T *dO, const float *lse, const float *delta, T *dk, Heads sdk, T *dv, Heads sdv, Shape s, bool aligned, bool aligned_to) {
-  const int MB = E > 64 ? 1 : 2, ROWS = 16 * MB, M = 128, THREADS = 32 * M / ROWS, LOAD = 64, N = LOAD / MB;
+// What a score times log2 e is moved by before it is exponentiated; 0 for a query that sees no key, whose scores are all masked.
+__device__ inline float exponent(float lse) { return lse == MINUS_INF ? 0 : lse * -LOG2E; }
+
+// Grid (ceil(Tk / M), Hkv, B): a block owns M keys, a warp 32 of them, or 16 of wide heads, whose two sums fill the registers. It walks the
+// queries of all heads of its group in tiles of N.
+template <class T, int E, int M, int N> __device__ inline void attention_grad_kv(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const int *offsets, const T *dO, const float *lse, const float *delta, T *dk, Heads sdk, T *dv, Heads sdv, Shape s, bool aligned, bool aligned_to) {
+  const int MB = E > 64 ? 1 : 2, ROWS = 16 * MB, THREADS = 32 * M / ROWS;
   extern __shared__ uint4 shared[];
   u32 base = (u32)__cvta_generic_to_shared(shared);
   Tile<M, E> kt{base}, vt{base + kt.BYTES};
-  typedef Tile<LOAD, E> Queries;
+  typedef Tile<N, E> Queries;
   auto queries = [&](int i) { return Queries{base + 2 * kt.BYTES + i % 2 * Queries::BYTES}; };
   auto gradients = [&](int i) { return Queries{base + 2 * kt.BYTES + (2 + i % 2) * Queries::BYTES}; };
-  float *sums = (float *)((char *)shared + 2 * kt.BYTES + 4 * Queries::BYTES); // [2][lse, delta][LOAD]
-  int hk = blockIdx.y, b = blockIdx.z, group = s.Hq / s.Hkv, lane = threadIdx.x % 32, j0 = blockIdx.x * M, mine = threadIdx.x / 32 * ROWS, row = j0 + mine;
-  Ranges<M> ranges(sums + 4 * LOAD, s, offsets, j0, false);
-  int first = ranges.tiles(LOAD).x, tiles = max(0, ranges.tiles(LOAD).y - first);
-  int2 earliest = ranges[mine], latest = ranges[mine + ROWS - 1];
-  auto fetch = [&](int step) {
-    if (step < tiles * group) {
-      int h = hk * group + step / tiles, i0 = (first + step % tiles) * LOAD;
-      queries(step).template fetch<THREADS>(q + b * sq.sB + h * sq.sH, sq.sT, i0, s.Tq, aligned);
-      gradients(step).template fetch<THREADS>(dO + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, i0, s.Tq, true);
-      if (threadIdx.x < 2 * LOAD) {
-        int i = i0 + threadIdx.x % LOAD;
-        bool in = s.Tq % LOAD == 0 || i < s.Tq;
-        const float *from = (threadIdx.x < LOAD ? lse : delta) + ((u64)b * s.Hq + h) * s.Tq + (in ? i : 0);
-        u32 to = (u32)__cvta_generic_to_shared(sums + step % 2 * 2 * LOAD + threadIdx.x);
-        asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(in ? 4 : 0));
-      }
+  float *sums = (float *)((char *)shared + 2 * kt.BYTES + 4 * Queries::BYTES); // [2][lse, delta][N]
+  int hk = blockIdx.y, b = blockIdx.z, group = s.Hq / s.Hkv, lane = threadIdx.x % 32, j0 = blockIdx.x * M, mine = threadIdx.x / 32 * ROWS;
+  Ranges<M> ranges(sums + 4 * N, s, offsets, j0, false);
+  int2 tiles = ranges.tiles(N), earliest = ranges[mine], latest = ranges[mine + ROWS - 1];
+  // The tile of queries from i0 of head h, into the buffers of turn i.
+  auto fetch = [&](int i, int h, int i0) {
+    queries(i).template fetch<THREADS>(q + b * sq.sB + h * sq.sH, sq.sT, i0, s.Tq, aligned);
+    gradients(i).template fetch<THREADS>(dO + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, i0, s.Tq, true);
+    if (threadIdx.x < 2 * N) {
+      int t = i0 + threadIdx.x % N;
+      bool in = s.Tq % N == 0 || t < s.Tq;
+      const float *from = (threadIdx.x < N ? lse : delta) + ((u64)b * s.Hq + h) * s.Tq + (in ? t : 0);
+      u32 to = (u32)__cvta_generic_to_shared(sums + i % 2 * 2 * N + threadIdx.x);
+      asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(in ? 4 : 0));
     }
-    sent();
   };
   kt.template fetch<THREADS>(k + b * sk.sB + hk * sk.sH, sk.sT, j0, s.Tk, aligned);
   vt.template fetch<THREADS>(v + b * sv.sB + hk * sv.sH, sv.sT, j0, s.Tk, aligned);
-  fetch(0);
+  int h = hk * group, tile = tiles.x, left = max(0, tiles.y - tiles.x) * group; // the turn's head and tile, and how many turns are left
+  if (left) fetch(0, h, tile * N);
+  sent();
+  const float away = s.scale < 0 ? -MINUS_INF : MINUS_INF; // a score whose exponential is 0
   float accK[MB][E / 8][4] = {}, accV[MB][E / 8][4] = {};
-  for (int step = 0; step < tiles * group; step++) {
+  for (int turn = 0; left--; turn++) {
     arrived<0>();
-    fetch(step + 1);
-    #pragma unroll 1
-    for (int part = 0; part < LOAD; part += N) {
-      int i0 = (first + step % tiles) * LOAD + part;
-      if (i0 >= latest.y || i0 + N <= earliest.x) continue;
-      float p[MB][N / 8][4], dp[MB][N / 8][4]; // rows are keys, columns queries
-      times_transposed<T, MB, N>(p, kt, mine, queries(step), part);
-      const float2 *lses = (const float2 *)(sums + step % 2 * 2 * LOAD + part + lane % 4 * 2), *deltas = lses + LOAD / 2;
+    int i0 = tile * N;
+    if (++tile == tiles.y) tile = tiles.x, h++;
+    if (left) fetch(turn + 1, h, tile * N);
+    sent();
+    if (i0 >= latest.y || i0 + N <= earliest.x) continue;
+    float p[MB][N / 8][4], dp[MB][N / 8][4]; // rows are keys, columns queries
+    times_transposed<T, MB, N>(p, kt, mine, queries(turn), 0);
+    if (i0 < latest.x || i0 + N > earliest.y) {
       #pragma unroll
-      for (int n = 0; n < N / 8; n++) {
-        float2 l = lses[4 * n];
-        l.x *= -LOG2E, l.y *= -LOG2E;
+      for (int r = 0; r < 2 * MB; r++) {
+        int2 seeing = ranges[mine + 8 * r + lane / 4];
         #pragma unroll
-        for (int m = 0; m < MB; m++)
+        for (int n = 0; n < N / 8; n++)
           #pragma unroll
-          for (int x = 0; x < 4; x++) p[m][n][x] = exp2_fast(fmaf(p[m][n][x], s.scale * LOG2E, x % 2 ? l.y : l.x));
+          for (int x = 0; x < 2; x++)
+            if (!inside(seeing, i0 + 8 * n + lane % 4 * 2 + x)) p[r / 2][n][r % 2 * 2 + x] = away;
       }
-      if (i0 < latest.x || i0 + N > earliest.y) {
-        #pragma unroll
-        for (int r = 0; r < 2 * MB; r++) {
-          int2 seeing = ranges[mine + 8 * r + lane / 4];
-          #pragma unroll
-          for (int n = 0; n < N / 8; n++)
-            #pragma unroll
-            for (int x = 0; x < 2; x++)
-              if (!inside(seeing, i0 + 8 * n + lane % 4 * 2 + x)) p[r / 2][n][r % 2 * 2 + x] = 0;
-        }
-      }
-      plus_times<T, MB, N>(accV, p, gradients(step), part);
-      times_transposed<T, MB, N>(dp, vt, mine, gradients(step), part);
-      #pragma unroll
-      for (int n = 0; n < N / 8; n++) {
-        float2 d = deltas[4 * n];
-        #pragma unroll
-        for (int m = 0; m < MB; m++)
-          #pragma unroll
-          for (int x = 0; x < 4; x++) p[m][n][x] *= dp[m][n][x] - (x % 2 ? d.y : d.x);
-      }
-      plus_times<T, MB, N>(accK, p, queries(step), part);
     }
+    times_transposed<T, MB, N>(dp, vt, mine, gradients(turn), 0);
+    const float2 *lses = (const float2 *)(sums + turn % 2 * 2 * N + lane % 4 * 2), *deltas = lses + N / 2;
+    #pragma unroll
+    for (int n = 0; n < N / 8; n++) {
+      float2 l = lses[4 * n];
+      l.x = exponent(l.x), l.y = exponent(l.y);
+      #pragma unroll
+      for (int m = 0; m < MB; m++)
+        #pragma unroll
+        for (int x = 0; x < 4; x++) p[m][n][x] = exp2_fast(fmaf(p[m][n][x], s.scale * LOG2E, x % 2 ? l.y : l.x));
+    }
+    plus_times<T, MB, N>(accV, p, gradients(turn), 0);
+    #pragma unroll
+    for (int n = 0; n < N / 8; n++) {
+      float2 d = deltas[4 * n];
+      #pragma unroll
+      for (int m = 0; m < MB; m++)
+        #pragma unroll
+        for (int x = 0; x < 4; x++) p[m][n][x] *= dp[m][n][x] - (x % 2 ? d.y : d.x);
+    }
+    plus_times<T, MB, N>(accK, p, queries(turn), 0);
   }
   arrived<0>();
   store_rows<T>(dk + b * sdk.sB + hk * sdk.sH, sdk.sT, j0, s.Tk, accK, s.scale, kt, mine, aligned_to);
@@ -124,13 +125,14 @@ template <class T, int E, int N> __device__ inline void attention_grad_q(const T
   qt.template fetch<128>(q + b * sq.sB + h * sq.sH, sq.sT, i0, s.Tq, aligned);
   gt.template fetch<128>(dO + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, i0, s.Tq, true);
   fetch(first);
+  const float away = s.scale < 0 ? -MINUS_INF : MINUS_INF; // a score whose exponential is 0
   float acc[2][E / 8][4] = {}, l[4], d[4];
   #pragma unroll
   for (int r = 0; r < 4; r++) {
     int i = row + 8 * r + lane / 4;
     bool in = s.Tq % M == 0 || i < s.Tq;
     u64 at = ((u64)b * s.Hq + h) * s.Tq + (in ? i : 0);
-    l[r] = lse[at] * -LOG2E, d[r] = delta[at];
+    l[r] = exponent(lse[at]), d[r] = delta[at];
   }
   for (int i = first; i < end; i++) {
     int j0 = i * N;
@@ -139,6 +141,17 @@ template <class T, int E, int N> __device__ inline void attention_grad_q(const T
     if (j0 >= latest.y || j0 + N <= earliest.x) continue;
     float p[2][N / 8][4], dp[2][N / 8][4];
     times_transposed<T, 2, N>(p, qt, mine, keys(i), 0);
+    if (j0 < latest.x || j0 + N > earliest.y) {
+      #pragma unroll
+      for (int r = 0; r < 4; r++) {
+        int2 seen = ranges[mine + 8 * r + lane / 4];
+        #pragma unroll
+        for (int n = 0; n < N / 8; n++)
+          #pragma unroll
+          for (int x = 0; x < 2; x++)
+            if (!inside(seen, j0 + 8 * n + lane % 4 * 2 + x)) p[r / 2][n][r % 2 * 2 + x] = away;
+      }
+    }
     times_transposed<T, 2, N>(dp, gt, mine, values(i), 0);
     #pragma unroll
     for (int m = 0; m < 2; m++)
@@ -149,17 +162,6 @@ template <class T, int E, int N> __device__ inline void attention_grad_q(const T
           int r = 2 * m + x / 2;
           p[m][n][x] = exp2_fast(fmaf(p[m][n][x], s.scale * LOG2E, l[r])) * (dp[m][n][x] - d[r]);
         }
-    if (j0 < latest.x || j0 + N > earliest.y) {
-      #pragma unroll
-      for (int r = 0; r < 4; r++) {
-        int2 seen = ranges[mine + 8 * r + lane / 4];
-        #pragma unroll
-        for (int n = 0; n < N / 8; n++)
-          #pragma unroll
-          for (int x = 0; x < 2; x++)
-            if (!inside(seen, j0 + 8 * n + lane % 4 * 2 + x)) p[r / 2][n][r % 2 * 2 + x] = 0;
-      }
-    }
     plus_times<T, 2, N>(acc, p, keys(i), 0);
   }
   arrived<0>();

@@ -16,12 +16,16 @@ export function assertClose(actual: ArrayLike<number>, expected: ArrayLike<numbe
   }
 }
 
-/** Every case on `device` against the reference device, forward and gradient. */
+/** Every case on `device` against the reference device, forward and gradient, and against itself: the same bits every time. */
 export function testDevice(device: Device, tolerance = 2e-5): void {
   const reference = new ReferenceDevice();
   for (const c of cases)
     test(`${device.name}: ${c.name}`, () => {
       const own = runCase(c, inputsOn(c, device));
+      const again = runCase(c, inputsOn(c, device));
+      [own.value, ...own.gradients].forEach((x, i) => {
+        if (x) assert.deepEqual([again.value, ...again.gradients][i]!.data(), x.data(), 'the bits of a second run');
+      });
       const expected = runCase(c, inputsOn(c, reference));
       assert.deepEqual(own.value.shape, expected.value.shape);
       assert.equal(own.value.dtype, expected.value.dtype);

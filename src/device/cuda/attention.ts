@@ -28,9 +28,11 @@ const tileBytes = (rows: number, E: number): number => rows * ((E / 8) | 1) * 16
 /** Bytes of what each of 128 rows sees, and of lse and delta of two tiles of 64 queries. */
 const RANGES = 1024;
 const SUMS = 1024;
+/** From here on blocks take large tiles: cards for servers have 164 KB and more, others 100. */
+const ROOMY = 120 << 10;
 
-/** The launches of attention or its gradient, in order; none without elements. */
-export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall): Kernel[] {
+/** The launches of attention or its gradient, in order; none without elements. @param sharedBytes what a block may have of shared memory. */
+export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall, sharedBytes: number): Kernel[] {
   const { scale, causal, window } = attrs;
   const [B, Tq, Hq, E] = reads[0]!.shape as [number, number, number, number];
   const [, Tk, Hkv] = reads[1]!.shape as [number, number, number];
@@ -67,7 +69,10 @@ export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall
   const [, , , o, lse, dO] = reads as [View, View, View, View, View, View];
   const [dq, dk, dv, delta] = writes as [View, View, View, View];
   const lanes = E > 64 ? 16 : E > 32 ? 8 : E > 16 ? 4 : 2; // of a row of delta
-  const N = E > 64 ? 32 : 64;
+  const [wide, roomy] = [E > 64, sharedBytes >= ROOMY];
+  const M = wide && !roomy ? 64 : 128; // keys of a block
+  const queries = wide && roomy ? 64 : 32; // of a tile beside them
+  const keys = wide ? (roomy ? 32 : 16) : 64; // of a tile beside 128 queries
   const from = (p: (i: number) => string): string => `${given(p)}, ${p(4)}, ${p(5)}, ${p(6)}`;
   return [
     {
@@ -77,19 +82,19 @@ export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall
     },
     {
       views: [q, k, v, offsets, dO, lse, delta, dk, dv],
-      grid: [Math.ceil(Tk / 128), Hkv, B],
+      grid: [Math.ceil(Tk / M), Hkv, B],
       body: (p) =>
-        `attention_grad_kv<${T}, ${E}>(${from(p)}, ${p(7)}, ${heads(dk)}, ${p(8)}, ${heads(dv)}, ${tail}, ${aligned([dk, dv])});`,
-      block: E > 64 ? 256 : 128,
-      shared: 2 * tileBytes(128, E) + 4 * tileBytes(64, E) + SUMS + RANGES,
-      resident: E > 64 ? 1 : 2,
+        `attention_grad_kv<${T}, ${E}, ${M}, ${queries}>(${from(p)}, ${p(7)}, ${heads(dk)}, ${p(8)}, ${heads(dv)}, ${tail}, ${aligned([dk, dv])});`,
+      block: wide ? 2 * M : M,
+      shared: 2 * tileBytes(M, E) + 4 * tileBytes(queries, E) + SUMS + RANGES,
+      resident: wide && roomy ? 1 : 2,
     },
     {
       views: [q, k, v, offsets, dO, lse, delta, dq],
       grid: [Math.ceil(Tq / 128), Hq, B],
-      body: (p) => `attention_grad_q<${T}, ${E}, ${N}>(${from(p)}, ${p(7)}, ${heads(dq)}, ${tail}, ${aligned([dq])});`,
+      body: (p) => `attention_grad_q<${T}, ${E}, ${keys}>(${from(p)}, ${p(7)}, ${heads(dq)}, ${tail}, ${aligned([dq])});`,
       block: 128,
-      shared: 2 * tileBytes(128, E) + 4 * tileBytes(N, E) + RANGES,
+      shared: 2 * tileBytes(128, E) + 4 * tileBytes(keys, E) + RANGES,
       resident: 2,
     },
   ];

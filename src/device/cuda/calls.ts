@@ -107,8 +107,21 @@ export function launchOfMany(calls: readonly (Call<'map'> | Call<'reduce'>)[], s
   return launch(made, 1, [...calls.flatMap(operands).filter(walked), ...operands(first).filter((v) => !walked(v))]);
 }
 
-/** The launches of a call, in order; none for one without elements. `library` says whether cuDNN takes an attention. */
-export function launchesOf(call: AnyCall, sources: Sources, library: (call: AttentionCall) => boolean = () => false): Launch[] {
+/** What the launches depend on beside the call. */
+export interface Abilities {
+  /** Whether cuDNN takes an attention. */
+  library?: (call: AttentionCall) => boolean;
+  /** Shared memory that a block may have. */
+  sharedBytes?: number;
+}
+const SHARED_BYTES = 227 << 10;
+
+/** The launches of a call, in order; none for one without elements. */
+export function launchesOf(
+  call: AnyCall,
+  sources: Sources,
+  { library = () => false, sharedBytes = SHARED_BYTES }: Abilities = {},
+): Launch[] {
   const { reads, writes } = call;
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
   const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident = 1 } = {}) => {
@@ -282,7 +295,7 @@ export function launchesOf(call: AnyCall, sources: Sources, library: (call: Atte
     case 'attentionGrad':
       return library(call)
         ? [{ kind: 'cudnn', call }]
-        : attentionKernels(call).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
+        : attentionKernels(call, sharedBytes).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
     case 'decodeAttention': {
       const { scale, window } = call.attrs;
       const [B, Tq, Hq, E] = reads[0]!.shape as [number, number, number, number];

@@ -66,11 +66,11 @@ export interface GraphTensor {
   readonly strides: readonly number[];
 }
 
-/** A plan ready to run on addresses. */
+/** A plan ready to run. */
 export interface CudnnPlan {
   readonly workspaceBytes: number;
-  /** @param tensors those of the graph that lie in memory, with their addresses. */
-  run(tensors: readonly (readonly [GraphTensor, number | bigint])[], workspace: number): void;
+  /** Runs it on addresses: those of `tensors`, the graph's that lie in memory, in their order. Addresses that come again cost less. */
+  runner(tensors: readonly GraphTensor[]): (addresses: Numbers, workspace: number) => void;
 }
 
 export class Cudnn {
@@ -146,11 +146,17 @@ export class Cudnn {
       this.#get(plan, 402, 3, bytes, 1);
       return {
         workspaceBytes: Number(bytes[0]),
-        run: (tensors, workspace) => {
-          const ids = i64s(tensors.map(([t]) => t.id));
-          const pack = this.make('variantPack', { 1000: ids, 1001: pointers(tensors.map(([, at]) => at)), 1003: pointers([workspace]) });
-          this.#check(this.#lib.execute(this.#handle, plan, pack), what);
-          this.#lib.destroy(pack);
+        runner: (tensors) => {
+          const ids = i64s(tensors.map((t) => t.id));
+          let latest: { key: string; pack: Descriptor } | undefined;
+          return (addresses, workspace) => {
+            const key = `${addresses.join()},${workspace}`;
+            if (latest?.key !== key) {
+              if (latest) this.#lib.destroy(latest.pack);
+              latest = { key, pack: this.make('variantPack', { 1000: ids, 1001: pointers(addresses), 1003: pointers([workspace]) }) };
+            }
+            this.#check(this.#lib.execute(this.#handle, plan, latest.pack), what);
+          };
         },
       };
     }

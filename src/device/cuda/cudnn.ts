@@ -82,16 +82,17 @@ export class AttentionLibrary {
     return ownBytes + plan.workspaceBytes;
   }
 
-  /** Runs a call whose last write is its scratch, if it needs any. */
-  run(call: AttentionCall, address: (v: View) => number): void {
+  /** Runs a call, whose last write is its scratch if it needs any, on the addresses of its views. */
+  runner(call: AttentionCall): (address: (v: View) => number) => void {
     const { plan, places, ownBytes } = this.#of(call);
     const operands = [...call.reads, ...call.writes];
-    const scratch = ownBytes + plan.workspaceBytes ? address(operands.at(-1)!) : 0;
-    const find = (p: Place): number | bigint => ('at' in p ? address(operands[p.at]!) : 'host' in p ? p.host : scratch + p.scratch);
-    plan.run(
-      places.map(([t, p]) => [t, find(p)]),
-      scratch + ownBytes,
-    );
+    const run = plan.runner(places.map(([t]) => t));
+    return (address) => {
+      const scratch = ownBytes + plan.workspaceBytes ? address(operands.at(-1)!) : 0;
+      const find = ([, p]: (typeof places)[number]): number | bigint =>
+        'at' in p ? address(operands[p.at]!) : 'host' in p ? p.host : scratch + p.scratch;
+      run(places.map(find), scratch + ownBytes);
+    };
   }
 
   #of(call: AttentionCall): Prepared {

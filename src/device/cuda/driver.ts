@@ -124,6 +124,8 @@ export interface GpuInfo {
   /** Compute capability x 10, e.g. 90. */
   capability: number;
   multiprocessors: number;
+  /** Shared memory that a block may have. */
+  sharedBytes: number;
   driverVersion: number;
 }
 
@@ -163,6 +165,7 @@ export function openGpu(index = 0): { driver: Driver; context: number; device: n
       name: name.toString('latin1').split('\0')[0]!,
       capability: attribute(75) * 10 + attribute(76),
       multiprocessors: attribute(16),
+      sharedBytes: attribute(97),
       driverVersion,
     },
   };

@@ -5,9 +5,8 @@ import { itemSize } from '../../tensor/dtype.ts';
 import type { AnyCall, Call, Program, View } from '../../tensor/lower/program.ts';
 import type { TensorType } from '../../tensor/shape.ts';
 import { hasAttention } from './attention.ts';
-import { type Launch, launchesOf, launchOfMany, Sources } from './calls.ts';
+import { type Abilities, type Launch, launchesOf, launchOfMany, Sources } from './calls.ts';
 import { readable } from './cublaslt.ts';
-import type { AttentionCall } from './cudnn.ts';
 import type { GpuInfo } from './driver.ts';
 import { CudaExecutable } from './executable.ts';
 import { skinny } from './gemv.ts';
@@ -28,7 +27,7 @@ export function preludeSource(): string {
  */
 export function programSource(
   program: Program,
-  { library, apart = false }: { library?: (call: AttentionCall) => boolean; apart?: boolean } = {},
+  { apart = false, ...abilities }: Abilities & { apart?: boolean } = {},
 ): { source: string; launches: Launch[][] } {
   const sources = new Sources();
   const places = apart ? program.calls.map((_, i) => [[i]]) : groupCalls(program);
@@ -37,7 +36,7 @@ export function programSource(
       const calls = group.map((i) => program.calls[i]!);
       return calls.length > 1
         ? [launchOfMany(calls as (Call<'map'> | Call<'reduce'>)[], sources)]
-        : launchesOf(calls[0]!, sources, library);
+        : launchesOf(calls[0]!, sources, abilities);
     }),
   );
   return { source: `${preludeSource()}\n${sources.text()}`, launches };
@@ -75,7 +74,8 @@ export class CudaDevice implements Device {
   }
   readonly skinny = skinny;
   fused(op: string, inputs: readonly TensorType[]): boolean {
-    return hasKernel(op, inputs);
+    // attention is made of products that come with 8.0
+    return hasKernel(op, inputs) && (this.info.capability >= 80 || !op.startsWith('attention'));
   }
   gemmReads(view: View): boolean {
     return readable(view);
@@ -127,10 +127,10 @@ export class CudaDevice implements Device {
 
   prepare(program: Program): CudaExecutable {
     this.#gpu.enter();
-    const library = (call: AttentionCall): boolean => this.#gpu.cudnn.takes(call);
-    const { source, launches } = programSource(program, { library });
+    const abilities: Abilities = { library: (call) => this.#gpu.cudnn.takes(call), sharedBytes: this.info.sharedBytes };
+    const { source, launches } = programSource(program, abilities);
     return new CudaExecutable(program, source, launches, this.#gpu, () => {
-      const one = programSource(program, { library, apart: true });
+      const one = programSource(program, { ...abilities, apart: true });
       return new CudaExecutable(program, one.source, one.launches, this.#gpu);
     });
   }

@@ -108,5 +108,5 @@ export function gemmStep(stream: number, { call }: Gemm, product: Product): Step
 /** Attention by cuDNN. */
 export const cudnnStep = ({ call }: Extract<Launch, { kind: 'cudnn' }>, library: AttentionLibrary): Step => ({
   operands: [...call.reads, ...call.writes],
-  submit: (at) => library.run(call, at),
+  submit: library.runner(call),
 });
