@@ -63,10 +63,13 @@ const run: Run = {
 const setting = { check, data, seed, effort, images: images.size, testImages: test.size };
 const seconds = (): number => (performance.now() - began) / 1000;
 if (check === 'arms') {
-  const arms = await checkArms(images, test, armsCheck(data), names as ArmName[], run, ({ name, fileBytes, accuracy }) =>
-    console.error(`${name}: ${fileBytes} bytes, accuracy ${(100 * accuracy).toFixed(2)} %, after ${seconds().toFixed(0)} s`),
-  );
-  console.log(JSON.stringify({ ...armsFigures({ setting, arms }), seconds: seconds() }));
+  // a line after every arm, so that a run that is cut short has told what it knows; the last has all
+  const arms: Arm[] = [];
+  await checkArms(images, test, armsCheck(data), names as ArmName[], run, (arm) => {
+    arms.push(arm);
+    console.error(`${arm.name}: ${arm.fileBytes} bytes, accuracy ${(100 * arm.accuracy).toFixed(2)} %, after ${seconds().toFixed(0)} s`);
+    console.log(JSON.stringify({ ...armsFigures({ setting, arms }), seconds: seconds() }));
+  });
 } else {
   const figures = await (check === 'tokenAdapt' ? tokenAdaptCheck : maskedTokenCheck)(data, images, test, run);
   console.log(JSON.stringify({ setting, arms: [], ...figures, seconds: seconds() }));

@@ -47,6 +47,7 @@ const seed = Number(values.seed);
 const { precision } = values;
 if (precision !== 'f32' && precision !== 'bf16') throw new Error(`[efficienttrain] precision '${precision}': use f32 or bf16`);
 
+const setting = { data: values.data, seed, epochs, precision, images: images.size, testImages: test.size, steps };
 const results: ArmResult[] = [];
 for (const name of values.arms?.split(',') ?? Object.keys(arms)) {
   const arm = arms[name];
@@ -75,6 +76,6 @@ for (const name of values.arms?.split(',') ?? Object.keys(arms)) {
   console.error(
     `${name}: accuracy ${(100 * accuracy).toFixed(2)} %, loss ${loss.toFixed(3)}, ${arm.steps} steps in ${stepSeconds.toFixed(1)} s, in all ${seconds.toFixed(1)} s`,
   );
+  // after every arm, so that a run that is cut short has told what it knows; the last line has all
+  console.log(JSON.stringify(reportOf({ setting, arms: results })));
 }
-const setting = { data: values.data, seed, epochs, precision, images: images.size, testImages: test.size, steps };
-console.log(JSON.stringify(reportOf({ setting, arms: results })));
