@@ -65,7 +65,7 @@ export function between<A extends { name: string }>(
   arms: readonly A[],
   a: string,
   b: string,
-  measure: (a: A, b: A) => number,
+  measure: (a: A, b: A) => number | null,
 ): number | null {
   const [x, y] = [a, b].map((name) => arms.find((arm) => arm.name === name));
   return x && y ? measure(x, y) : null;

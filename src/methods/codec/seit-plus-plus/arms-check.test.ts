@@ -32,7 +32,7 @@ test('every arm trains for the same steps in the bytes of the token store, and t
   const tokenAdapt = { width: 32, heads: 2, headWidth: 16, hidden: 64, epochs: 1, batch: 30, lr: 2e-3, weightDecay: 0.05 };
   const told: string[] = [];
   const check = { config, tokenAdapt, color: 0.5, patch: 4 };
-  const arms = await checkArms(shapes(150, 1), shapes(60, 2), check, armNames, { seed: 1 }, ({ name }) => told.push(name));
+  const arms = await checkArms(shapes(150, 1), shapes(60, 2), check, armNames, { seed: 1 }, { onArm: ({ name }) => told.push(name) });
   assert.deepEqual(told, armNames);
   const { tokens, subset, downsampled, tokenAdapt: adapted } = Object.fromEntries(arms.map((arm) => [arm.name, arm]));
   assert.ok(subset!.fileBytes <= tokens!.fileBytes && downsampled!.fileBytes <= tokens!.fileBytes);

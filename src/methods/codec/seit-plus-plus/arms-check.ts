@@ -56,7 +56,7 @@ export type ArmName = (typeof armNames)[number];
 /**
  * Runs the arms of one seed. Pixels get the bytes of the token store, which is made for them where `tokens` is not asked for.
  *
- * @param onArm told of each arm when it is done
+ * @param onArm told of each arm when it is done; `together`: all train side by side, which keeps a GPU busy
  */
 export async function checkArms(
   images: ImageSet,
@@ -64,7 +64,7 @@ export async function checkArms(
   check: ArmsCheck,
   names: readonly ArmName[],
   run: Run,
-  onArm?: (arm: Arm) => void,
+  { onArm, together = false }: { onArm?: (arm: Arm) => void; together?: boolean } = {},
 ): Promise<Arm[]> {
   const { config } = check;
   const { steps } = countSteps(config.train, images.size, run.effort);
@@ -73,7 +73,8 @@ export async function checkArms(
   const withMaps = new Store(join(folder, 'maps'), images, { ...config, tokenAdapt: check.tokenAdapt }, run);
 
   const fromTokens = async (store: Store, color: number): Promise<Measured> => {
-    const files = await store.files();
+    const stored = await store.files();
+    const files = { ...stored, model: `${stored.model}.${color}` };
     await trainClassifier(files, { ...config, augment: { ...config.augment, color } }, run);
     const found = await predictClasses(test, files.model, { seed: run.seed });
     const right = found.reduce((sum, label, i) => sum + Number(label === test.labels[i]), 0);
@@ -98,13 +99,15 @@ export async function checkArms(
   };
   try {
     const results: Arm[] = [];
-    for (const name of names) {
+    const runArm = async (name: ArmName): Promise<void> => {
       const began = performance.now();
       const measured = await arms[name]();
       const arm = { name, ...measured, steps, seconds: (performance.now() - began) / 1000 };
       results.push(arm);
       onArm?.(arm);
-    }
+    };
+    if (together) await Promise.all(names.map(runArm));
+    else for (const name of names) await runArm(name);
     return results;
   } finally {
     await rm(folder, { recursive: true, force: true });

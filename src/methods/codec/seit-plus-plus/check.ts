@@ -6,7 +6,8 @@
  *     node check.js maskedTokens --seed 0                               pre-training where few labels are known
  *     node check.js --merge <files>                                     what such runs printed, over arms and seeds
  *
- * `--images` takes the first so many, `--effort` a share of the steps. Progress goes to stderr.
+ * `--images` takes the first so many, `--effort` a share of the steps, `--seed 0,1,2` several seeds, `--together` trains all arms and seeds
+ * side by side, which keeps a GPU busy. Progress goes to stderr.
  */
 import { parseArgs } from 'node:util';
 import '../../../device/index.ts';
@@ -26,6 +27,7 @@ const { values, positionals } = parseArgs({
     arms: { type: 'string' },
     images: { type: 'string', default: '20000' },
     effort: { type: 'string', default: '1' },
+    together: { type: 'boolean', default: false },
     merge: { type: 'boolean', default: false },
   },
 });
@@ -43,8 +45,9 @@ const data = values.data as CheckData;
 const names = values.arms?.split(',') ?? armNames;
 const strange = names.find((name) => !armNames.includes(name as ArmName));
 if (strange !== undefined) throw new Error(`[seit-plus-plus] there is no arm '${strange}'; use ${armNames.join(', ')}`);
-const [seed, effort, asked] = [Number(values.seed), Number(values.effort), Number(values.images)];
-if (!(Number.isSafeInteger(seed) && seed >= 0 && asked >= 1 && effort > 0 && effort <= 1))
+const seeds = values.seed.split(',').map(Number);
+const [effort, asked] = [Number(values.effort), Number(values.images)];
+if (!(seeds.every((seed) => Number.isSafeInteger(seed) && seed >= 0) && asked >= 1 && effort > 0 && effort <= 1))
   throw new RangeError(
     `[seit-plus-plus] seed ${values.seed}, ${values.images} images, effort ${values.effort}; a seed is a whole number from 0, images are 1 or more, effort is a share of the steps above 0`,
   );
@@ -55,22 +58,29 @@ const open = (split: 'train' | 'test', limit: number): Promise<ImageSet> =>
     : openCifarSheets(values.folder, { split, limit });
 const [images, test] = await Promise.all([open('train', Math.floor(asked)), open('test', 5000)]);
 const began = performance.now();
-const run: Run = {
-  seed,
-  effort,
-  onStep: (what, step, { loss }) => void (step % 500 === 0 && console.error(`${what}: step ${step}, loss ${loss?.toFixed(4)}`)),
-};
-const setting = { check, data, seed, effort, images: images.size, testImages: test.size };
 const seconds = (): number => (performance.now() - began) / 1000;
-if (check === 'arms') {
+
+async function runSeed(seed: number): Promise<void> {
+  const run: Run = {
+    seed,
+    effort,
+    onStep: (what, step, { loss }) => void (step % 500 === 0 && console.error(`${what}: step ${step}, loss ${loss?.toFixed(4)}`)),
+  };
+  const setting = { check, data, seed, effort, images: images.size, testImages: test.size };
+  if (check !== 'arms') {
+    const figures = await (check === 'tokenAdapt' ? tokenAdaptCheck : maskedTokenCheck)(data, images, test, run);
+    console.log(JSON.stringify({ setting, arms: [], ...figures, seconds: seconds() }));
+    return;
+  }
   // a line after every arm, so that a run that is cut short has told what it knows; the last has all
   const arms: Arm[] = [];
-  await checkArms(images, test, armsCheck(data), names as ArmName[], run, (arm) => {
+  const onArm = (arm: Arm): void => {
     arms.push(arm);
-    console.error(`${arm.name}: ${arm.fileBytes} bytes, accuracy ${(100 * arm.accuracy).toFixed(2)} %, after ${seconds().toFixed(0)} s`);
+    const { name, fileBytes, accuracy } = arm;
+    console.error(`${name}, seed ${seed}: ${fileBytes} bytes, accuracy ${(100 * accuracy).toFixed(2)} %, after ${seconds().toFixed(0)} s`);
     console.log(JSON.stringify({ ...armsFigures({ setting, arms }), seconds: seconds() }));
-  });
-} else {
-  const figures = await (check === 'tokenAdapt' ? tokenAdaptCheck : maskedTokenCheck)(data, images, test, run);
-  console.log(JSON.stringify({ setting, arms: [], ...figures, seconds: seconds() }));
+  };
+  await checkArms(images, test, armsCheck(data), names as ArmName[], run, { onArm, together: values.together });
 }
+if (values.together) await Promise.all(seeds.map(runSeed));
+else for (const seed of seeds) await runSeed(seed);

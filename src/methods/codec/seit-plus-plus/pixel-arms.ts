@@ -92,7 +92,7 @@ export async function pixelAccuracy({ images, test, patch, augment, config, step
     },
     { donate: [0], name: 'train on pixels' },
   );
-  await using augmenter = new Augmenter();
+  await using augmenter = new Augmenter(1);
   const sampler = new EpochSampler(images.size, { batchSize, seed: run.seed });
   const next = async () => {
     const indices = sampler.next();

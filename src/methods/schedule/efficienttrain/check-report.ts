@@ -38,8 +38,9 @@ export interface ArmResult extends Pick<TrainedVit, 'loss' | 'seconds' | 'parts'
   name: string;
   accuracy: number;
   steps: number;
-  stepSeconds: number;
-  typicalSeconds: number;
+  /** Sum over the steps, and their number times the median: null where arms ran side by side. */
+  stepSeconds: number | null;
+  typicalSeconds: number | null;
   plannedPeakBytes: number;
 }
 
@@ -70,7 +71,8 @@ export interface CheckReport extends SeedRun<ArmResult> {
 
 export function reportOf({ setting, arms }: Pick<CheckReport, 'setting' | 'arms'>): CheckReport {
   const gain = (a: string, b: string): number | null => between(arms, a, b, (x, y) => 100 * (x.accuracy - y.accuracy));
-  const time = (a: string, of: 'stepSeconds' | 'typicalSeconds'): number | null => between(arms, a, 'baseline', (x, y) => x[of] / y[of]);
+  const time = (a: string, of: 'stepSeconds' | 'typicalSeconds'): number | null =>
+    between(arms, a, 'baseline', (x, y) => (x[of] === null || y[of] === null ? null : x[of] / y[of]));
   return {
     setting,
     arms,

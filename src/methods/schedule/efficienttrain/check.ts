@@ -1,7 +1,7 @@
 /**
  * The check at small scale: `node check.js --data fashion --seed 0` trains the same model with full-size images, with EfficientTrain, and with the
- * controls, and prints accuracies and step times as JSON. `--data cifar10 --folder <sheets>` is the larger one, for a GPU. `--arms` takes some of them:
- * `node check.js --merge <files>` puts what such runs printed together. Progress goes to stderr.
+ * controls, and prints accuracies and step times as JSON. `--data cifar10 --folder <sheets>` is the larger one, for a GPU. `--arms` takes some of them, `--seed 0,1,2` several seeds,
+ * `--together` trains all of them side by side, which keeps a GPU busy and measures no times. `--merge <files>` puts what such runs printed together.
  */
 import { parseArgs } from 'node:util';
 import '../../../device/index.ts';
@@ -23,6 +23,7 @@ const { values, positionals } = parseArgs({
     arms: { type: 'string' },
     threads: { type: 'string' },
     precision: { type: 'string', default: 'f32' },
+    together: { type: 'boolean', default: false },
     merge: { type: 'boolean', default: false },
   },
 });
@@ -43,16 +44,16 @@ const size = images.shape[0];
 const epochs = Number(values.epochs ?? experiment.epochs);
 const steps = Math.floor(images.size / batch) * epochs;
 const arms = armsOf(sides, size, model.patch, steps);
-const seed = Number(values.seed);
-const { precision } = values;
+const { precision, together } = values;
 if (precision !== 'f32' && precision !== 'bf16') throw new Error(`[efficienttrain] precision '${precision}': use f32 or bf16`);
+const names = values.arms?.split(',') ?? Object.keys(arms);
+const strange = names.find((name) => !arms[name]);
+if (strange !== undefined) throw new Error(`[efficienttrain] there is no arm '${strange}'; use ${Object.keys(arms).join(', ')}`);
 
-const setting = { data: values.data, seed, epochs, precision, images: images.size, testImages: test.size, steps };
-const results: ArmResult[] = [];
-for (const name of values.arms?.split(',') ?? Object.keys(arms)) {
-  const arm = arms[name];
-  if (!arm) throw new Error(`[efficienttrain] there is no arm '${name}'; use ${Object.keys(arms).join(', ')}`);
+async function runArm(name: string, seed: number): Promise<ArmResult> {
+  const arm = arms[name]!;
   const schedule = createSchedule(Config.parse(arm.config));
+  const threads = together ? 1 : values.threads && Number(values.threads);
   const trained = await trainVit({
     images,
     schedule,
@@ -61,21 +62,35 @@ for (const name of values.arms?.split(',') ?? Object.keys(arms)) {
     model,
     recipe,
     seed,
-    precision,
-    measure: true,
-    ...(values.threads && { threads: Number(values.threads) }),
+    precision: precision as 'f32' | 'bf16',
+    measure: !together,
+    ...(threads !== undefined && threads !== '' && { threads }),
   });
   const accuracy = await accuracyOf(trained.average ?? trained.model, test, trained.statistics);
   disposeTree([trained.model, trained.average]);
-  const [stepSeconds, typicalSeconds] = (['sum', 'typical'] as const).map((kind) =>
-    trained.parts.reduce((sum, part) => sum + part.stepSeconds![kind], 0),
-  ) as [number, number];
+  const total = (kind: 'sum' | 'typical'): number | null =>
+    together ? null : trained.parts.reduce((sum, part) => sum + part.stepSeconds![kind], 0);
   const { loss, seconds, parts } = trained;
   const plannedPeakBytes = Math.max(...parts.map((part) => part.plannedPeakBytes));
-  results.push({ name, accuracy, loss, steps: arm.steps, stepSeconds, typicalSeconds, seconds, plannedPeakBytes, parts });
-  console.error(
-    `${name}: accuracy ${(100 * accuracy).toFixed(2)} %, loss ${loss.toFixed(3)}, ${arm.steps} steps in ${stepSeconds.toFixed(1)} s, in all ${seconds.toFixed(1)} s`,
-  );
-  // after every arm, so that a run that is cut short has told what it knows; the last line has all
-  console.log(JSON.stringify(reportOf({ setting, arms: results })));
+  const [stepSeconds, typicalSeconds] = [total('sum'), total('typical')];
+  return { name, accuracy, loss, steps: arm.steps, stepSeconds, typicalSeconds, seconds, plannedPeakBytes, parts };
 }
+
+/** All arms of a seed; a line after each, so that a run that is cut short has told what it knows. The last line has all. */
+async function runSeed(seed: number): Promise<void> {
+  const setting = { data: values.data, seed, epochs, precision, images: images.size, testImages: test.size, steps };
+  const results: ArmResult[] = [];
+  const run = async (name: string): Promise<void> => {
+    const result = await runArm(name, seed);
+    results.push(result);
+    const { accuracy, loss, stepSeconds, seconds } = result;
+    const took = `${stepSeconds === null ? '' : `steps in ${stepSeconds.toFixed(1)} s, `}in all ${seconds.toFixed(1)} s`;
+    console.error(`${name}, seed ${seed}: accuracy ${(100 * accuracy).toFixed(2)} %, loss ${loss.toFixed(3)}, ${took}`);
+    console.log(JSON.stringify(reportOf({ setting, arms: results })));
+  };
+  if (together) await Promise.all(names.map(run));
+  else for (const name of names) await run(name);
+}
+const seeds = values.seed.split(',').map(Number);
+if (together) await Promise.all(seeds.map(runSeed));
+else for (const seed of seeds) await runSeed(seed);
