@@ -53,16 +53,16 @@ export function maskedTokenCheck(data: CheckData, images: ImageSet, test: ImageS
  */
 export const armsCheck = (data: CheckData): ArmsCheck => ({
   config: Config.parse({
-    tokenizer: { ...tokenizers[data], epochs: 5 },
+    tokenizer: { ...tokenizers[data], epochs: 5, batch: 256 },
     crop: 7,
     codec: 'entropy',
     model: { features: 128, layers: 4, heads: 4, stem: { size: 1, stride: 1, padding: 0 }, positions: 'learned' },
     augment: { synonym: 0.25, swap: 0.25, noise: 0.25, color: 0, scale: 0.4, cutmix: 0.5 },
     tokenAdapt: null,
     recipe: 'seit',
-    train: { epochs: 40, warmup: 2, batch: 256, lr: 4e-3, weightDecay: 0.05, beta2: 0.98 },
+    train: { epochs: 30, warmup: 2, batch: 512, lr: 3e-3, weightDecay: 0.05, beta2: 0.98 },
   }),
-  tokenAdapt: { ...maps, epochs: 5, batch: 64, lr: 2e-3, weightDecay: 0.05 },
+  tokenAdapt: { ...maps, epochs: 5, batch: 256, lr: 3e-3, weightDecay: 0.05 },
   color: 0.25,
   patch: 4,
 });

@@ -9,6 +9,8 @@ import type { TrainedVit } from './train.ts';
 export interface Arm {
   config: Partial<EfficientTrainConfig>;
   steps: number;
+  /** Share of the full side that it is judged at; default 1. */
+  judgedAt?: number;
 }
 
 /** The arms of the check on square images of `size` pixels, for a baseline of `steps` steps. */
@@ -28,6 +30,14 @@ export function armsOf(sides: readonly number[], size: number, patch: number, st
     'small-sides': { config: { sides: shares, augmentation: 'constant' }, steps },
     // as many pixels as the baseline sees
     'equal-cost': { config: { sides: shares }, steps: Math.round(steps / cost(shares)) },
+    // images of the middle stage from first to last, and in the test: what they lack in themselves
+    'small-throughout': {
+      config: { sides: [shares[shares.length >> 1]!], augmentation: 'constant' },
+      steps,
+      judgedAt: shares[shares.length >> 1]!,
+    },
+    // one change of side, with most of the steps after it
+    'early-change': { config: { sides: shares.map((_, i) => (i === 0 ? shares[shares.length >> 1]! : 1)) }, steps },
     // the published shares of the full side, which are milder
     published: { config: { sides: [...published] }, steps },
     'published-equal-cost': { config: { sides: [...published] }, steps: Math.round(steps / cost(published)) },
@@ -67,6 +77,8 @@ export interface CheckReport extends SeedRun<ArmResult> {
   publishedGain: number | null;
   publishedStepTimeRatio: number | null;
   publishedGainAtEqualCost: number | null;
+  smallThroughoutGain: number | null;
+  earlyChangeGain: number | null;
 }
 
 export function reportOf({ setting, arms }: Pick<CheckReport, 'setting' | 'arms'>): CheckReport {
@@ -85,5 +97,7 @@ export function reportOf({ setting, arms }: Pick<CheckReport, 'setting' | 'arms'
     publishedGain: gain('published', 'baseline'),
     publishedStepTimeRatio: time('published', 'stepSeconds'),
     publishedGainAtEqualCost: gain('published-equal-cost', 'baseline'),
+    smallThroughoutGain: gain('small-throughout', 'baseline'),
+    earlyChangeGain: gain('early-change', 'baseline'),
   };
 }

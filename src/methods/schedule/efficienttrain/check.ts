@@ -66,7 +66,7 @@ async function runArm(name: string, seed: number): Promise<ArmResult> {
     measure: !together,
     ...(threads !== undefined && threads !== '' && { threads }),
   });
-  const accuracy = await accuracyOf(trained.average ?? trained.model, test, trained.statistics);
+  const accuracy = await accuracyOf(trained.average ?? trained.model, test, trained.statistics, Math.round((arm.judgedAt ?? 1) * size));
   disposeTree([trained.model, trained.average]);
   const total = (kind: 'sum' | 'typical'): number | null =>
     together ? null : trained.parts.reduce((sum, part) => sum + part.stepSeconds![kind], 0);

@@ -19,6 +19,7 @@ import {
 import { copyTree, type TrainProgress, type TrainStep, train } from '../../../train/index.ts';
 import type { Schedule, ScheduleTarget } from '../../contracts/schedule.ts';
 import { type Batch, batchesOf, type Part } from './batches.ts';
+import { lowFrequencyCrop } from './frequency.ts';
 import { regrid, type TrainState } from './positions.ts';
 import type { Recipe } from './presets.ts';
 import { publishedReplay } from './replay.ts';
@@ -261,11 +262,13 @@ function startOf({ images, model: { patch, ...size }, recipe, seed }: VitTrainin
   return { model, optimizer, ...(recipe.ema > 0 ? { average: copyTree(model) } : {}) };
 }
 
-/** Share of the images that the model classifies rightly, at full size. */
-export async function accuracyOf(model: Vit, images: ImageSet, statistics: Statistics, batch = 250): Promise<number> {
-  const classify = compile((vit: Vit, pixels: Tensor) => argmax(vit.forward(normalise(pixels, statistics))), { name: 'classify' });
+/** Share of the images that the model classifies rightly; at full size, or as low-frequency crops of `side` pixels. */
+export async function accuracyOf(model: Vit, images: ImageSet, statistics: Statistics, side = images.shape[0]): Promise<number> {
+  const classify = compile((vit: Vit, pixels: Tensor) => argmax(vit.forward(lowFrequencyCrop(normalise(pixels, statistics), side))), {
+    name: 'classify',
+  });
   let right = 0;
-  for await (const { pixels, labels } of inOrder(images, batch)) {
+  for await (const { pixels, labels } of inOrder(images, 250)) {
     using x = tensor(pixels, { shape: [labels.length, ...images.shape] });
     using classes = classify(model, x);
     classes.data().forEach((c, i) => (right += Number(c === labels[i])));
