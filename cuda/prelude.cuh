@@ -56,8 +56,13 @@ __device__ inline long long to_i64(float x) { return x != x ? 0 : __float2ll_rz(
 
 template <class T> __device__ inline T floor_div(T a, T b) { if (b == 0) return 0; T q = a / b; return q - ((a % b != 0) & ((a < 0) != (b < 0))); }
 template <class T> __device__ inline T floor_mod(T a, T b) { if (b == 0) return 0; T r = a % b; return r + ((r != 0 && (r < 0) != (b < 0)) ? b : 0); }
+#if __CUDA_ARCH__ >= 800
+__device__ inline float max_nan(float a, float b) { float y; asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b)); return y; }
+__device__ inline float min_nan(float a, float b) { float y; asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b)); return y; }
+#else
 __device__ inline float max_nan(float a, float b) { return a != a ? a : b != b ? b : fmaxf(a, b); }
 __device__ inline float min_nan(float a, float b) { return a != a ? a : b != b ? b : fminf(a, b); }
+#endif
 __device__ inline int max_nan(int a, int b) { return a > b ? a : b; }
 __device__ inline long long max_nan(long long a, long long b) { return a > b ? a : b; }
 

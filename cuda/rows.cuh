@@ -138,7 +138,8 @@ template <int D, int G, class T> __device__ inline void norm_grad(const T *dy, c
   }
 }
 
-// max and sum(exp(x - max)) of what a thread saw; nothing, or only -inf, counts as max 0.
+// max and sum(exp(x - max)) of what a thread saw; nothing, or only -inf, counts as max 0. The fast exponential (2 ulp near 0,
+// 25 at -20) keeps the kernels at the speed of memory.
 struct Lse {
   float top = __int_as_float(0xff800000), sum = 0;
   static __device__ float finite(float top) { return top == __int_as_float(0xff800000) ? 0 : top; }
@@ -150,7 +151,7 @@ struct Lse {
     raise(most);
     float m = finite(top);
     #pragma unroll
-    for (u32 k = 0; k < n; k++) sum += expf(x[k] - m);
+    for (u32 k = 0; k < n; k++) sum += __expf(x[k] - m);
   }
   __device__ void join(Lse later) {
     float to = max_nan(top, later.top);
@@ -266,7 +267,7 @@ template <class T> __device__ inline void softmax_long(const T *x, T *y, u32 D) 
   walk<256>(x, D, [&](u32 i, const float *v, u32 n) {
     float r[16 / sizeof(T)];
     #pragma unroll
-    for (u32 j = 0; j < n; j++) r[j] = expf(v[j] - s.top) * k;
+    for (u32 j = 0; j < n; j++) r[j] = __expf(v[j] - s.top) * k;
     put_walked(y + i, r, n);
   });
 }
@@ -295,7 +296,7 @@ template <class T, class L> __device__ inline void cross_entropy_grad(const T *x
   walk<256>(x, D, [&](u32 i, const float *v, u32 n) {
     float e[16 / sizeof(T)];
     #pragma unroll
-    for (u32 j = 0; j < n; j++) e[j] = k == 0 ? 0.f : (expf(v[j] - l) - (i + j == (u32)y)) * k;
+    for (u32 j = 0; j < n; j++) e[j] = k == 0 ? 0.f : (__expf(v[j] - l) - (i + j == (u32)y)) * k;
     put_walked(dx + i, e, n);
   });
 }

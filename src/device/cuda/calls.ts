@@ -124,14 +124,14 @@ export function launchesOf(
 ): Launch[] {
   const { reads, writes } = call;
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
-  const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident = 1 } = {}) => {
+  const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident } = {}) => {
     if (grid.some((g) => g === 0)) return [];
     const types = views.map((v) => (typeof v === 'string' ? sharedType[v] : v ? pointer(v) : 'float *'));
     const code = body((i) => (views[i] ? `p${i}` : '(float *)nullptr'));
     const name = sources.add(
       `${types.join()}|${code}`,
       (n) =>
-        `extern "C" __global__ void __launch_bounds__(${block}, ${resident}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`,
+        `extern "C" __global__ void __launch_bounds__(${block}${resident ? `, ${resident}` : ''}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`,
     );
     return [{ kind: 'kernel', name, grid, block, shared, views }];
   };

@@ -121,8 +121,12 @@ export function mapKernel(
   return { source, blocks: Math.ceil(count / (256 * unroll)) };
 }
 
-/** Packs of one block among many tensors: so many that finding its tensor, by slow indexed constants, does not show. */
-const CHUNK = 4096;
+/**
+ * Packs of a block among many tensors: as many as leave blocks to fill a GPU, up to where finding its tensor, by slow indexed constants, no
+ * longer shows.
+ */
+const chunkOf = (packs: number): number => Math.min(1024, Math.max(256, Math.ceil(packs / FULL / 256) * 256));
+const FULL = 1024;
 
 /**
  * One map over several tensors of `sizes` elements, walked flat. The kernel has one parameter: for each tensor its pointers, reads first,
@@ -138,8 +142,9 @@ export function manyMapsKernel(
   const views = [...reads, ...writes];
   const width = packWidth([2 ** 20], views);
   const body = mapBody([Math.max(...sizes)], e, reads, writes, width);
+  const chunk = chunkOf(sizes.reduce((n, size) => n + size, 0) / width);
   const starts = [0];
-  for (const n of sizes) starts.push(starts.at(-1)! + Math.max(1, Math.ceil(Math.floor(n / width) / CHUNK)));
+  for (const n of sizes) starts.push(starts.at(-1)! + Math.max(1, Math.ceil(Math.floor(n / width) / chunk)));
   const own = views.filter((v) => v.strides[0] !== 0).length;
   let [walked, shared] = [0, own * sizes.length];
   const operands = views.map((v, i) => {
@@ -151,9 +156,9 @@ struct ${name}_pointers { u64 p[${shared}]; };
 extern "C" __global__ void __launch_bounds__(256) ${name}(const __grid_constant__ ${name}_pointers all) {
   u32 m = 0;
   for (u32 step = ${2 ** Math.floor(Math.log2(sizes.length))}u; step; step /= 2) if (m + step < ${sizes.length}u && ${name}_starts[m + step] <= blockIdx.x) m += step;
-  u32 block = blockIdx.x - ${name}_starts[m], n = ${name}_sizes[m], end = min(n / ${width}u, (block + 1) * ${CHUNK}u);
+  u32 block = blockIdx.x - ${name}_starts[m], n = ${name}_sizes[m], end = min(n / ${width}u, (block + 1) * ${chunk}u);
   ${operands.join(' ')}
-  for (u32 t = block * ${CHUNK}u + threadIdx.x; t < end; t += 256) { const u32 u = 0; ${body.declare(1)} { ${body.loads} } { ${body.compute} } }
+  for (u32 t = block * ${chunk}u + threadIdx.x; t < end; t += 256) { const u32 u = 0; ${body.declare(1)} { ${body.loads} } { ${body.compute} } }
   if (block == 0 && threadIdx.x < n % ${width}u) { u32 c0 = n / ${width}u * ${width}u + threadIdx.x; ${body.element} }
 }`;
   return { source, blocks: starts.at(-1)! };
