@@ -7,6 +7,7 @@ import { attentionKernels } from './attention.ts';
 import { constant, storageType } from './codegen.ts';
 import type { AttentionCall } from './cudnn.ts';
 import { gemvKernel } from './gemv.ts';
+import { crossEntropyGradKernels, crossEntropyKernels } from './linear-cross-entropy.ts';
 import { manyMapsKernel, mapKernel } from './maps.ts';
 import { argsort, cumsum } from './order.ts';
 import { reduceKernel } from './reductions.ts';
@@ -26,14 +27,14 @@ export type Launch =
       grid: readonly [number, number, number];
       block: number;
       shared?: number;
-      views: readonly (View | Shared | null)[];
+      views: readonly (View | Shared | null | number)[];
     }
   | { kind: 'gemm'; call: Call<'gemm'> }
   | { kind: 'cudnn'; call: AttentionCall };
 
 /** Makes a kernel that calls a function of the .cuh files with its parameters p(0), p(1), ... */
 export type Kernel = (
-  views: readonly (View | Shared | null)[],
+  views: readonly (View | Shared | null | number)[],
   grid: readonly [number, number, number],
   body: (p: (i: number) => string) => string,
   /** Threads of a block, bytes of dynamic shared memory, and blocks that a multiprocessor should hold at once. */
@@ -126,8 +127,8 @@ export function launchesOf(
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
   const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident } = {}) => {
     if (grid.some((g) => g === 0)) return [];
-    const types = views.map((v) => (typeof v === 'string' ? sharedType[v] : v ? pointer(v) : 'float *'));
-    const code = body((i) => (views[i] ? `p${i}` : '(float *)nullptr'));
+    const types = views.map((v) => (typeof v === 'number' ? 'u64 ' : typeof v === 'string' ? sharedType[v] : v ? pointer(v) : 'float *'));
+    const code = body((i) => (views[i] === null ? '(float *)nullptr' : `p${i}`));
     const name = sources.add(
       `${types.join()}|${code}`,
       (n) =>
@@ -289,8 +290,9 @@ export function launchesOf(
       return kernel([reads[0]!, writes[0]!], blocks(sizeOf(writes[0]!.shape)), (p) => `${call.kernel}(${p(0)}, ${p(1)}, Window{${w}});`);
     }
     case 'linearCrossEntropy':
+      return crossEntropyKernels(call).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
     case 'linearCrossEntropyGrad':
-      throw new Error(`[cuda] has no ${call.kernel} kernel: it runs as its reference here`);
+      return crossEntropyGradKernels(call).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
     case 'attention':
     case 'attentionGrad':
       return library(call)

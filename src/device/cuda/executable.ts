@@ -7,7 +7,7 @@ import type { Launch } from './calls.ts';
 import type { Gpu } from './gpu.ts';
 import { Graphs } from './graphs.ts';
 import { type Address, alignmentsOf, cudnnStep, gemmStep, kernelStep, nameOf, type Step } from './launch.ts';
-import { cachedCubin } from './nvrtc.ts';
+import { archOf, cachedCubin } from './nvrtc.ts';
 
 export class CudaExecutable implements Executable {
   readonly #program: Program;
@@ -24,7 +24,7 @@ export class CudaExecutable implements Executable {
     this.#gpu = gpu;
     this.#apart = apart;
     const names = new Set(launches.flat().flatMap((l) => (l.kind === 'kernel' ? [l.name] : [])));
-    const module = names.size ? d.get('cuModuleLoadData', cachedCubin(source, `sm_${gpu.info.capability}`)) : 0;
+    const module = names.size ? d.get('cuModuleLoadData', cachedCubin(source, archOf(source, gpu.info.capability))) : 0;
     const functions = new Map([...names].map((name) => [name, d.get('cuModuleGetFunction', module, name)]));
     this.#calls = launches.map((list, i) =>
       list.map((l) =>
@@ -48,6 +48,7 @@ export class CudaExecutable implements Executable {
     const specs = this.#program.buffers;
     return (operand) => {
       if (operand === null) return 0;
+      if (typeof operand === 'number') return operand;
       if (typeof operand === 'string') return gpu.shared[operand];
       const { external, offset } = specs[operand.buffer]!;
       const base = external < 0 ? arena + offset : (buffers[external]!.address as number);

@@ -62,7 +62,7 @@ const EXTERNALS = 4;
 const at =
   (addresses: readonly number[]): Address =>
   (o) =>
-    o && typeof o !== 'string' ? (o.buffer < EXTERNALS ? addresses[o.buffer]! : 1000 + o.buffer) : 0;
+    typeof o === 'object' && o ? (o.buffer < EXTERNALS ? addresses[o.buffer]! : 1000 + o.buffer) : 0;
 const externalOf = (b: number): number => (b < EXTERNALS ? b : -1);
 
 test('a replayed program launches the same on the same addresses', () => {

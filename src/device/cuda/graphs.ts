@@ -56,7 +56,7 @@ export class Graphs {
   }
 
   #externals(step: Step): Set<number> {
-    const found = step.operands.flatMap((o) => (o && typeof o !== 'string' ? [this.#externalOf(o.buffer)] : []));
+    const found = step.operands.flatMap((o) => (typeof o === 'object' && o ? [this.#externalOf(o.buffer)] : []));
     return new Set(found.filter((e) => e >= 0));
   }
 

@@ -12,14 +12,15 @@ import { CudaExecutable } from './executable.ts';
 import { skinny } from './gemv.ts';
 import { Gpu } from './gpu.ts';
 import { groupCalls } from './group.ts';
+import { crossEntropyFits, crossEntropyScratch } from './linear-cross-entropy.ts';
 import { reduceParts } from './reductions.ts';
 
+const sourceFiles = (names: readonly string[]): string =>
+  names.map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8')).join('\n');
+
 /** The .cuh files, which every program's source begins with. */
-export function preludeSource(): string {
-  return ['prelude', 'rows', 'indexing', 'order', 'attention', 'attention-grad', 'gemv', 'decode']
-    .map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8'))
-    .join('\n');
-}
+export const preludeSource = (): string =>
+  sourceFiles(['prelude', 'rows', 'indexing', 'order', 'attention', 'attention-grad', 'gemv', 'decode']);
 
 /**
  * The whole source of a program, and the launches at the place of each call. Calls of one kind wait for each other and are one launch, unless
@@ -39,17 +40,18 @@ export function programSource(
         : launchesOf(calls[0]!, sources, abilities);
     }),
   );
-  return { source: `${preludeSource()}\n${sources.text()}`, launches };
+  const hopper = program.calls.some((c) => c.kernel.startsWith('linearCrossEntropy')) ? sourceFiles(['wgmma', 'linear_xent']) : '';
+  return { source: `${preludeSource()}\n${hopper}\n${sources.text()}`, launches };
 }
 
 /** Whether there is a kernel for a fused op on such operands. */
-export function hasKernel(op: string, inputs: readonly TensorType[]): boolean {
+export function hasKernel(op: string, inputs: readonly TensorType[], capability = 90): boolean {
   if (op === 'decodeAttention') {
     const [q, , v] = inputs as [TensorType, TensorType, TensorType];
     const [E, Tq] = [q.shape[3]!, q.shape[1]!];
     return E % (16 / itemSize[q.dtype]) === 0 && E <= 128 && Tq <= 8 && v.shape[3] === E;
   }
-  if (op.startsWith('linearCrossEntropy')) return false;
+  if (op.startsWith('linearCrossEntropy')) return crossEntropyFits(inputs, capability);
   return (op !== 'attention' && op !== 'attentionGrad') || hasAttention(inputs);
 }
 
@@ -75,7 +77,7 @@ export class CudaDevice implements Device {
   readonly skinny = skinny;
   fused(op: string, inputs: readonly TensorType[]): boolean {
     // attention is made of products that come with 8.0
-    return hasKernel(op, inputs) && (this.info.capability >= 80 || !op.startsWith('attention'));
+    return hasKernel(op, inputs, this.info.capability) && (this.info.capability >= 80 || !op.startsWith('attention'));
   }
   gemmReads(view: View): boolean {
     return readable(view);
@@ -84,6 +86,7 @@ export class CudaDevice implements Device {
     return reduceParts(outer, count, inner);
   }
   scratchBytes(call: AnyCall): number {
+    if (call.kernel === 'linearCrossEntropyGrad') return crossEntropyScratch(call);
     const { cudnn } = this.#gpu;
     return (call.kernel === 'attention' || call.kernel === 'attentionGrad') && cudnn.takes(call) ? cudnn.scratchBytes(call) : 0;
   }

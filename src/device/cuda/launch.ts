@@ -9,7 +9,8 @@ import { CudaError, type Driver } from './driver.ts';
 
 const MAX_DYNAMIC_SHARED = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
-export type Operand = View | Shared | null;
+/** What a kernel is given: an address, a null pointer, or a whole number. */
+export type Operand = View | Shared | null | number;
 /** Where the operands of a call lie this time. */
 export type Address = (operand: Operand) => number;
 

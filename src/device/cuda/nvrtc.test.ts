@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { assemble } from '../../tensor/assemble.ts';
-import { grad } from '../../tensor/index.ts';
+import { grad, linearCrossEntropy, zeros } from '../../tensor/index.ts';
+import type { AnyCall } from '../../tensor/lower/program.ts';
 import { typeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { Trace, within } from '../../tensor/trace.ts';
@@ -16,7 +17,8 @@ import type { Abilities } from './calls.ts';
 import { readable } from './cublaslt.ts';
 import { hasKernel, preludeSource, programSource } from './index.ts';
 import { openLibrary } from './libraries.ts';
-import { cachedCubin, compileCubin, nvrtcAbilities } from './nvrtc.ts';
+import { crossEntropyScratch } from './linear-cross-entropy.ts';
+import { archOf, cachedCubin, compileCubin, nvrtcAbilities } from './nvrtc.ts';
 import { reduceParts } from './reductions.ts';
 
 let missing: string | false = false;
@@ -25,7 +27,8 @@ try {
 } catch (error) {
   missing = (error as Error).message;
 }
-const target = { fused: hasKernel, gemmReads: readable, reduceParts };
+const scratchBytes = (call: AnyCall): number => (call.kernel === 'linearCrossEntropyGrad' ? crossEntropyScratch(call) : 0);
+const target = { fused: hasKernel, gemmReads: readable, reduceParts, scratchBytes };
 
 function sourceOf(c: Case, abilities?: Abilities): string {
   const trace = new Trace();
@@ -62,6 +65,15 @@ test('attention of wide heads compiles for cards with little shared memory', { s
   const [large, small] = [sourceOf(wide), sourceOf(wide, { sharedBytes: 99 << 10 })];
   assert.notEqual(small, large);
   assert.ok(compileCubin(small, 'sm_86').length > 10_000);
+});
+
+test("linearCrossEntropy's tiles compile for Hopper, with a bias and a soft cap too", { skip: missing }, () => {
+  const tiled = cases.filter((c) => c.name.startsWith('linearCrossEntropy in bf16'));
+  const capped: Case = { ...tiled[0]!, f: (e, c, y) => linearCrossEntropy(e, c, y, { softCap: 30, bias: zeros([600]) }) };
+  for (const source of [tiled[0]!, capped].map((c) => sourceOf(c))) {
+    assert.equal(archOf(source, 90), 'sm_90a');
+    assert.ok(compileCubin(source, 'sm_90a').length > 10_000);
+  }
 });
 
 test('a damaged cache entry is compiled again', { skip: missing }, () => {

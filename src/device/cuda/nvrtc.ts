@@ -50,6 +50,9 @@ export function nvrtcAbilities(): { version: number; architectures: number[] } {
   return { version: 1000 * major + 10 * minor, architectures: [...list.subarray(0, count[0])] };
 }
 
+/** The architecture to compile for: Hopper's own instructions are in none of its successors. */
+export const archOf = (source: string, capability: number): string => `sm_${capability}${source.includes('wgmma.mma_async') ? 'a' : ''}`;
+
 /** Source -> machine code for `arch` (e.g. 'sm_90'). Needs no GPU. */
 export function compileCubin(source: string, arch: string): Buffer {
   const n = open();

@@ -8,7 +8,7 @@ import { apply, applyAll } from '../trace.ts';
 import { oneHot, takeAlong } from './indexing.ts';
 import { permute, reshape, transpose, unsqueeze } from './layout.ts';
 import { matmul } from './linear.ts';
-import { linearCrossEntropyReferences } from './linear-cross-entropy.ts';
+import { linearCrossEntropyReferences } from './linear-cross-entropy-reference.ts';
 import {
   add,
   bitOr,

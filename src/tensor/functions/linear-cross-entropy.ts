@@ -7,28 +7,10 @@ import type { LinearCrossEntropyAttrs } from '../ops.ts';
 import { ShapeError, sameShape, show, sizeOf } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { applyAll } from '../trace.ts';
-import { oneHot, takeAlong } from './indexing.ts';
-import { concat, narrow, reshape, transpose, unsqueeze } from './layout.ts';
+import { concat, narrow, reshape, transpose } from './layout.ts';
 import { matmul } from './linear.ts';
-import {
-  add,
-  cast,
-  div,
-  equal,
-  exp,
-  full,
-  less,
-  lessEqual,
-  log,
-  maximum,
-  mul,
-  square,
-  stopGradient,
-  sub,
-  tanh,
-  where,
-} from './pointwise.ts';
-import { argsort, logSumExp, sum } from './reduce.ts';
+import { add, cast, div, equal, exp, full, log, maximum, mul, stopGradient, sub } from './pointwise.ts';
+import { argsort, sum } from './reduce.ts';
 
 /** Whose gradient leaves out tiles below eps: section 4.3 of the paper, named as its authors name their presets. */
 export const presets = {
@@ -229,48 +211,4 @@ function orderOf({ e, c, targets }: Operands, ignore: number, bias?: Tensor): Te
   const mean = matmul(reshape(cast(weights, e.dtype), [1, -1]), e);
   const logits = reshape(cast(matmul(c, transpose(mean)), 'f32'), [-1]);
   return argsort(bias ? add(logits, bias) : logits);
-}
-
-function logits({ softCap }: LinearCrossEntropyAttrs, e: Tensor, c: Tensor, bias?: Tensor): Tensor {
-  let a = matmul(cast(e, 'f32'), transpose(cast(c, 'f32')));
-  if (bias) a = add(a, bias);
-  return softCap ? mul(softCap, tanh(mul(a, 1 / softCap))) : a;
-}
-
-/** What the op and its gradient mean; the reference leaves nothing out. */
-export const linearCrossEntropyReferences = {
-  linearCrossEntropy(attrs: LinearCrossEntropyAttrs, [e, c, targets, bias]: readonly Tensor[]): Tensor[] {
-    const a = logits(attrs, e!, c!, bias);
-    const { counted, column, owned } = place(attrs, c!.shape[0]!, targets!);
-    const own = reshape(takeAlong(a, unsqueeze(column, -1)), targets!.shape);
-    return [where(owned, own, 0), where(counted, logSumExp(a, -1), 0)];
-  },
-  linearCrossEntropyGrad(attrs: LinearCrossEntropyAttrs, [e, c, targets, lse, dLogit, dLse, ...rest]: readonly Tensor[]): Tensor[] {
-    const a = logits(attrs, e!, c!, attrs.bias ? rest[0] : undefined);
-    const V = c!.shape[0]!;
-    const { counted, column, owned } = place(attrs, V, targets!);
-    const rows = (x: Tensor, on: Tensor): Tensor => unsqueeze(where(on, x, 0), -1);
-    let g = add(mul(exp(sub(a, unsqueeze(lse!, -1))), rows(dLse!, counted)), mul(oneHot(column, V), rows(dLogit!, owned)));
-    if (attrs.softCap) g = mul(g, sub(1, square(mul(a, 1 / attrs.softCap))));
-    return [
-      cast(matmul(g, cast(c!, 'f32')), e!.dtype),
-      cast(matmul(transpose(g), cast(e!, 'f32')), c!.dtype),
-      attrs.bias ? sum(g, 0) : full([0], 0),
-      full([Math.ceil(V / 32)], 0),
-    ];
-  },
-};
-
-/** Which rows count, at which column of this shard their target is (a target of no shard stays outside and is refused), and whether it is here. */
-function place(
-  { ignore, first, total }: LinearCrossEntropyAttrs,
-  V: number,
-  targets: Tensor,
-): { counted: Tensor; column: Tensor; owned: Tensor } {
-  const t = cast(targets, 'i32');
-  const within = (low: number, high: number): Tensor => mul(cast(lessEqual(low, t), 'i32'), cast(less(t, high), 'i32'));
-  const counted = sub(1, cast(equal(t, ignore), 'i32'));
-  const owned = mul(within(first, first + V), counted);
-  const elsewhere = sub(within(0, total), owned);
-  return { counted, owned, column: where(maximum(elsewhere, sub(1, counted)), 0, sub(t, first)) };
 }

@@ -1,0 +1,289 @@
+// Cross-entropy of a linear classifier without its logits (Wijmans et al. 2025, arXiv 2411.09009) on the tiles of wgmma.cuh. e [N, D], c [V, D].
+// Forward, a block owns 128 rows and a range of the vocabulary and keeps each row's running maximum and sum. Backward goes by blocks of R rows x
+// `columns` of the vocabulary, in `order`: the gradient g of their logits in half precision, with a flag for each 128 x 128 of it that has an
+// element of at least eps; then dc and de from the flagged tiles, summed in f32.
+struct Problem { int N, V, D; int ignore, first, total; float cap; };
+// Rows of g's block, and its columns: j0.. of the vocabulary in order.
+struct Block { int i0, rows, j0, columns; };
+__device__ inline float power2(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
+// cap tanh(x / cap), good to 1e-7 of the cap.
+__device__ inline float capped(float x, float cap) { return cap > 0 ? cap - 2 * cap * __fdividef(1, 1 + power2(x * (2 * LOG2E / cap))) : x; }
+// A block of 384 threads begins with 168 registers each: 2 * 208 + 80 is within three times that.
+template <int REGISTERS> __device__ inline void registers_up() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS)); }
+template <int REGISTERS> __device__ inline void registers_down() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS)); }
+// The row of the tile of sums that element d[2 * h + ...] belongs to, and its first column.
+__device__ inline int row_of(int half) { return threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + 8 * half; }
+__device__ inline int column_of(int j) { return 8 * j + threadIdx.x % 4 * 2; }
+// The target of row i as a column of c: -1 elsewhere, -2 where the row does not count.
+template <class L> __device__ inline int place(const L *targets, int i, const Problem &p) {
+  if (i >= p.N) return -2;
+  long long t = load(targets[i]);
+  if (t == p.ignore || t < 0 || t >= p.total) return -2;
+  return t >= p.first && t < p.first + p.V ? (int)(t - p.first) : -1;
+}
+
+// Slabs of the products of rows i0.. of e with columns j0.. of the vocabulary.
+template <class T> __device__ inline void copy_logit_slabs(Ring &ring, const T *e, const T *c, const int *order, const Problem &p, int i0, int j0, int j1) {
+  int t = threadIdx.x % 128 / 8, rows[16];
+  #pragma unroll
+  for (int i = 0; i < 16; i++) { int j = j0 + t + 16 * i; rows[i] = j < j1 ? order ? order[j] : j : -1; }
+  for (int k = 0; k < p.D; k += TILE_K) {
+    room(ring);
+    copy_k_major<128>(ring.a(), [&](int, int r) { bool in = i0 + r < p.N; return Line<T>{e + (u64)(in ? i0 + r : 0) * p.D, in}; }, k, p.D);
+    copy_k_major<256>(ring.b(), [&](int i, int) { bool in = rows[i] >= 0; return Line<T>{c + (u64)(in ? rows[i] : 0) * p.D, in}; }, k, p.D);
+    hand_over(ring);
+  }
+}
+
+__device__ inline void meet() { asm volatile("barrier.cta.sync 1, 256;" ::: "memory"); } // of the multiplying threads
+// The products of a tile become logits: columns j0.. of the vocabulary in order, -inf from `end` on.
+__device__ inline void to_logits(float (&d)[128], const float *bias, const int *order, int j0, int end, float cap) {
+  if (bias) {
+    __shared__ float shared_bias[256];
+    int j = j0 + threadIdx.x;
+    meet();
+    shared_bias[threadIdx.x] = j < end ? bias[order ? order[j] : j] : 0;
+    meet();
+    #pragma unroll
+    for (int x = 0; x < 128; x++) d[x] += shared_bias[column_of(x / 4) + x % 2];
+  }
+  if (cap > 0)
+    #pragma unroll
+    for (int x = 0; x < 128; x++) d[x] = capped(d[x], cap);
+  if (j0 + 256 > end)
+    #pragma unroll
+    for (int x = 0; x < 128; x++) if (j0 + column_of(x / 4) + x % 2 >= end) d[x] = MINUS_INF;
+}
+
+// Grid (row tiles, splits). parts [splits, N]: maximum and sum of 2^logit over the split's columns.
+template <class T, class L> __device__ inline void linear_xent(const T *e, const T *c, const L *targets, const float *bias, float *logit, float2 *parts, Problem p) {
+  Ring ring = open_ring();
+  int i0 = blockIdx.x * TILE_M, tiles = (p.V + 255) / 256, from = (u64)tiles * blockIdx.y / gridDim.y, to = (u64)tiles * (blockIdx.y + 1) / gridDim.y;
+  if (threadIdx.x >= 256) {
+    registers_down<80>();
+    for (int tile = from; tile < to; tile++) copy_logit_slabs(ring, e, c, (const int *)nullptr, p, i0, tile * 256, p.V);
+    return;
+  }
+  registers_up<208>();
+  float top[2] = {MINUS_INF, MINUS_INF}, sum[2] = {0, 0};
+  int target[2] = {place(targets, i0 + row_of(0), p), place(targets, i0 + row_of(1), p)};
+  for (int tile = from; tile < to; tile++) {
+    float d[128];
+    for (int k = 0; k < p.D; k += TILE_K) multiply<T, 256, 0, 0>(ring, d, k == 0);
+    finish(ring, d);
+    int j0 = tile * 256;
+    to_logits(d, bias, (const int *)nullptr, j0, p.V, p.cap);
+    #pragma unroll
+    for (int h = 0; h < 2; h++) {
+      if (target[h] >= j0 && target[h] < j0 + 256)
+        #pragma unroll
+        for (int x = 0; x < 128; x++) if (x / 2 % 2 == h && j0 + column_of(x / 4) + x % 2 == target[h]) logit[i0 + row_of(h)] = d[x];
+      float now = top[h];
+      #pragma unroll
+      for (int x = 0; x < 64; x++) now = fmaxf(now, d[x / 2 * 4 + 2 * h + x % 2]);
+      float base = now == MINUS_INF ? 0 : now * LOG2E, part[4] = {};
+      #pragma unroll
+      for (int x = 0; x < 64; x++) part[x % 4] += power2(d[x / 2 * 4 + 2 * h + x % 2] * LOG2E - base);
+      sum[h] = sum[h] * power2(top[h] * LOG2E - base) + ((part[0] + part[1]) + (part[2] + part[3]));
+      top[h] = now;
+    }
+  }
+  #pragma unroll
+  for (int h = 0; h < 2; h++) {
+    float now = quad_max(top[h]), base = now == MINUS_INF ? 0 : now * LOG2E, total = quad_sum(sum[h] * power2(top[h] * LOG2E - base));
+    int i = i0 + row_of(h);
+    if (threadIdx.x % 4 == 0 && i < p.N) parts[(u64)blockIdx.y * p.N + i] = float2{now, total};
+  }
+}
+// The parts of each row, in order: lse; 0 for rows that do not count, and a count of the targets that no vocabulary has.
+template <class L> __device__ inline void linear_xent_merge(const float2 *parts, const L *targets, float *logit, float *lse, u32 *bad, Problem p, int splits) {
+  int i = blockIdx.x * 256 + threadIdx.x;
+  if (i >= p.N) return;
+  float top = MINUS_INF, sum = 0;
+  for (int s = 0; s < splits; s++) top = fmaxf(top, parts[(u64)s * p.N + i].x);
+  for (int s = 0; s < splits; s++) sum += parts[(u64)s * p.N + i].y * (top == MINUS_INF ? 1 : exp2f((parts[(u64)s * p.N + i].x - top) * LOG2E));
+  long long t = load(targets[i]);
+  int at = place(targets, i, p);
+  if (at == -2 && t != p.ignore) atomicAdd(bad, 1);
+  lse[i] = at == -2 ? 0 : top + logf(sum);
+  if (at < 0) logit[i] = 0;
+}
+
+// Whether any of the 256 multiplying threads says so.
+__device__ inline bool any_thread(bool x) {
+  u32 y;
+  asm volatile("{ .reg .pred p, q; setp.ne.u32 p, %1, 0; barrier.cta.red.or.pred q, 1, 256, p; selp.u32 %0, 1, 0, q; }" : "=r"(y) : "r"((u32)x) : "memory");
+  return y;
+}
+// g [rows, columns] of a block and flags [rows / 128, columns / 128]; persistent blocks.
+template <class T, class L> __device__ inline void linear_xent_g(const T *e, const T *c, const L *targets, const float *lse, const float *dlogit, const float *dlse, const float *bias, const int *order, const int *positions, T *g, unsigned char *flags, Problem p, Block b, float eps) {
+  Ring ring = open_ring();
+  int down = (b.rows + 127) / 128, tiles = down * (b.columns / 256), end = min(p.V, b.j0 + b.columns);
+  if (threadIdx.x >= 256) {
+    registers_down<80>();
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) copy_logit_slabs(ring, e, c, order, p, b.i0 + tile % down * 128, b.j0 + tile / down * 256, end);
+    return;
+  }
+  registers_up<208>();
+  for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    int r0 = tile % down * 128, j0 = tile / down * 256;
+    float d[128];
+    for (int k = 0; k < p.D; k += TILE_K) multiply<T, 256, 0, 0>(ring, d, k == 0);
+    finish(ring, d);
+    to_logits(d, bias, order, b.j0 + j0, end, p.cap);
+    bool counts[2] = {false, false};
+    #pragma unroll
+    for (int h = 0; h < 2; h++) {
+      int r = r0 + row_of(h), i = b.i0 + r, target = r < b.rows ? place(targets, i, p) : -2;
+      bool on = target != -2;
+      if (positions && target >= 0) target = positions[target];
+      int own = target < 0 ? -1 : target - b.j0 - j0; // the target's column of the tile
+      float l = on ? lse[i] * LOG2E : -MINUS_INF, dl = on ? dlse[i] : 0, dt = on ? dlogit[i] : 0, least = eps * fmaxf(fabsf(dl), fabsf(dt));
+      bool idle = dl == 0 && dt == 0;
+      #pragma unroll
+      for (int y = 0; y < 32; y++) {
+        float pair[2];
+        #pragma unroll
+        for (int z = 0; z < 2; z++) {
+          float x = d[4 * y + 2 * h + z], v = power2(x * LOG2E - l) * dl;
+          if (column_of(y) + z == own) v += dt;
+          counts[y / 16] |= !idle && !(fabsf(v) < least);
+          pair[z] = p.cap > 0 && v != 0 ? v * (1 - x * x * (1 / (p.cap * p.cap))) : v;
+        }
+        if (r < b.rows) *(u32 *)(g + (u64)r * b.columns + j0 + column_of(y)) = Half<T>::pack(pair[0], pair[1]);
+      }
+    }
+    for (int half = 0; half < 2; half++) {
+      bool on = any_thread(counts[half]);
+      if (threadIdx.x == 0) flags[r0 / 128 * (b.columns / 128) + j0 / 128 + half] = on;
+    }
+  }
+}
+
+__device__ inline float high_low(u32 high, u32 low, int z) { return __uint_as_float(z ? (high & 0xffff0000u) | low >> 16 : high << 16 | (low & 0xffffu)); }
+
+// de [rows of the block, D] += g c. Between the blocks of the vocabulary the f32 sums stand in two halves: the upper in de itself, the lower in
+// `low`; the last block rounds them. Persistent blocks over tiles of 128 x N.
+template <class T, int N> __device__ inline void linear_xent_de(const T *g, const unsigned char *flags, const T *c, const int *order, T *de, u32 *low, Problem p, Block b, bool filter) {
+  Ring ring = open_ring();
+  bool first = b.j0 == 0, last = b.j0 + b.columns >= p.V;
+  int down = (b.rows + 127) / 128, tiles = down * ((p.D + N - 1) / N), across = b.columns / 128, end = min(p.V, b.j0 + b.columns);
+  if (threadIdx.x >= 256) {
+    registers_down<80>();
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      int r0 = tile % down * 128, d0 = tile / down * N;
+      for (int k = 0; k < b.columns; k += TILE_K) {
+        if (filter && !flags[r0 / 128 * across + k / 128]) continue;
+        room(ring);
+        copy_k_major<128>(ring.a(), [&](int, int r) { bool in = r0 + r < b.rows; return Line<T>{g + (u64)(in ? r0 + r : 0) * b.columns, in}; }, k, b.columns);
+        copy_mn_major<N>(ring.b(), [&](int x) { int j = b.j0 + k + x; bool in = j < end; return Line<T>{c + (u64)(in ? order ? order[j] : j : 0) * p.D, in}; }, d0, p.D);
+        hand_over(ring);
+      }
+    }
+    return;
+  }
+  registers_up<208>();
+  for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    int r0 = tile % down * 128, d0 = tile / down * N;
+    float d[N / 2];
+    bool empty = true;
+    for (int k = 0; k < b.columns; k += TILE_K) {
+      if (filter && !flags[r0 / 128 * across + k / 128]) continue;
+      multiply<T, N, 0, 1>(ring, d, empty);
+      empty = false;
+    }
+    if (!empty) finish(ring, d);
+    else if (!first && !last) continue;
+    #pragma unroll
+    for (int x = 0; x < N / 2; x += 2) {
+      int r = r0 + row_of(x / 2 % 2), column = d0 + column_of(x / 4);
+      if (r >= b.rows || column >= p.D) continue;
+      float v0 = empty ? 0 : d[x], v1 = empty ? 0 : d[x + 1];
+      u32 *high = (u32 *)(de + (u64)(b.i0 + r) * p.D + column), *lower = low + ((u64)r * p.D + column) / 2;
+      if (!first) { u32 h = *high, l = *lower; v0 += high_low(h, l, 0), v1 += high_low(h, l, 1); }
+      if (last) *high = Half<T>::pack(v0, v1);
+      else {
+        u32 a = __float_as_uint(v0), z = __float_as_uint(v1);
+        *high = a >> 16 | (z & 0xffff0000u), *lower = (a & 0xffffu) | z << 16;
+      }
+    }
+  }
+}
+
+// dc [rows of the vocabulary in the block, D] = g^T e, added to what earlier blocks of rows left there.
+template <class T, int N> __device__ inline void linear_xent_dc(const T *g, const unsigned char *flags, const T *e, const int *order, T *dc, Problem p, Block b, bool filter) {
+  Ring ring = open_ring();
+  int down = b.columns / 128, tiles = down * ((p.D + N - 1) / N), end = min(p.V, b.j0 + b.columns);
+  if (threadIdx.x >= 256) {
+    registers_down<80>();
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+      int v0 = tile % down * 128, d0 = tile / down * N;
+      for (int k = 0; k < b.rows; k += TILE_K) {
+        if (filter && !flags[k / 128 * down + v0 / 128]) continue;
+        room(ring);
+        copy_mn_major<128>(ring.a(), [&](int x) { bool in = k + x < b.rows; return Line<T>{g + (u64)(in ? k + x : 0) * b.columns, in}; }, v0, b.columns);
+        copy_mn_major<N>(ring.b(), [&](int x) { bool in = k + x < b.rows; return Line<T>{e + (u64)(b.i0 + (in ? k + x : 0)) * p.D, in}; }, d0, p.D);
+        hand_over(ring);
+      }
+    }
+    return;
+  }
+  registers_up<208>();
+  for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    int v0 = tile % down * 128, d0 = tile / down * N;
+    float d[N / 2];
+    bool empty = true;
+    for (int k = 0; k < b.rows; k += TILE_K) {
+      if (filter && !flags[k / 128 * down + v0 / 128]) continue;
+      multiply<T, N, 1, 1>(ring, d, empty);
+      empty = false;
+    }
+    if (!empty) finish(ring, d);
+    else if (b.i0 > 0) continue;
+    #pragma unroll
+    for (int h = 0; h < 2; h++) {
+      int j = b.j0 + v0 + row_of(h);
+      if (j >= end) continue;
+      T *row = dc + (u64)(order ? order[j] : j) * p.D;
+      #pragma unroll
+      for (int y = 0; y < N / 8; y++) {
+        int column = d0 + column_of(y);
+        if (column >= p.D) continue;
+        float a = empty ? 0 : d[4 * y + 2 * h], z = empty ? 0 : d[4 * y + 2 * h + 1];
+        if (b.i0 > 0) a += load(row[column]), z += load(row[column + 1]);
+        *(u32 *)(row + column) = Half<T>::pack(a, z);
+      }
+    }
+  }
+}
+
+// positions[order[j]] = j
+__device__ inline void linear_xent_positions(const int *order, int *positions, int V) {
+  int j = blockIdx.x * 256 + threadIdx.x;
+  if (j < V) positions[order[j]] = j;
+}
+// The column sums of g: 32 columns by 8 rows of threads a block.
+template <class T> __device__ inline void linear_xent_dbias(const T *g, const int *order, float *dbias, Problem p, Block b) {
+  __shared__ float parts[8][33];
+  int j = blockIdx.x * 32 + threadIdx.x % 32, lane = threadIdx.x / 32;
+  float x = 0;
+  for (int r = lane; r < b.rows; r += 8) x += load(g[(u64)r * b.columns + j]);
+  parts[lane][threadIdx.x % 32] = x;
+  __syncthreads();
+  if (lane || b.j0 + j >= p.V) return;
+  for (int w = 1; w < 8; w++) x += parts[w][threadIdx.x % 32];
+  float &to = dbias[order ? order[b.j0 + j] : b.j0 + j];
+  to = b.i0 ? to + x : x;
+}
+// The share of the tiles of each 128 columns that no flag was set for, for each 32 of them.
+__device__ inline void linear_xent_skipped(const unsigned char *flags, float *skipped, Problem p, Block b, bool filter) {
+  int tile = blockIdx.x * 256 + threadIdx.x, across = b.columns / 128, down = (b.rows + 127) / 128;
+  if (tile >= across) return;
+  int on = 0;
+  for (int r = 0; r < down; r++) on += flags[r * across + tile];
+  float share = filter ? (float)(down - on) / ((p.N + 127) / 128) : 0;
+  for (int x = 0; x < 4; x++) {
+    int at = b.j0 / 32 + tile * 4 + x;
+    if (at < (p.V + 31) / 32) skipped[at] = (b.i0 ? skipped[at] : 0) + share;
+  }
+}

@@ -1,0 +1,120 @@
+// Products of half-precision tiles with Hopper's warpgroup instructions (PTX ISA, "wgmma"): a block of three warpgroups computes 128 x N at a
+// time, N = 256 | 192. The third copies slabs of 64 along the inner axis into a ring of shared-memory stages, 16 bytes an instruction,
+// so that rows may come from anywhere; the other two multiply, 64 rows each. A slab lies as rows of 128 bytes whose 16-byte chunks are
+// permuted by the row's number (the 128-byte swizzle), either along the inner axis ("K-major") or across it in panels of 64 ("MN-major").
+const int STAGES = 4, TILE_M = 128, TILE_K = 64, BLOCK_THREADS = 384;
+const u32 A_BYTES = TILE_M * TILE_K * 2, STAGE_BYTES = A_BYTES + 256 * TILE_K * 2;
+
+struct Ring {
+  u32 stages, full, empty; // shared addresses; barriers of 8 bytes
+  int at = 0;
+  u32 phase = 0;
+  __device__ void next() { if (++at == STAGES) at = 0, phase ^= 1; }
+  __device__ u32 a() const { return stages + at * STAGE_BYTES; }
+  __device__ u32 b() const { return stages + at * STAGE_BYTES + A_BYTES; }
+};
+__device__ inline u32 shared_address(const void *p) { return (u32)__cvta_generic_to_shared(p); }
+__device__ inline void wait(u32 barrier, u32 phase) {
+  u32 done;
+  do asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }" : "=r"(done) : "r"(barrier), "r"(phase) : "memory");
+  while (!done);
+}
+__device__ inline void arrive(u32 barrier) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory"); }
+// The ring of the block; all threads call it once.
+__device__ inline Ring open_ring() {
+  extern __shared__ unsigned char dynamic_shared[];
+  __shared__ u64 barriers[2 * STAGES];
+  Ring r;
+  r.stages = (shared_address(dynamic_shared) + 1023) & ~1023u, r.full = shared_address(barriers), r.empty = r.full + 8 * STAGES;
+  if (threadIdx.x == 0) {
+    for (int s = 0; s < STAGES; s++) {
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(r.full + 8 * s), "r"(128));
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(r.empty + 8 * s), "r"(2));
+    }
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  }
+  __syncthreads();
+  return r;
+}
+
+__device__ inline void copy16(u32 to, const void *from, bool in) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(in ? 16 : 0));
+}
+template <class T> struct Line { const T *at; bool in; }; // `at` is a valid address either way
+// ROWS x 64 along the inner axis: row(i, r) is the tile's row r, the i-th of this thread; `k0` is the slab's first of K. 128 threads.
+template <int ROWS, class F> __device__ inline void copy_k_major(u32 to, F row, int k0, int K) {
+  int t = threadIdx.x % 128, c = t % 8, k = k0 + 8 * c;
+  #pragma unroll
+  for (int i = 0; i < ROWS / 16; i++) {
+    int r = t / 8 + 16 * i;
+    auto from = row(i, r);
+    bool in = from.in && k < K;
+    copy16(to + r * 128 + ((c ^ (r & 7)) << 4), from.at + (in ? k : 0), in);
+  }
+}
+// 64 rows along the inner axis x COLUMNS: row(k) is inner row k of the slab; columns j0.. of J.
+template <int COLUMNS, class F> __device__ inline void copy_mn_major(u32 to, F row, int j0, int J) {
+  const int CHUNKS = COLUMNS / 8;
+  int t = threadIdx.x % 128;
+  #pragma unroll
+  for (int i = 0; i < CHUNKS / 2; i++) {
+    int x = t + 128 * i, k = x / CHUNKS, c = x % CHUNKS, j = j0 + 8 * c;
+    auto from = row(k);
+    bool in = from.in && j < J;
+    copy16(to + c / 8 * (TILE_K * 128) + k * 128 + ((c % 8 ^ (k & 7)) << 4), from.at + (in ? j : 0), in);
+  }
+}
+// The copying warpgroup: room for the next slab; what was copied to it is handed over when it has arrived.
+__device__ inline void room(const Ring &r) { wait(r.empty + 8 * r.at, r.phase ^ 1); }
+__device__ inline void hand_over(Ring &r) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(r.full + 8 * r.at) : "memory");
+  r.next();
+}
+
+__device__ inline u64 describe(u32 address, u32 leading, u32 stride) {
+  return (u64)((address & 0x3ffff) >> 4) | (u64)(leading >> 4) << 16 | (u64)(stride >> 4) << 32 | 1ull << 62;
+}
+#define TEN(t) "%" #t "0,%" #t "1,%" #t "2,%" #t "3,%" #t "4,%" #t "5,%" #t "6,%" #t "7,%" #t "8,%" #t "9,"
+#define OUT4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define OUT32(i) OUT4(i), OUT4(i + 4), OUT4(i + 8), OUT4(i + 12), OUT4(i + 16), OUT4(i + 20), OUT4(i + 24), OUT4(i + 28)
+#define WGMMA(n, type, registers, a, b, keep, ta, tb, ...) \
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, " keep ", 0; wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type " {" registers "}, " a ", " b ", p, 1, 1, " ta ", " tb "; }" : __VA_ARGS__)
+#define REGISTERS_256 TEN() TEN(1) TEN(2) TEN(3) TEN(4) TEN(5) TEN(6) TEN(7) TEN(8) TEN(9) TEN(10) TEN(11) "%120,%121,%122,%123,%124,%125,%126,%127"
+#define REGISTERS_192 TEN() TEN(1) TEN(2) TEN(3) TEN(4) TEN(5) TEN(6) TEN(7) TEN(8) "%90,%91,%92,%93,%94,%95"
+#define OUT_256 OUT32(0), OUT32(32), OUT32(64), OUT32(96)
+#define OUT_192 OUT32(0), OUT32(32), OUT32(64)
+// d[64 x N] = a b, plus d where `keep`; A_MN and B_MN: the operand lies across the inner axis.
+template <class T, int N, int A_MN, int B_MN> struct Multiply;
+#define MULTIPLY(T, type, n, a, b, keep, ta, tb) \
+  template <int A_MN, int B_MN> struct Multiply<T, n, A_MN, B_MN> { \
+    static __device__ inline void run(float (&d)[n / 2], u64 x, u64 y, int k) { \
+      WGMMA(n, type, REGISTERS_##n, a, b, keep, ta, tb, OUT_##n : "l"(x), "l"(y), "r"(k), "n"(A_MN), "n"(B_MN)); \
+    } \
+  };
+MULTIPLY(bf16, "bf16", 256, "%128", "%129", "%130", "%131", "%132")
+MULTIPLY(f16, "f16", 256, "%128", "%129", "%130", "%131", "%132")
+MULTIPLY(bf16, "bf16", 192, "%96", "%97", "%98", "%99", "%100")
+MULTIPLY(f16, "f16", 192, "%96", "%97", "%98", "%99", "%100")
+
+// A multiplying warpgroup's share of one slab; the stage before it is free again afterwards. `first`: nothing was summed yet.
+template <class T, int N, int A_MN, int B_MN> __device__ inline void multiply(Ring &r, float (&d)[N / 2], bool first) {
+  wait(r.full + 8 * r.at, r.phase);
+  asm volatile("fence.proxy.async;" ::: "memory"); // the copies were ordinary writes
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+  u32 a = r.a() + threadIdx.x / 128 * (64 * 128), b = r.b();
+  #pragma unroll
+  for (int k = 0; k < TILE_K / 16; k++)
+    Multiply<T, N, A_MN, B_MN>::run(d, A_MN ? describe(a + k * 2048, TILE_K * 128, 1024) : describe(a + k * 32, 16, 1024),
+                                    B_MN ? describe(b + k * 2048, TILE_K * 128, 1024) : describe(b + k * 32, 16, 1024), !first || k);
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+  asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+  if (!first && threadIdx.x % 128 == 0) arrive(r.empty + 8 * ((r.at + STAGES - 1) % STAGES));
+  r.next();
+}
+// After the last slab of a tile: its sums are complete.
+template <int N> __device__ inline void finish(const Ring &r, float (&d)[N]) {
+  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+  #pragma unroll
+  for (int i = 0; i < N; i++) asm volatile("" : "+f"(d[i]));
+  if (threadIdx.x % 128 == 0) arrive(r.empty + 8 * ((r.at + STAGES - 1) % STAGES));
+}
