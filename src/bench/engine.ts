@@ -1,7 +1,7 @@
 /**
- * `npm run bench -- engine [--json] [--rounds n]`: the engine beside its peers (bench/peers). Ours and theirs run in turn, each in a
- * process of its own, several rounds; what is reported is the median of the rounds' ratios, so that a slow minute of the machine
- * meets both.
+ * `npm run bench -- engine [--json] [--rounds n] [--wasm]`: the engine beside its peers (bench/peers); with `--wasm` only its own two builds.
+ * Ours and theirs run in turn, each in a process of its own, several rounds; what is reported is the median of the rounds' ratios, so
+ * that a slow minute of the machine meets both.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -91,6 +91,33 @@ function main(): void {
     say(p ? `${what.padEnd(46)} ${p.ratio.toFixed(2)}x   (${p.ours.toFixed(1)} / ${p.theirs.toFixed(1)} ${unit})` : `${what.padEnd(46)} -`);
     return p && Number(p.ratio.toFixed(3));
   };
+  const wasmStep = (what: string, n: number, native: NodeJS.ProcessEnv = {}): number | null =>
+    show(
+      `reference step, wasm / native${what}`,
+      pair(
+        rounds,
+        () => worker(['step', 'reference', reps], n, { THIMBLE_CPU: 'wasm' }).ms,
+        () => worker(['step', 'reference', reps], n, native).ms,
+      ),
+      'ms',
+    );
+  const wasmRatios = () => ({
+    wasmRatio: wasmStep(', 1 thread', 1),
+    wasmRatio2t: threads > 1 ? wasmStep(', 2 threads', 2) : null,
+    wasmRatioToAvx2: process.arch === 'x64' ? wasmStep(' on AVX2, 1 thread', 1, { THIMBLE_ISA: 'x64-v3' }) : null,
+  });
+  const finish = (name: string, measured: object): void => {
+    const result = {
+      ...measured,
+      machine: `${cpus()[0]?.model ?? 'unknown'} x ${availableParallelism()}, Node ${process.versions.node}`,
+      date: new Date().toISOString().slice(0, 10),
+    };
+    mkdirSync(`${root}bench/results`, { recursive: true });
+    if (args.includes('--save')) writeFileSync(`${root}bench/results/${name}.json`, `${JSON.stringify(result, null, 2)}\n`);
+    if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
+  };
+  if (args.includes('--wasm')) return finish('wasm', wasmRatios());
+
   const step = (name: string, n: number): number | null | undefined => worker(['step', name, reps], n).ms;
   const torchStep = (script: string, n: number) => (): number | null | undefined => (has.torch ? python(script, n, reps)?.ms : null);
 
@@ -120,19 +147,7 @@ function main(): void {
     );
   const matmul1 = matmul(1);
   const matmul2 = threads > 1 ? matmul(2) : null;
-  const wasmStep = (what: string, n: number, native: NodeJS.ProcessEnv = {}): number | null =>
-    show(
-      `reference step, wasm / native${what}`,
-      pair(
-        rounds,
-        () => worker(['step', 'reference', reps], n, { THIMBLE_CPU: 'wasm' }).ms,
-        () => worker(['step', 'reference', reps], n, native).ms,
-      ),
-      'ms',
-    );
-  const wasm = wasmStep(', 1 thread', 1);
-  const wasm2 = threads > 1 ? wasmStep(', 2 threads', 2) : null;
-  const wasmAvx2 = process.arch === 'x64' ? wasmStep(' on AVX2, 1 thread', 1, { THIMBLE_ISA: 'x64-v3' }) : null;
+  const { wasmRatio, wasmRatio2t, wasmRatioToAvx2 } = wasmRatios();
   const js =
     (folder: string): (() => number | null | undefined) =>
     () =>
@@ -158,7 +173,7 @@ function main(): void {
     `call overhead ${overhead.callOverheadUs.toFixed(2)} us; planner gap ${(100 * Math.max(...gaps)).toFixed(2)} %; resident growth / plan of 1 GiB ${memory.ratio.toFixed(3)}; arena ${memory.arenaPlanned} planned, ${memory.arenaAllocated} allocated`,
   );
 
-  const result = {
+  finish('engine', {
     matmul1024GflopsRatioToOpenblas: matmul1,
     matmul1024GflopsRatioToOpenblas2t: matmul2,
     stepRatioToPytorch1t: ratios.reference1t ?? null,
@@ -169,21 +184,16 @@ function main(): void {
     lightRatioToPytorch2t: ratios.light2t ?? null,
     stepRatioToJaxJs: jax,
     stepRatioToTfjs: tfjs,
-    wasmRatio: wasm,
-    wasmRatio2t: wasm2,
-    wasmRatioToAvx2: wasmAvx2,
+    wasmRatio,
+    wasmRatio2t,
+    wasmRatioToAvx2,
     callOverheadUs: overhead.callOverheadUs,
     plannerGap: Math.max(...gaps),
     residentGrowthToPlan: memory.ratio,
     arenaPlannedBytes: memory.arenaPlanned,
     arenaAllocatedBytes: memory.arenaAllocated,
     losses: first.losses ?? null,
-    machine: `${cpus()[0]?.model ?? 'unknown'} x ${availableParallelism()}, Node ${process.versions.node}`,
-    date: new Date().toISOString().slice(0, 10),
-  };
-  mkdirSync(`${root}bench/results`, { recursive: true });
-  if (args.includes('--save')) writeFileSync(`${root}bench/results/engine.json`, `${JSON.stringify(result, null, 2)}\n`);
-  if (json) process.stdout.write(`${JSON.stringify(result)}\n`);
+  });
 }
 
 main();
