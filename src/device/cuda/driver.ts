@@ -81,9 +81,17 @@ export class CudaError extends Error {
 export function openDriver(): Driver {
   if (driver) return driver;
   const { lib, path } = openLibrary('cuda');
-  const raw = Object.fromEntries(
-    Object.entries(signatures).map(([name, args]) => [name, lib.func(name, 'int', [...args]) as unknown as Fn & { async: Fn }]),
-  ) as unknown as Record<keyof typeof signatures, Fn & { async: (...args: unknown[]) => void }>;
+  const bind = (name: string, args: readonly string[]): Fn => {
+    try {
+      return lib.func(name, 'int', [...args]) as unknown as Fn;
+    } catch {
+      throw new Error(`[cuda] the driver at ${path} has no ${name}: it is older than CUDA 11.4, or no driver; update NVIDIA's driver`);
+    }
+  };
+  const raw = Object.fromEntries(Object.entries(signatures).map(([name, args]) => [name, bind(name, args)])) as unknown as Record<
+    keyof typeof signatures,
+    Fn & { async: (...args: unknown[]) => void }
+  >;
   const out = new BigUint64Array(1);
   const nameOf = (status: number): string => {
     if (raw.cuGetErrorName(status, out) !== 0 || !out[0]) return `error ${status}`;
