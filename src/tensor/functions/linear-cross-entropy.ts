@@ -36,7 +36,7 @@ export interface LogitOptions {
   filterEps?: number | 'auto';
   /** Whether tiles take classifier rows by their mean logits, so that large logits share tiles: by default where a half-precision filter is on. */
   sort?: boolean;
-  /** Bytes that blocks of logits may take on a device that keeps them in memory: 48 MB. More is faster up to about 200 MB. */
+  /** Bytes that blocks of logits may take on a device that keeps them in memory: 48 MB. */
   memory?: number;
 }
 export interface LinearCrossEntropyOptions extends LogitOptions {

@@ -4,7 +4,7 @@ import { BudgetError } from '../../../bytes/index.ts';
 import { leastMemory } from '../../../tensor/index.ts';
 import type { ObjectiveTarget } from '../../contracts/objective.ts';
 
-/** More room for blocks than this makes nothing faster. */
+/** The most room for blocks that a budget is spent on. */
 export const MOST_MEMORY = 256e6;
 
 export const Config = z.strictObject({
