@@ -34,8 +34,8 @@ def pack(t, digits=17):
 class Goldens:
     """The cases of one file. `case` runs f on its inputs, in order, and differentiates <y, upstream> by every float input."""
 
-    def __init__(self, file):
-        self.file, self.cases = file, []
+    def __init__(self, file, script="make.py"):
+        self.file, self.script, self.cases = file, script, []
 
     def __enter__(self):
         return self
@@ -44,7 +44,7 @@ class Goldens:
         if failure is None:
             lines = ",\n".join(json.dumps(c, separators=(",", ":"), allow_nan=False) for c in self.cases)
             with open(os.path.join(HERE, self.file), "w") as out:
-                out.write(f'{{"made":"tests/golden/make.py, torch {torch.__version__}, numpy {np.__version__}","cases":[\n{lines}\n]}}\n')
+                out.write(f'{{"made":"tests/golden/{self.script}, torch {torch.__version__}, numpy {np.__version__}","cases":[\n{lines}\n]}}\n')
 
     def case(self, name, f, inputs, attrs=None, wrt=None):
         leaves = {k: v.clone().requires_grad_(v.is_floating_point() and (wrt is None or k in wrt)) for k, v in inputs.items()}
