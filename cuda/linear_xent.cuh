@@ -55,37 +55,60 @@ __device__ inline void to_logits(float (&d)[128], const float *bias, const int *
     for (int x = 0; x < 128; x++) if (j0 + column_of(x / 4) + x % 2 >= end) d[x] = MINUS_INF;
 }
 
-// Grid (row tiles, splits). parts [splits, N]: maximum and sum of 2^logit over the split's columns.
-template <class T, class L> __device__ inline void linear_xent(const T *e, const T *c, const L *targets, const float *bias, float *logit, float2 *parts, Problem p) {
+// Whether any of the 256 multiplying threads says so.
+__device__ inline bool any_thread(bool x) {
+  u32 y;
+  asm volatile("{ .reg .pred p, q; setp.ne.u32 p, %1, 0; barrier.cta.red.or.pred q, 1, 256, p; selp.u32 %0, 1, 0, q; }" : "=r"(y) : "r"((u32)x) : "memory");
+  return y;
+}
+// Grid (row tiles, splits). parts [splits, N]: maximum and sum of 2^logit over the split's columns. Where `keep` is wanted, it says of each
+// 128 x 256 tile whether it has a target or an element of eps or more: the running sum is at most the last, so none is missed, and the
+// largest logits come first, so that few are kept in vain.
+template <class T, class L> __device__ inline void linear_xent(const T *e, const T *c, const L *targets, const float *bias, const int *order, const int *positions, float *logit, unsigned char *keep, float2 *parts, Problem p, float log_eps) {
   Ring ring = open_ring();
-  int i0 = blockIdx.x * TILE_M, tiles = (p.V + 255) / 256, from = (u64)tiles * blockIdx.y / gridDim.y, to = (u64)tiles * (blockIdx.y + 1) / gridDim.y;
+  int i0 = blockIdx.x * TILE_M, tiles = (p.V + 255) / 256;
   if (threadIdx.x >= 256) {
     registers_down<80>();
-    for (int tile = from; tile < to; tile++) copy_logit_slabs(ring, e, c, (const int *)nullptr, p, i0, tile * 256, p.V);
+    for (int tile = tiles - 1 - blockIdx.y; tile >= 0; tile -= gridDim.y) copy_logit_slabs(ring, e, c, order, p, i0, tile * 256, p.V);
     return;
   }
   registers_up<208>();
   float top[2] = {MINUS_INF, MINUS_INF}, sum[2] = {0, 0};
   int target[2] = {place(targets, i0 + row_of(0), p), place(targets, i0 + row_of(1), p)};
-  for (int tile = from; tile < to; tile++) {
+  if (positions)
+    #pragma unroll
+    for (int h = 0; h < 2; h++) if (target[h] >= 0) target[h] = positions[target[h]];
+  for (int tile = tiles - 1 - blockIdx.y; tile >= 0; tile -= gridDim.y) {
     float d[128];
+    bool kept = false;
     for (int k = 0; k < p.D; k += TILE_K) multiply<T, 256, 0, 0>(ring, d, k == 0);
     finish(ring, d);
     int j0 = tile * 256;
-    to_logits(d, bias, (const int *)nullptr, j0, p.V, p.cap);
+    to_logits(d, bias, order, j0, p.V, p.cap);
     #pragma unroll
     for (int h = 0; h < 2; h++) {
-      if (target[h] >= j0 && target[h] < j0 + 256)
+      if (target[h] >= j0 && target[h] < j0 + 256) {
+        kept = true;
         #pragma unroll
         for (int x = 0; x < 128; x++) if (x / 2 % 2 == h && j0 + column_of(x / 4) + x % 2 == target[h]) logit[i0 + row_of(h)] = d[x];
-      float now = top[h];
+      }
+      float own = MINUS_INF;
       #pragma unroll
-      for (int x = 0; x < 64; x++) now = fmaxf(now, d[x / 2 * 4 + 2 * h + x % 2]);
+      for (int x = 0; x < 64; x++) own = fmaxf(own, d[x / 2 * 4 + 2 * h + x % 2]);
+      float now = fmaxf(top[h], own);
       float base = now == MINUS_INF ? 0 : now * LOG2E, part[4] = {};
       #pragma unroll
       for (int x = 0; x < 64; x++) part[x % 4] += power2(d[x / 2 * 4 + 2 * h + x % 2] * LOG2E - base);
       sum[h] = sum[h] * power2(top[h] * LOG2E - base) + ((part[0] + part[1]) + (part[2] + part[3]));
       top[h] = now;
+      if (keep) {
+        float most = quad_max(now), whole = quad_sum(sum[h] * power2((now - most) * LOG2E));
+        kept |= target[h] != -2 && !(own < most + __logf(whole) + log_eps);
+      }
+    }
+    if (keep) {
+      kept = any_thread(kept);
+      if (threadIdx.x == 0) keep[blockIdx.x * tiles + tile] = kept;
     }
   }
   #pragma unroll
@@ -109,24 +132,28 @@ template <class L> __device__ inline void linear_xent_merge(const float2 *parts,
   if (at < 0) logit[i] = 0;
 }
 
-// Whether any of the 256 multiplying threads says so.
-__device__ inline bool any_thread(bool x) {
-  u32 y;
-  asm volatile("{ .reg .pred p, q; setp.ne.u32 p, %1, 0; barrier.cta.red.or.pred q, 1, 256, p; selp.u32 %0, 1, 0, q; }" : "=r"(y) : "r"((u32)x) : "memory");
-  return y;
-}
-// g [rows, columns] of a block and flags [rows / 128, columns / 128]; persistent blocks.
-template <class T, class L> __device__ inline void linear_xent_g(const T *e, const T *c, const L *targets, const float *lse, const float *dlogit, const float *dlse, const float *bias, const int *order, const int *positions, T *g, unsigned char *flags, Problem p, Block b, float eps) {
+// g [rows, columns] of a block and flags [rows / 128, columns / 128]; persistent blocks. Tiles that the forward pass did not `keep` (null: all)
+// are passed over.
+template <class T, class L> __device__ inline void linear_xent_g(const T *e, const T *c, const L *targets, const float *lse, const float *dlogit, const float *dlse, const float *bias, const int *order, const int *positions, const unsigned char *keep, T *g, unsigned char *flags, Problem p, Block b, float eps) {
   Ring ring = open_ring();
-  int down = (b.rows + 127) / 128, tiles = down * (b.columns / 256), end = min(p.V, b.j0 + b.columns);
+  int down = (b.rows + 127) / 128, tiles = down * (b.columns / 256), end = min(p.V, b.j0 + b.columns), across = (p.V + 255) / 256;
+  auto kept = [&](int tile) {
+    int column = b.j0 / 256 + tile / down;
+    return column < across && (!keep || keep[(b.i0 / 128 + tile % down) * across + column]);
+  };
   if (threadIdx.x >= 256) {
     registers_down<80>();
-    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) copy_logit_slabs(ring, e, c, order, p, b.i0 + tile % down * 128, b.j0 + tile / down * 256, end);
+    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x)
+      if (kept(tile)) copy_logit_slabs(ring, e, c, order, p, b.i0 + tile % down * 128, b.j0 + tile / down * 256, end);
     return;
   }
   registers_up<208>();
   for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     int r0 = tile % down * 128, j0 = tile / down * 256;
+    if (!kept(tile)) {
+      if (threadIdx.x < 2) flags[r0 / 128 * (b.columns / 128) + j0 / 128 + threadIdx.x] = 0;
+      continue;
+    }
     float d[128];
     for (int k = 0; k < p.D; k += TILE_K) multiply<T, 256, 0, 0>(ring, d, k == 0);
     finish(ring, d);
@@ -160,6 +187,7 @@ template <class T, class L> __device__ inline void linear_xent_g(const T *e, con
   }
 }
 
+template <class T> __device__ inline float half_of(u32 pair, int z) { return load(T{(unsigned short)(pair >> 16 * z)}); }
 __device__ inline float high_low(u32 high, u32 low, int z) { return __uint_as_float(z ? (high & 0xffff0000u) | low >> 16 : high << 16 | (low & 0xffffu)); }
 
 // de [rows of the block, D] += g c. Between the blocks of the vocabulary the f32 sums stand in two halves: the upper in de itself, the lower in
@@ -195,16 +223,27 @@ template <class T, int N> __device__ inline void linear_xent_de(const T *g, cons
     if (!empty) finish(ring, d);
     else if (!first && !last) continue;
     #pragma unroll
-    for (int x = 0; x < N / 2; x += 2) {
-      int r = r0 + row_of(x / 2 % 2), column = d0 + column_of(x / 4);
-      if (r >= b.rows || column >= p.D) continue;
-      float v0 = empty ? 0 : d[x], v1 = empty ? 0 : d[x + 1];
-      u32 *high = (u32 *)(de + (u64)(b.i0 + r) * p.D + column), *lower = low + ((u64)r * p.D + column) / 2;
-      if (!first) { u32 h = *high, l = *lower; v0 += high_low(h, l, 0), v1 += high_low(h, l, 1); }
-      if (last) *high = Half<T>::pack(v0, v1);
-      else {
+    for (int x0 = 0; x0 < N / 2; x0 += 32) { // sixteen pairs at a time: their loads are under way together
+      u32 high[16], lower[16];
+      auto at = [&](int i, u64 &to, u64 &sum) {
+        int r = r0 + row_of(i % 2), column = d0 + column_of(x0 / 4 + i / 2);
+        to = ((u64)(b.i0 + r) * p.D + column) / 2, sum = ((u64)r * p.D + column) / 2;
+        return r < b.rows && column < p.D;
+      };
+      #pragma unroll
+      for (int i = 0; i < 16; i++) {
+        u64 to, sum;
+        bool in = at(i, to, sum) && !first;
+        high[i] = in ? ((const u32 *)de)[to] : 0, lower[i] = in ? low[sum] : 0;
+      }
+      #pragma unroll
+      for (int i = 0; i < 16; i++) {
+        u64 to, sum;
+        if (!at(i, to, sum)) continue;
+        float v0 = (empty ? 0 : d[x0 + 2 * i]) + high_low(high[i], lower[i], 0), v1 = (empty ? 0 : d[x0 + 2 * i + 1]) + high_low(high[i], lower[i], 1);
         u32 a = __float_as_uint(v0), z = __float_as_uint(v1);
-        *high = a >> 16 | (z & 0xffff0000u), *lower = (a & 0xffffu) | z << 16;
+        ((u32 *)de)[to] = last ? Half<T>::pack(v0, v1) : a >> 16 | (z & 0xffff0000u);
+        if (!last) low[sum] = (a & 0xffffu) | z << 16;
       }
     }
   }
@@ -244,14 +283,14 @@ template <class T, int N> __device__ inline void linear_xent_dc(const T *g, cons
     for (int h = 0; h < 2; h++) {
       int j = b.j0 + v0 + row_of(h);
       if (j >= end) continue;
-      T *row = dc + (u64)(order ? order[j] : j) * p.D;
+      u32 *row = (u32 *)(dc + (u64)(order ? order[j] : j) * p.D), before[N / 8];
+      #pragma unroll
+      for (int y = 0; y < N / 8; y++) before[y] = b.i0 > 0 && d0 + column_of(y) < p.D ? row[(d0 + column_of(y)) / 2] : 0;
       #pragma unroll
       for (int y = 0; y < N / 8; y++) {
         int column = d0 + column_of(y);
-        if (column >= p.D) continue;
         float a = empty ? 0 : d[4 * y + 2 * h], z = empty ? 0 : d[4 * y + 2 * h + 1];
-        if (b.i0 > 0) a += load(row[column]), z += load(row[column + 1]);
-        *(u32 *)(row + column) = Half<T>::pack(a, z);
+        if (column < p.D) row[column / 2] = Half<T>::pack(a + half_of<T>(before[y], 0), z + half_of<T>(before[y], 1));
       }
     }
   }
@@ -262,12 +301,12 @@ __device__ inline void linear_xent_positions(const int *order, int *positions, i
   int j = blockIdx.x * 256 + threadIdx.x;
   if (j < V) positions[order[j]] = j;
 }
-// The column sums of g: 32 columns by 8 rows of threads a block.
-template <class T> __device__ inline void linear_xent_dbias(const T *g, const int *order, float *dbias, Problem p, Block b) {
+// The column sums of g, of its flagged tiles where `filter`: 32 columns by 8 rows of threads a block.
+template <class T> __device__ inline void linear_xent_dbias(const T *g, const unsigned char *flags, const int *order, float *dbias, Problem p, Block b, bool filter) {
   __shared__ float parts[8][33];
   int j = blockIdx.x * 32 + threadIdx.x % 32, lane = threadIdx.x / 32;
   float x = 0;
-  for (int r = lane; r < b.rows; r += 8) x += load(g[(u64)r * b.columns + j]);
+  for (int r = lane; r < b.rows; r += 8) if (!filter || flags[r / 128 * (b.columns / 128) + j / 128]) x += load(g[(u64)r * b.columns + j]);
   parts[lane][threadIdx.x % 32] = x;
   __syncthreads();
   if (lane || b.j0 + j >= p.V) return;

@@ -5,7 +5,6 @@
 import { isFloat } from './dtype.ts';
 import { flip, narrow, pad, permute, reshape, slice, transpose } from './functions/layout.ts';
 import { matmul } from './functions/linear.ts';
-import { linearCrossEntropyGrad } from './functions/linear-cross-entropy.ts';
 import {
   add,
   broadcastTo,
@@ -190,15 +189,11 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
     const [q, k, v, ...offsets] = inputs;
     return applyAll('attentionGrad', attrs, [q!, k!, v!, o!, lse!, g ?? full(o!.shape, 0, o!.dtype), ...offsets]).slice(0, 3);
   },
-  linearCrossEntropy(_, { attrs, inputs: [e, c, targets, bias], outputs: [, lse], gs: [dLogit, dLse] }) {
+  linearCrossEntropy(_, { attrs, inputs: [e, c, targets, ...rest], outputs: [, lse, tiles], gs: [dLogit, dLse] }) {
     const zeros = zerosLike(lse!);
-    const [dE, dC, dBias] = linearCrossEntropyGrad(
-      attrs,
-      { e: e!, c: c!, targets: targets!, lse: lse!, bias },
-      dLogit ?? zeros,
-      dLse ?? zeros,
-    );
-    return [dE, dC, ...(bias ? [undefined, dBias] : [])];
+    const saved = [e!, c!, targets!, lse!, dLogit ?? zeros, dLse ?? zeros, tiles!, ...rest];
+    const [dE, dC, dBias] = applyAll('linearCrossEntropyGrad', attrs, saved);
+    return [dE, dC, undefined, ...(attrs.bias ? [dBias] : []), ...(attrs.sort ? [undefined] : [])];
   },
   normGrad: 'reference',
   softmaxGrad: 'reference',

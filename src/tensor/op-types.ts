@@ -90,7 +90,7 @@ export interface LinearCrossEntropyAttrs {
   total: number;
   /** Logits a become softCap * tanh(a / softCap); 0: they stay. */
   softCap: number;
-  /** The last operand of the forward op, f32 [V]. */
+  /** Whether f32 [V] is added to the logits. */
   bias: boolean;
   /** Tiles of the logits' gradient whose elements are all below this, before scaling, may be left out; 0: none. */
   eps: number;

@@ -343,17 +343,18 @@ export const ops: OpTable = {
     flops: (_, inputs) => 2.5 * attentionFlops(inputs),
     bytes: traffic,
   },
-  // e, c, targets, [bias] -> the target's logit (0 where it is a row of another shard) and the log-sum-exp of all; both 0 for ignored rows
+  // e, c, targets, [bias], [order] -> the target's logit (0 where it is a row of another shard) and the log-sum-exp of all, both 0 for ignored
+  // rows; and, where eps > 0, whether each 128 x 256 tile of the logits in order may hold an element that the filter keeps (for the device's own gradient: one that does not ask leaves it unwritten)
   linearCrossEntropy: {
     kind: 'fused',
     infer(attrs, inputs) {
-      const { rows } = linearCrossEntropyTypes(attrs, inputs);
-      return [rows, rows];
+      const { rows, columns } = linearCrossEntropyTypes(attrs, inputs);
+      return [rows, rows, typeOf(attrs.eps > 0 ? [Math.ceil(rows.size / 128), Math.ceil(columns.size / 256)] : [0, 0], 'u8')];
     },
     flops: (_, [e, c]) => 2 * e!.size * c!.shape[0]!,
     bytes: traffic,
   },
-  // e, c, targets, lse, dlogit, dlse, [bias], [order] -> de, dc, dbias, and the share of the tiles over each 32 vocabulary rows that was left out
+  // e, c, targets, lse, dlogit, dlse, tiles, [bias], [order] -> de, dc, dbias, and the share of the tiles over each 32 vocabulary rows that was left out
   linearCrossEntropyGrad: {
     kind: 'fused',
     infer: ({ bias }, [e, c]) => [e!, c!, typeOf([bias ? c!.shape[0]! : 0], 'f32'), typeOf([Math.ceil(c!.shape[0]! / 32)], 'f32')],

@@ -295,7 +295,7 @@ function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
         extent: ceil(N, RB) + ceil(V, CB),
         grain: 1,
         words: [
-          ...[head, bias ? r(6) : NONE, NONE, lse].flat(),
+          ...[head, bias ? r(7) : NONE, NONE, lse].flat(),
           ...ints(+filter.e, +filter.c),
           double(eps),
           ...[dLogit, dLse, sort ? r(reads.length - 1) : NONE, w(0), w(1), bias ? w(2) : NONE, w(3)].flat(),

@@ -86,7 +86,7 @@ export class CudaDevice implements Device {
     return reduceParts(outer, count, inner);
   }
   scratchBytes(call: AnyCall): number {
-    if (call.kernel === 'linearCrossEntropyGrad') return crossEntropyScratch(call);
+    if (call.kernel === 'linearCrossEntropy' || call.kernel === 'linearCrossEntropyGrad') return crossEntropyScratch(call);
     const { cudnn } = this.#gpu;
     return (call.kernel === 'attention' || call.kernel === 'attentionGrad') && cudnn.takes(call) ? cudnn.scratchBytes(call) : 0;
   }

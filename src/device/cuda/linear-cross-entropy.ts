@@ -23,9 +23,11 @@ interface Kernel {
 export const crossEntropyFits = ([e]: readonly TensorType[], capability: number): boolean =>
   capability === 90 && (e!.dtype === 'bf16' || e!.dtype === 'f16') && e!.shape[1]! % 8 === 0 && e!.shape[0]! > 0 && e!.shape[1]! > 0;
 
-export function crossEntropyScratch({ attrs, reads: [e, c] }: Call<'linearCrossEntropyGrad'>): number {
+/** Bytes besides operands: places in the vocabulary's order, and for the gradient its blocks. */
+export function crossEntropyScratch({ kernel, attrs, reads: [e, c] }: Call<'linearCrossEntropy'> | Call<'linearCrossEntropyGrad'>): number {
   const [N, D] = e!.shape as [number, number];
-  return layout(blocksFor(N, c!.shape[0]!, D, attrs), c!.shape[0]!, D, attrs.sort).bytes;
+  const V = c!.shape[0]!;
+  return kernel === 'linearCrossEntropyGrad' ? layout(blocksFor(N, V, D, attrs), V, D, attrs.sort).bytes : attrs.sort ? 4 * V : 0;
 }
 
 function problem({ ignore, first, total, softCap }: LinearCrossEntropyAttrs, N: number, V: number, D: number): string {
@@ -35,19 +37,35 @@ const none = (type: string): string => `(const ${type} *)nullptr`;
 const list = (p: (i: number) => string, from: number, to: number): string =>
   Array.from({ length: to - from }, (_, i) => p(from + i)).join(', ');
 
+/** positions[order[j]] = j, where there is an order. */
+const positionsKernel = (order: View | null, positions: View | null, V: number): Kernel[] =>
+  positions
+    ? [{ views: [order, positions], grid: [ceil(V, 256), 1, 1], body: (p) => `linear_xent_positions(${list(p, 0, 2)}, ${V});` }]
+    : [];
+
+/** Tiles without an element of eps are left out of everything only where both gradients may do without them. */
+const keeps = ({ eps, filter }: LinearCrossEntropyAttrs): boolean => eps > 0 && filter.e && filter.c;
+
 export function crossEntropyKernels({ attrs, reads, writes }: Call<'linearCrossEntropy'>): Kernel[] {
-  const [e, c, targets, bias] = reads as [View, View, View, View | undefined];
-  const [logit, lse] = writes as [View, View];
+  const [e, c, targets, ...rest] = reads as [View, View, View, ...View[]];
+  const [logit, lse, tiles, scratch] = writes as [View, View, View, View | undefined];
   const [N, D] = e.shape as [number, number];
   const V = c.shape[0]!;
+  const bias = attrs.bias ? rest[0]! : null;
+  const order = attrs.sort ? rest.at(-1)! : null;
+  const positions: View | null = order && { ...scratch!, dtype: 'i32' };
+  const keep = keeps(attrs) ? tiles : null;
   const down = ceil(N, 128);
   const splits = Math.max(1, Math.min(Math.floor(AT_ONCE / down), ceil(V, 256)));
   const P = problem(attrs, N, V, D);
+  const optional = (v: View | null, type: string, p: string): string => (v ? p : none(type));
   return [
+    ...positionsKernel(order, positions, V),
     {
-      views: [e, c, targets, bias ?? null, logit, 'workspace'],
+      views: [e, c, targets, bias, order, positions, logit, keep, 'workspace'],
       grid: [down, splits, 1],
-      body: (p) => `linear_xent(${list(p, 0, 5)}, (float2 *)${p(5)}, ${P});`,
+      body: (p) =>
+        `linear_xent(${list(p, 0, 4)}, ${optional(order, 'int', p(4))}, ${optional(positions, 'int', p(5))}, ${p(6)}, ${keep ? p(7) : '(unsigned char *)nullptr'}, (float2 *)${p(8)}, ${P}, ${constant(Math.log(attrs.eps || 1), 'f32')});`,
       ...TILED,
     },
     {
@@ -59,7 +77,7 @@ export function crossEntropyKernels({ attrs, reads, writes }: Call<'linearCrossE
 }
 
 export function crossEntropyGradKernels({ attrs, reads, writes }: Call<'linearCrossEntropyGrad'>): Kernel[] {
-  const [e, c, targets, lse, dLogit, dLse, ...rest] = reads as [View, View, View, View, View, View, ...View[]];
+  const [e, c, targets, lse, dLogit, dLse, tiles, ...rest] = reads as [View, View, View, View, View, View, View, ...View[]];
   const [dE, dC, dBias, skipped, scratch] = writes as [View, View, View, View, View];
   const [N, D] = e.shape as [number, number];
   const V = c.shape[0]!;
@@ -79,6 +97,7 @@ export function crossEntropyGradKernels({ attrs, reads, writes }: Call<'linearCr
   const low = part(at.low, 'i32');
   const flags = part(at.flags, 'u8');
   const positions = order && part(at.positions, 'i32');
+  const keep = keeps(attrs) ? tiles : null;
   const T = storageType[e.dtype];
   const P = problem(attrs, N, V, D);
   const places = (p: string): string => (order ? p : none('int'));
@@ -92,10 +111,10 @@ export function crossEntropyGradKernels({ attrs, reads, writes }: Call<'linearCr
       `${P}, Block{${[0, 1, 2].map((i) => `(int)${p(from + i)}`).join(', ')}, ${columns}}`;
     return [
       {
-        views: [e, c, targets, lse, dLogit, dLse, bias, order, positions, g, flags, ...where],
+        views: [e, c, targets, lse, dLogit, dLse, bias, order, positions, keep, g, flags, ...where],
         grid: persistent((down * columns) / 256),
         body: (p) =>
-          `linear_xent_g(${list(p, 0, 7)}, ${places(p(7))}, ${places(p(8))}, ${p(9)}, ${p(10)}, ${block(p, 11)}, ${constant(attrs.eps, 'f32')});`,
+          `linear_xent_g(${list(p, 0, 7)}, ${places(p(7))}, ${places(p(8))}, ${keep ? p(9) : none('unsigned char')}, ${list(p, 10, 12)}, ${block(p, 12)}, ${constant(attrs.eps, 'f32')});`,
         ...TILED,
       },
       {
@@ -114,9 +133,10 @@ export function crossEntropyGradKernels({ attrs, reads, writes }: Call<'linearCr
       ...(bias
         ? [
             {
-              views: [g, order, dBias, ...where],
+              views: [g, flags, order, dBias, ...where],
               grid: [columns / 32, 1, 1] as const,
-              body: (p: (i: number) => string) => `linear_xent_dbias(${p(0)}, ${places(p(1))}, ${p(2)}, ${block(p, 3)});`,
+              body: (p: (i: number) => string) =>
+                `linear_xent_dbias(${list(p, 0, 2)}, ${places(p(2))}, ${p(3)}, ${block(p, 4)}, ${keep !== null});`,
             },
           ]
         : []),
@@ -128,9 +148,7 @@ export function crossEntropyGradKernels({ attrs, reads, writes }: Call<'linearCr
     ];
   };
 
-  const kernels: Kernel[] = positions
-    ? [{ views: [order, positions], grid: [ceil(V, 256), 1, 1], body: (p) => `linear_xent_positions(${list(p, 0, 2)}, ${V});` }]
-    : [];
+  const kernels = positionsKernel(order, positions, V);
   for (let i0 = 0; i0 < N; i0 += blocks.rows) for (let j0 = 0; j0 < V; j0 += columns) kernels.push(...blockAt(i0, j0));
   return kernels;
 }

@@ -27,7 +27,8 @@ try {
 } catch (error) {
   missing = (error as Error).message;
 }
-const scratchBytes = (call: AnyCall): number => (call.kernel === 'linearCrossEntropyGrad' ? crossEntropyScratch(call) : 0);
+const scratchBytes = (call: AnyCall): number =>
+  call.kernel === 'linearCrossEntropy' || call.kernel === 'linearCrossEntropyGrad' ? crossEntropyScratch(call) : 0;
 const target = { fused: hasKernel, gemmReads: readable, reduceParts, scratchBytes };
 
 function sourceOf(c: Case, abilities?: Abilities): string {

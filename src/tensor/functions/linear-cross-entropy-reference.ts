@@ -50,17 +50,22 @@ function place({ attrs: { ignore, first, total }, c }: Block, targets: Tensor): 
 }
 
 export const linearCrossEntropyReferences = {
-  linearCrossEntropy(attrs: LinearCrossEntropyAttrs, [e, c, targets, bias]: readonly Tensor[]): Tensor[] {
-    const parts = blocksOf(attrs, e!.shape[0]!, c!, bias).map((block) => {
+  linearCrossEntropy(attrs: LinearCrossEntropyAttrs, [e, c, targets, ...rest]: readonly Tensor[]): Tensor[] {
+    const parts = blocksOf(attrs, e!.shape[0]!, c!, attrs.bias ? rest[0] : undefined).map((block) => {
       const a = logits(block, e!);
       const { column, owned } = place(block, targets!);
       const own = reshape(takeAlong(a, unsqueeze(column, -1)), targets!.shape);
       return { logit: where(owned, own, 0), lse: logSumExp(a, -1) };
     });
     const counted = sub(1, cast(equal(cast(targets!, 'i32'), attrs.ignore), 'i32'));
-    return [parts.map((p) => p.logit).reduce((x, y) => add(x, y)), where(counted, parts.map((p) => p.lse).reduce(logAddExp), 0)];
+    const tiles = attrs.eps > 0 ? [Math.ceil(targets!.size / 128), Math.ceil(c!.shape[0]! / 256)] : [0, 0];
+    return [
+      parts.map((p) => p.logit).reduce((x, y) => add(x, y)),
+      where(counted, parts.map((p) => p.lse).reduce(logAddExp), 0),
+      full(tiles, 1, 'u8'),
+    ];
   },
-  linearCrossEntropyGrad(attrs: LinearCrossEntropyAttrs, [e, c, targets, lse, dLogit, dLse, ...rest]: readonly Tensor[]): Tensor[] {
+  linearCrossEntropyGrad(attrs: LinearCrossEntropyAttrs, [e, c, targets, lse, dLogit, dLse, , ...rest]: readonly Tensor[]): Tensor[] {
     const parts = blocksOf(attrs, e!.shape[0]!, c!, attrs.bias ? rest[0] : undefined).map((block) => {
       const a = logits(block, e!);
       const { counted, column, owned } = place(block, targets!);

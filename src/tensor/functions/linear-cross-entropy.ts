@@ -93,10 +93,17 @@ function shifted(targets: Tensor, shift: number, ignore: number): Tensor {
   return concat([narrow(targets, targets.rank - 1, shift, T - shift), tail], -1);
 }
 
-const forward = ({ e, c, targets }: Operands, attrs: LinearCrossEntropyAttrs, bias?: Tensor): { logit: Tensor; lse: Tensor } => {
-  const [logit, lse] = applyAll('linearCrossEntropy', attrs, [e, c, targets, ...(bias ? [bias] : [])]) as [Tensor, Tensor];
-  return { logit, lse };
-};
+/** The op, and its operands after e, c and targets: they go to its gradient too. */
+function forward(
+  operands: Operands,
+  attrs: LinearCrossEntropyAttrs,
+  bias?: Tensor,
+): { logit: Tensor; lse: Tensor; tiles: Tensor; rest: Tensor[] } {
+  const { e, c, targets } = operands;
+  const rest = [...(bias ? [bias] : []), ...(attrs.sort ? [orderOf(operands, attrs.ignore, bias)] : [])];
+  const [logit, lse, tiles] = applyAll('linearCrossEntropy', attrs, [e, c, targets, ...rest]) as [Tensor, Tensor, Tensor];
+  return { logit, lse, tiles, rest };
+}
 
 const counts = (targets: Tensor, ignore: number): Tensor => sub(1, cast(equal(targets, ignore), 'f32'));
 
@@ -185,23 +192,13 @@ export function linearCrossEntropyGradients(
 ): { loss: Tensor; dE: Tensor; dC: Tensor; dBias: Tensor | undefined; skipped: Tensor } {
   const rows = rowsOf({ e, c, targets });
   const attrs = attrsOf(rows, options);
-  const { logit, lse } = forward(rows, attrs, options.bias);
+  const { logit, lse, tiles, rest } = forward(rows, attrs, options.bias);
   const counted = counts(rows.targets, attrs.ignore);
   const d = div(counted, maximum(sum(counted), 1));
-  const [dE, dC, dBias, skipped] = linearCrossEntropyGrad(attrs, { ...rows, lse, bias: options.bias }, mul(d, -1), d);
+  const saved = [rows.e, rows.c, rows.targets, lse, mul(d, -1), d, tiles, ...rest];
+  const [dE, dC, dBias, skipped] = applyAll('linearCrossEntropyGrad', attrs, saved);
   const share = mul(sum(skipped!), 1 / skipped!.size);
   return { loss: sum(mul(sub(lse, logit), d)), dE: reshape(dE!, e.shape), dC: dC!, dBias: options.bias && dBias, skipped: share };
-}
-
-/** The gradient op: cotangents of e, c and the bias from those of the target's logit and of lse; last, the share left out. */
-export function linearCrossEntropyGrad(
-  attrs: LinearCrossEntropyAttrs,
-  { e, c, targets, lse, bias }: Operands & { lse: Tensor; bias: Tensor | undefined },
-  dLogit: Tensor,
-  dLse: Tensor,
-): Tensor[] {
-  const order = attrs.sort ? [orderOf({ e, c, targets }, attrs.ignore, bias)] : [];
-  return applyAll('linearCrossEntropyGrad', attrs, [e, c, targets, lse, dLogit, dLse, ...(bias ? [bias] : []), ...order]);
 }
 
 /** i32 [V]: the classifier's rows by their mean logit over the rows that count. It is linear: c times the mean of e. */
