@@ -7,12 +7,12 @@ import { AdamW, type AdamWState, Gpt2, initialize, mixedPrecision } from 'thimbl
 import { compile, disposeTree, type Tensor, tensor } from 'thimble/tensor';
 import { accumulate } from 'thimble/train';
 
-// Shakespeare where the file is at hand, else the texts of this package; the last tenth is for testing.
+// Shakespeare where the file is at hand, else the licence; the last tenth is for testing.
 const root = new URL('../../', import.meta.url);
 const shakespeare = [process.argv[2], new URL('../shared/data/tinyshakespeare/input.txt', root)].find((path) => path && existsSync(path));
 const bytes = shakespeare
   ? readFileSync(shakespeare)
-  : Buffer.concat(['README.md', 'LICENSE'].map((name) => readFileSync(new URL(name, root))));
+  : readFileSync(new URL('LICENSE', root));
 const split = Math.floor(bytes.length * 0.9);
 
 const config = { vocabulary: 256, context: 64, width: 64, layers: 2, heads: 4 };
@@ -45,7 +45,7 @@ const stepIn = (parts: number) =>
   compile(
     ({ model, optimizer }: State, all: Batch) => {
       const [loss, gradients] = accumulate(precision.valueAndGrad(lossOf), parts)(model, all);
-      const updated = adamw.update(model, gradients, optimizer, 2e-3);
+      const updated = adamw.update(model, gradients, optimizer, 1e-3);
       return { state: { model: updated.model, optimizer: updated.state }, loss };
     },
     { donate: [0] },

@@ -233,7 +233,7 @@ test('pre-training lowers the loss on images with a rule, one program for all ra
   const run = (): number[] => {
     let state = pretrainState(make(wide, 3));
     // all tokens of an image carry one code, so visible patches tell the masked
-    const losses = Array.from({ length: 90 }, (_, i) => {
+    const losses = Array.from({ length: 180 }, (_, i) => {
       const codes = Array.from({ length: 16 * 24 }, (_, j) => (Math.floor(j / 24) * 5 + i) % 11);
       const next = step(state, grid(codes), random.foldIn(random.key(7), i), tensor(0.01));
       state = next.state;
