@@ -10,9 +10,7 @@ import { accumulate } from 'thimble/train';
 // Shakespeare where the file is at hand, else the licence; the last tenth is for testing.
 const root = new URL('../../', import.meta.url);
 const shakespeare = [process.argv[2], new URL('../shared/data/tinyshakespeare/input.txt', root)].find((path) => path && existsSync(path));
-const bytes = shakespeare
-  ? readFileSync(shakespeare)
-  : readFileSync(new URL('LICENSE', root));
+const bytes = shakespeare ? readFileSync(shakespeare) : readFileSync(new URL('LICENSE', root));
 const split = Math.floor(bytes.length * 0.9);
 
 const config = { vocabulary: 256, context: 64, width: 64, layers: 2, heads: 4 };
