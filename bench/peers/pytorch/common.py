@@ -28,15 +28,20 @@ torch.set_num_threads(args.threads)
 PARAMETERS, IDS, TARGETS, INPUTS = range(4)
 
 
-def hash32(stream, start, count):
-    """lowbias32(stream * 0x9E3779B9 + i) for i in [start, start + count), as uint32."""
-    x = (np.arange(start, start + count, dtype=np.uint64) + stream * 0x9E3779B9).astype(np.uint32)
+def hashed(stream, index):
+    """lowbias32(stream * 0x9E3779B9 + i) for each i of an array, as uint32."""
+    x = (index.astype(np.uint64) + stream * 0x9E3779B9).astype(np.uint32)
     x ^= x >> 16
     x *= np.uint32(0x7FEB352D)
     x ^= x >> 15
     x *= np.uint32(0x846CA68B)
     x ^= x >> 16
     return x
+
+
+def hash32(stream, start, count):
+    """The hashes of i in [start, start + count)."""
+    return hashed(stream, np.arange(start, start + count, dtype=np.uint64))
 
 
 def normal(stream, start, shape, log2_scale):

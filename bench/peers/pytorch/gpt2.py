@@ -55,25 +55,14 @@ def parameters():
     return values
 
 
-def hashed(stream, index):
-    """hash32 at an array of indices."""
-    x = (index.astype(np.uint64) + stream * 0x9E3779B9).astype(np.uint32)
-    x ^= x >> 16
-    x *= np.uint32(0x7FEB352D)
-    x ^= x >> 15
-    x *= np.uint32(0x846CA68B)
-    x ^= x >> 16
-    return x
-
-
 def chains(first, rows):
     """Token ids int64 [rows, T + 1] of the chains `first`, `first` + 1, ..."""
     states = min(1024, VOCABULARY)
     start = (np.arange(first, first + rows) * (T + 1)).astype(np.uint64)
-    s = hashed(common.IDS, start) % states
+    s = common.hashed(common.IDS, start) % states
     out = [s]
     for t in range(1, T + 1):
-        s = hashed(CHAINS, 4 * s.astype(np.uint64) + hashed(common.IDS, start + np.uint64(t)) % 4) % states
+        s = common.hashed(CHAINS, 4 * s.astype(np.uint64) + common.hashed(common.IDS, start + np.uint64(t)) % 4) % states
         out.append(s)
     return torch.from_numpy(np.stack(out, 1).astype(np.int64) * (VOCABULARY // states))
 
