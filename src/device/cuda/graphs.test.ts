@@ -65,6 +65,9 @@ const at =
     typeof o === 'object' && o ? (o.buffer < EXTERNALS ? addresses[o.buffer]! : 1000 + o.buffer) : 0;
 const externalOf = (b: number): number => (b < EXTERNALS ? b : -1);
 
+const graphsOn = (stream: Stream, launches: Parameters<typeof stepsOn>[1]): Graphs =>
+  new Graphs(stream.driver, 0, stepsOn(stream, launches), EXTERNALS, externalOf);
+
 test('a replayed program launches the same on the same addresses', () => {
   const program = fc.array(fc.record({ fixed: fc.boolean(), buffers: fc.array(fc.nat(6), { minLength: 1, maxLength: 3 }) }), {
     maxLength: 20,
@@ -73,7 +76,7 @@ test('a replayed program launches the same on the same addresses', () => {
   fc.assert(
     fc.property(program, calls, (launches, runs) => {
       const [real, plain] = [new Stream(), new Stream()];
-      const graphs = new Graphs(real.driver, 0, stepsOn(real, launches), EXTERNALS, externalOf);
+      const graphs = graphsOn(real, launches);
       const direct = stepsOn(plain, launches);
       for (const [arena, addresses] of runs) {
         graphs.run(arena, addresses, at(addresses));
@@ -90,19 +93,13 @@ const chain = (n: number, fixed: (i: number) => boolean, buffer: (i: number) => 
 test('a batch at new addresses is patched into the graph of the second call', () => {
   const stream = new Stream();
   // ten kernels, the first on the batch; two products, on weights that stay
-  const graphs = new Graphs(
-    stream.driver,
-    0,
-    stepsOn(
-      stream,
-      chain(
-        12,
-        (i) => i > 9,
-        (i) => (i === 0 ? 0 : i > 9 ? 1 : 8),
-      ),
+  const graphs = graphsOn(
+    stream,
+    chain(
+      12,
+      (i) => i > 9,
+      (i) => (i === 0 ? 0 : i > 9 ? 1 : 8),
     ),
-    EXTERNALS,
-    externalOf,
   );
   for (let call = 0; call < 10; call++) {
     const addresses = [call, 50, 60, 70];
@@ -114,19 +111,13 @@ test('a batch at new addresses is patched into the graph of the second call', ()
 
 test('a product on a batch that is never at the same place twice runs between graphs', () => {
   const stream = new Stream();
-  const graphs = new Graphs(
-    stream.driver,
-    0,
-    stepsOn(
-      stream,
-      chain(
-        13,
-        (i) => i === 6,
-        (i) => (i === 6 ? 0 : 8),
-      ),
+  const graphs = graphsOn(
+    stream,
+    chain(
+      13,
+      (i) => i === 6,
+      (i) => (i === 6 ? 0 : 8),
     ),
-    EXTERNALS,
-    externalOf,
   );
   for (let call = 0; call < 30; call++) {
     const addresses = [call, 50, 60, 70];
