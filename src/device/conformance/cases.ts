@@ -5,6 +5,7 @@
 import * as t from '../../tensor/index.ts';
 import type { OpName } from '../../tensor/ops.ts';
 import { type Case, floats, given, halves, type Input, ints } from './inputs.ts';
+import { orders } from './orders.ts';
 import { wide } from './wide.ts';
 
 export type { Case } from './inputs.ts';
@@ -476,7 +477,7 @@ const fused: Case[] = [
   },
 ];
 
-export const cases: readonly Case[] = [...pointwise, ...layout, ...reductions, ...contractions, ...indexing, ...fused, ...wide];
+export const cases: readonly Case[] = [...pointwise, ...layout, ...reductions, ...contractions, ...indexing, ...fused, ...orders, ...wide];
 
 /** The value of a case, and the gradients of sum(weights * value) for fixed uneven weights with respect to its float inputs. */
 export function runCase(c: Case, xs: readonly Tensor[]): { value: Tensor; gradients: (Tensor | undefined)[] } {
