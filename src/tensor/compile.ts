@@ -21,6 +21,11 @@ export interface Compiled<A extends unknown[], R> {
   (...args: A): R;
   /** As a call, on another thread: the event loop stays free. Await it before the next call. */
   async(...args: A): Promise<R>;
+  /**
+   * As a call; on a device with a queue it returns as soon as the call is in it. The results can be passed on at once, and reading them waits.
+   * An error of the device then comes out of `fetch` or of a later call.
+   */
+  enqueue(...args: A): R;
   /** What a call with such arguments takes. Runs nothing and needs no numbers in the arguments. */
   plan(...args: A): Plan;
   /**
@@ -103,6 +108,11 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
       } finally {
         busy.delete(entry);
       }
+    },
+    enqueue(...args: A): R {
+      const { entry, job } = prepare(args);
+      const { executable } = entry;
+      return entry.build(job.run((buffers) => (executable.enqueue ? executable.enqueue(buffers) : executable.run(buffers))));
     },
     plan: (...args: A): Plan => entryFor(args, leaves(args), options.donate ?? []).plan,
     profile(...args: A): { result: R; calls: CallTime[] } {

@@ -18,6 +18,11 @@ export interface Executable {
   run(buffers: readonly DeviceBuffer[]): void;
   /** As `run`, on another thread; the event loop stays free. */
   runAsync(buffers: readonly DeviceBuffer[]): Promise<void>;
+  /**
+   * As `run`, but returns when the program is in the device's queue. What is run, read or freed later waits for it; its errors come out of
+   * `Device.fetch` or of the next run. Absent: the device has no queue.
+   */
+  enqueue?(buffers: readonly DeviceBuffer[]): void;
   /** Runs calls one by one and stops after the first whose float outputs hold a NaN or infinity; returns its index, or -1. */
   findNonFinite(buffers: readonly DeviceBuffer[]): number;
   /** As `run`, with the device's own time of each call in milliseconds. Absent: the device cannot tell. */
@@ -51,6 +56,11 @@ export interface Device {
   upload?(data: Uint8Array): DeviceBuffer;
   write(buffer: DeviceBuffer, data: Uint8Array): void;
   read(buffer: DeviceBuffer, bytes: number): Uint8Array;
+  /**
+   * The first bytes of buffers as they are after what has been enqueued so far. Later work is not waited for, and the event loop stays free; the
+   * buffers must live until then. Absent: the device has no queue.
+   */
+  fetch?(parts: readonly { buffer: DeviceBuffer; bytes: number }[]): Promise<Uint8Array[]>;
   prepare(program: Program): Executable;
   /** Bytes that the device has handed out and not got back. */
   readonly allocatedBytes: number;

@@ -37,5 +37,5 @@ export { type Rotation, rope, rotation } from './functions/rope.ts';
 export { customVjp, grad, valueAndGrad } from './grad.ts';
 export { recompute } from './recompute.ts';
 export { type Shape, ShapeError, sizeOf, type TensorType, typeOf } from './shape.ts';
-export { empty, fromBytes, scope, Tensor, tensor } from './tensor.ts';
+export { empty, fetchData, fromBytes, scope, Tensor, tensor } from './tensor.ts';
 export { countParameters, disposeTree, flatten, forEachTensor, leaves, mapTree, type Path, treeBytes, unflatten } from './tree.ts';

@@ -201,6 +201,22 @@ export function empty(type: TensorType, device: Device = defaultDevice()): Tenso
   return Tensor.concrete(type, new Storage(device, device.alloc(type.bytes)));
 }
 
+/**
+ * `data()` of tensors of one device, as they are after what has been enqueued so far. The event loop stays free, and a device with a queue goes
+ * on with what comes later. The tensors may be disposed meanwhile.
+ */
+export async function fetchData(tensors: readonly Tensor[]): Promise<ReturnType<typeof decode>[]> {
+  const device = tensors[0]?.storage.device;
+  if (!device?.fetch) return tensors.map((t) => t.data());
+  const held = tensors.map((t) => t.storage.retain());
+  try {
+    const found = await device.fetch(tensors.map((t) => ({ buffer: t.storage.buffer, bytes: t.bytes })));
+    return found.map((bytes, i) => decode(bytes, tensors[i]!.dtype));
+  } finally {
+    for (const s of held) s.release();
+  }
+}
+
 /** Frees every tensor that `body` makes, except those in its result (a tensor, or anything `keep` lists). */
 export function scope<T>(body: () => T, keep: (result: T) => Iterable<Tensor> = tensorsIn): T {
   const mine = new Set<Tensor>();

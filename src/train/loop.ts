@@ -8,7 +8,7 @@ import { findFailure, NonFiniteError } from './nonfinite.ts';
 import type { TrainOptions, TrainResult } from './options.ts';
 import { RateMeter } from './rate.ts';
 import { nonFiniteTensors, Snapshot } from './snapshot.ts';
-import { type Place, type Placed, Stepper, type StepperOptions } from './stepper.ts';
+import { type Place, type Placed, Stepper, type StepperOptions, type StepReport } from './stepper.ts';
 import { saveModel } from './weights.ts';
 
 /**
@@ -61,6 +61,8 @@ class Run<S, B, H extends Placed> {
   #template!: S;
   #copy: Snapshot<S> | undefined;
   #plannedPeakBytes = 0;
+  /** When the work on the next step to be reported began. */
+  #began: number | undefined;
 
   constructor(options: TrainOptions<S, B, H>) {
     const { schedule } = options;
@@ -78,7 +80,10 @@ class Run<S, B, H extends Placed> {
     } catch (error) {
       const reason: unknown = this.#o.signal?.aborted && !(error instanceof NonFiniteError) ? this.#o.signal.reason : error;
       try {
-        if (stepper.intact && !(error instanceof NonFiniteError)) await this.#save(stepper.place, reason);
+        if (!(error instanceof NonFiniteError)) {
+          while (stepper.intact && stepper.underWay) await this.#record(await stepper.report(), stepper);
+          if (stepper.intact) await this.#save(stepper.place, reason);
+        }
       } finally {
         disposeTree(stepper.place.state);
       }
@@ -155,32 +160,21 @@ class Run<S, B, H extends Placed> {
   }
 
   async #steps(stepper: Stepper<S, B, H>): Promise<void> {
-    const { steps, signal, onProgress } = this.#o;
+    const { steps, signal } = this.#o;
     let breath = performance.now();
     for (;;) {
       signal?.throwIfAborted();
-      await this.#evaluate(stepper.place);
       const { step } = stepper.place;
+      const save = this.#o.checkpoint && performance.now() >= this.#nextSave;
+      // a place is evaluated and saved when all losses up to it are known to be finite
+      if (save || step >= steps || this.#evaluates(step)) while (stepper.underWay) await this.#tell(stepper);
+      await this.#evaluate(stepper.place);
       if (step >= steps) break;
-      if (this.#o.checkpoint && performance.now() >= this.#nextSave) await this.#saveOnTheWay(stepper.place);
-      const began = performance.now();
-      const report = await stepper.next();
-      const now = performance.now();
-      if (!Number.isFinite(report.loss)) await this.#stop(`the loss became ${report.loss} at step ${step + 1} of ${steps}`, stepper.place);
-      this.#rate.add((now - began) / 1000, report.samples);
-      this.#history.losses.add(report.loss);
-      onProgress?.({
-        step: step + 1,
-        steps,
-        loss: this.#history.losses.smoothed,
-        lr: report.lr,
-        metrics: report.metrics,
-        samplesPerSecond: this.#rate.samplesPerSecond,
-        etaSeconds: (steps - step - 1) * this.#rate.secondsPerStep,
-        plannedPeakBytes: this.#plannedPeakBytes,
-        evaluation: this.#history.evaluations.at(-1),
-      });
-      if (now - breath > breatheMs) {
+      if (save) await this.#saveOnTheWay(stepper.place);
+      this.#began ??= performance.now();
+      await stepper.next();
+      while (stepper.full) await this.#tell(stepper);
+      if (performance.now() - breath > breatheMs) {
         await new Promise((resolve) => setImmediate(resolve));
         breath = performance.now();
       }
@@ -188,10 +182,43 @@ class Run<S, B, H extends Placed> {
     await this.#save(stepper.place);
   }
 
+  /** What is known of the oldest step under way, to who wants to know. */
+  async #tell(stepper: Stepper<S, B, H>): Promise<void> {
+    const { steps, onProgress } = this.#o;
+    const report = await stepper.report();
+    const now = performance.now();
+    await this.#record(report, stepper);
+    this.#rate.add((now - (this.#began ?? now)) / 1000, report.samples);
+    this.#began = stepper.underWay ? now : undefined;
+    onProgress?.({
+      step: report.step,
+      steps,
+      loss: this.#history.losses.smoothed,
+      lr: report.lr,
+      metrics: report.metrics,
+      samplesPerSecond: this.#rate.samplesPerSecond,
+      etaSeconds: (steps - report.step) * this.#rate.secondsPerStep,
+      plannedPeakBytes: this.#plannedPeakBytes,
+      evaluation: this.#history.evaluations.at(-1),
+    });
+  }
+
+  async #record({ step, loss }: StepReport, stepper: Stepper<S, B, H>): Promise<void> {
+    if (!Number.isFinite(loss)) await this.#stop(`the loss became ${loss} at step ${step} of ${this.#o.steps}`, { ...stepper.place, step });
+    this.#history.losses.add(loss);
+  }
+
+  /** Whether an evaluation is due after `step` steps. */
+  #evaluates(step: number): boolean {
+    const { evaluate, steps } = this.#o;
+    if (!evaluate || step === 0 || (step % evaluate.everySteps && step < steps)) return false;
+    return this.#history.evaluations.at(-1)?.step !== step;
+  }
+
   async #evaluate({ state, step }: Place<S>): Promise<void> {
-    const { evaluate, steps, checkpoint } = this.#o;
+    const { evaluate, checkpoint } = this.#o;
     const { evaluations } = this.#history;
-    if (!evaluate || step === 0 || (step % evaluate.everySteps && step < steps) || evaluations.at(-1)?.step === step) return;
+    if (!evaluate || !this.#evaluates(step)) return;
     const metrics = { ...(await evaluate.run(state, step)) };
     const { keepBest } = evaluate;
     if (keepBest) {

@@ -54,7 +54,8 @@ export async function findFailure<S, B, H extends Placed>(
     while (run.place.step < until && !signal?.aborted) {
       const { step, position, state } = run.place;
       const before = new Snapshot(state);
-      const { loss } = await run.next();
+      await run.next();
+      const { loss } = await run.report();
       if (Number.isFinite(loss) && nonFiniteTensors(run.place.state).every((name) => usual.has(name))) continue;
       disposeTree(run.place.state);
       await using again = open({ state: before.restore(), step, position });

@@ -38,9 +38,9 @@ export interface TrainOptions<S, B, H extends Placed> extends Omit<StepperOption
   schedule: StepperOptions<S, B, H>['schedule'] | number;
   checkpoint?: CheckpointOptions;
   evaluate?: EvaluateOptions<S>;
-  /** Aborted: the running step ends, the checkpoint is saved, `signal.reason` is thrown. */
+  /** Aborted: the steps that are under way end, the checkpoint is saved, `signal.reason` is thrown. */
   signal?: AbortSignal;
-  /** Called after every step. */
+  /** Called for every step in turn; where the device has a queue, when later steps are in it already. */
   onProgress?: (progress: TrainProgress) => void;
 }
 

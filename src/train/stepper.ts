@@ -1,7 +1,18 @@
-/** One training step after another, with the next batch prepared while the device works on this one. */
+/** One training step after another: a device with a queue has its next step before it ends this one, and the next batch is prepared meanwhile. */
 import type { DataPosition } from '../data/index.ts';
 import type { Schedule } from '../nn/index.ts';
-import { type Compiled, compile, type Device, disposeTree, leaves, random, type Tensor, tensor, withDevice } from '../tensor/index.ts';
+import {
+  type Compiled,
+  compile,
+  type Device,
+  disposeTree,
+  fetchData,
+  leaves,
+  random,
+  type Tensor,
+  tensor,
+  withDevice,
+} from '../tensor/index.ts';
 
 /** What a compiled step returns. */
 export interface StepResult<S> {
@@ -43,6 +54,8 @@ export interface Place<S> {
 }
 
 export interface StepReport {
+  /** Steps done with this one. */
+  step: number;
   loss: number;
   lr: number;
   metrics: Record<string, number>;
@@ -55,9 +68,19 @@ interface Ready<B> {
   position: DataPosition;
 }
 
+/** A device's queue is given this much work, so that it goes on when the event loop is late, in two to eight steps. */
+const queueMs = 20;
+const fewestQueued = 2;
+const mostQueued = 8;
+
 export class Stepper<S, B, H extends Placed> implements AsyncDisposable {
-  /** False while a step runs and after one has failed: the state is then neither the old nor the new one. */
+  /** False while a step is taken and after one has failed: the state is then neither the old nor the new one. */
   intact = true;
+  /** Of steps taken, oldest first: what will be known of them. */
+  readonly #underWay: Promise<StepReport>[] = [];
+  /** Between the ends of two steps, about, and when the latest ended. */
+  #stepMs = queueMs;
+  #ended = Number.NaN;
   #place: Place<S>;
   readonly #o: StepperOptions<S, B, H>;
   readonly #device: Device;
@@ -80,6 +103,16 @@ export class Stepper<S, B, H extends Placed> implements AsyncDisposable {
     return this.#place;
   }
 
+  /** Steps that are taken and not reported yet. */
+  get underWay(): number {
+    return this.#underWay.length;
+  }
+  /** Whether a report should be taken before the next step. */
+  get full(): boolean {
+    const depth = this.#device.fetch ? Math.min(mostQueued, Math.max(fewestQueued, Math.ceil(queueMs / this.#stepMs))) : 1;
+    return this.#underWay.length >= depth;
+  }
+
   /** Bytes at the worst moment of a step: its plan, and the next batch beside it. Draws the first batch. */
   async plannedPeakBytes(): Promise<number> {
     const { args } = await this.#arguments();
@@ -89,25 +122,45 @@ export class Stepper<S, B, H extends Placed> implements AsyncDisposable {
     return bytes;
   }
 
-  /** Takes one step. Other work of the process goes on meanwhile. */
-  async next(): Promise<StepReport> {
+  /** Takes one step: to its end, or as far as the device's queue. Other work of the process goes on meanwhile. */
+  async next(): Promise<void> {
     const { args, position, rate } = await this.#arguments();
     const [state, batch, key, lr] = args;
     const step = this.#place.step + 1;
     const samples = leaves(batch)[0]?.shape[0] ?? 1;
     this.intact = false;
-    const running = this.#o.step.async(...args);
+    const running = this.#device.fetch ? this.#o.step.enqueue(...args) : this.#o.step.async(...args);
     this.#ahead = undefined;
-    if (step < this.#o.steps) this.#fetch();
+    if (step < this.#o.steps) this.#fetch(step);
     const result = await running;
-    const metrics: Record<string, number> = {};
-    for (const [name, t] of Object.entries(result.metrics ?? {})) metrics[name] = t.item();
-    const report = { loss: result.loss.item(), lr: rate, metrics, samples };
     // A donated state is gone already; of one that was not donated, the result has its own handles.
-    disposeTree([state, batch, key, lr, result.loss, result.metrics]);
+    disposeTree([state, batch, key, lr]);
     this.#place = { state: result.state, step, position };
     this.intact = true;
-    return report;
+    const report = this.#report(result, { step, lr: rate, samples });
+    report.catch(() => {}); // thrown where it is asked for
+    this.#underWay.push(report);
+  }
+
+  async #report({ loss, metrics = {} }: StepResult<S>, known: Pick<StepReport, 'step' | 'lr' | 'samples'>): Promise<StepReport> {
+    const names = Object.keys(metrics);
+    const scalars = [loss, ...Object.values(metrics)];
+    const found = await fetchData(scalars).finally(() => disposeTree(scalars));
+    const now = performance.now();
+    if (this.#ended) this.#stepMs += 0.2 * (now - this.#ended - this.#stepMs);
+    this.#ended = now;
+    const numbers = scalars.map((t, i) => (t.size === 1 ? found[i]![0]! : t.item()));
+    return { ...known, loss: numbers[0]!, metrics: Object.fromEntries(names.map((name, i) => [name, numbers[i + 1]!])) };
+  }
+
+  /** The oldest step that is under way, when it is done. */
+  async report(): Promise<StepReport> {
+    try {
+      return await this.#underWay.shift()!;
+    } catch (error) {
+      this.intact = false;
+      throw error;
+    }
   }
 
   /** The op of the next step whose result is the first that is not finite. Takes no step. */
@@ -123,34 +176,36 @@ export class Stepper<S, B, H extends Placed> implements AsyncDisposable {
 
   /** Ends the source and frees what was prepared. The state stays. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled(this.#underWay);
     const ahead = await this.#ahead?.catch(() => undefined);
     if (ahead) disposeTree(ahead.batch);
     await this.#items.return?.();
   }
 
   async #arguments(): Promise<{ args: Parameters<TrainStep<S, B>>; position: DataPosition; rate: number }> {
-    const { batch, position } = await this.#fetch();
+    const { batch, position } = await this.#fetch(this.#place.step);
     const rate = this.#o.schedule(this.#place.step);
     const [key, lr] = withDevice(this.#device, () => {
       using step = tensor(Int32Array.of(this.#place.step), { shape: [] });
-      return [this.#keyOf(this.#key, step), tensor(rate)] as const;
+      return [this.#keyOf.enqueue(this.#key, step), tensor(rate)] as const;
     });
     return { args: [this.#place.state, batch, key, lr], position, rate };
   }
 
-  #fetch(): Promise<Ready<B>> {
+  /** The batch after step `step`. */
+  #fetch(step: number): Promise<Ready<B>> {
     if (!this.#ahead) {
-      this.#ahead = this.#draw();
+      this.#ahead = this.#draw(step);
       this.#ahead.catch(() => {}); // its error is thrown when its turn comes
     }
     return this.#ahead;
   }
 
-  async #draw(): Promise<Ready<B>> {
+  async #draw(step: number): Promise<Ready<B>> {
     const next = await this.#items.next();
     if (next.done) {
       throw new Error(
-        `[train] the batches ended after step ${this.#place.step + (this.intact ? 0 : 1)} of ${this.#o.steps}; let them go on (no \`epochs\`), or lower the steps`,
+        `[train] the batches ended after step ${step} of ${this.#o.steps}; let them go on (no \`epochs\`), or lower the steps`,
       );
     }
     const batch = await withDevice(this.#device, () => this.#o.prepare(next.value));

@@ -70,12 +70,6 @@ export class CudaExecutable implements Executable {
     for (const step of this.#calls[i]!) step.submit(at);
     this.#gpu.synchronize(nameOf(this.#program.calls[i]!));
   }
-  #check(): void {
-    const bad = this.#gpu.bad[0]!;
-    this.#gpu.bad[0] = 0; // not before a run: another may still be counting
-    if (bad)
-      throw new Error(`[cuda] ${bad} indices of take or scatter were outside their axis; check the ids against the size of the table`);
-  }
 
   /** Kernels and matrix products of one run. */
   get launches(): number {
@@ -89,12 +83,15 @@ export class CudaExecutable implements Executable {
   run(buffers: readonly DeviceBuffer[]): void {
     this.#launch(buffers);
     this.#gpu.synchronize();
-    this.#check();
+    this.#gpu.checkIndices();
   }
   async runAsync(buffers: readonly DeviceBuffer[]): Promise<void> {
     this.#launch(buffers);
     await this.#gpu.driver.async('cuStreamSynchronize', this.#gpu.stream);
-    this.#check();
+    this.#gpu.checkIndices();
+  }
+  enqueue(buffers: readonly DeviceBuffer[]): void {
+    this.#launch(buffers);
   }
   findNonFinite(buffers: readonly DeviceBuffer[]): number {
     if (this.#apart) return this.#apart().findNonFinite(buffers);
@@ -115,7 +112,7 @@ export class CudaExecutable implements Executable {
       d.cuEventRecord(events[i + 1], stream);
     });
     this.#gpu.synchronize();
-    this.#check();
+    this.#gpu.checkIndices();
     return Float64Array.from(this.#gpu.between(events));
   }
 }

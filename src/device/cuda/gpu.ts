@@ -70,6 +70,13 @@ export class Gpu {
       throw what && error instanceof CudaError ? new CudaError(error.code, what) : error;
     }
   }
+  /** Throws for the indices out of range of what has run. */
+  checkIndices(): void {
+    const bad = this.bad[0]!;
+    this.bad[0] = 0; // not before a run: another may still be counting
+    if (bad)
+      throw new Error(`[cuda] ${bad} indices of take or scatter were outside their axis; check the ids against the size of the table`);
+  }
   /** Milliseconds on the GPU of what `body` submits, from the moment the GPU begins it. */
   elapsed(body: () => void): number {
     const d = this.driver;

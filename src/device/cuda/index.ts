@@ -127,6 +127,12 @@ export class CudaDevice implements Device {
     this.#gpu.enter();
     return this.#gpu.memory.read(buffer.address as number, bytes);
   }
+  async fetch(parts: readonly { buffer: DeviceBuffer; bytes: number }[]): Promise<Uint8Array[]> {
+    this.#gpu.enter();
+    const found = await this.#gpu.memory.fetch(parts);
+    this.#gpu.checkIndices();
+    return found;
+  }
 
   prepare(program: Program): CudaExecutable {
     this.#gpu.enter();

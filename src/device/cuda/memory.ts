@@ -4,6 +4,7 @@ import type { DeviceBuffer } from '../../tensor/device.ts';
 import type { Program } from '../../tensor/lower/program.ts';
 import { largestBuffers } from '../largest.ts';
 import { CudaError, type Driver } from './driver.ts';
+import { Mail } from './mail.ts';
 import { Staging } from './staging.ts';
 
 export interface CudaBuffer extends DeviceBuffer {
@@ -20,6 +21,7 @@ export class Memory {
   readonly #uploaded: number;
   #uploads = false;
   readonly #staging: Staging;
+  readonly #mail: Mail;
   #arena: CudaBuffer = { address: 0, bytes: 0 };
   #allocated = 0;
 
@@ -32,6 +34,7 @@ export class Memory {
     this.#copies = driver.get('cuStreamCreate', 1);
     this.#uploaded = driver.get('cuEventCreate', 2);
     this.#staging = new Staging(driver);
+    this.#mail = new Mail(driver);
   }
 
   /** Bytes handed out and not got back, the arena's among them. */
@@ -109,6 +112,11 @@ export class Memory {
   read(address: number, bytes: number): Uint8Array {
     this.join();
     return this.#staging.download(address, bytes, this.#stream);
+  }
+  /** As `read` of each, when the programs' stream has come to here; what is put on it later is not waited for. */
+  fetch(parts: readonly { buffer: DeviceBuffer; bytes: number }[]): Promise<Uint8Array[]> {
+    this.join();
+    return this.#mail.fetch(parts, this.#stream);
   }
 
   /** Makes the arena large enough for a program. */
