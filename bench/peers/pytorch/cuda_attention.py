@@ -1,4 +1,5 @@
-"""bf16 attention of src/bench/cuda/attention.ts by each of PyTorch's kernels, in TFLOP/s: medians of CUDA-event times of calls in a row.
+"""bf16 attention of src/bench/cuda/attention.ts by each of PyTorch's kernels, in TFLOP/s: medians of CUDA-event times around
+replays of a graph of calls, each on its own operands and with its log-sum-exp, as ours are.
 
 python3 cuda_attention.py
 """
@@ -11,18 +12,24 @@ SHAPES = [(16, 12, 1024, 64), (4, 16, 4096, 128)]
 BACKENDS = {"flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION}
 
 
-def median_ms(run):
-    for _ in range(3):
-        run()
-    ms = []
-    for _ in range(15):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        run()
-        end.record()
+def median_ms(prepare, run):
+    """Autograd runs a backward pass on the stream of its forward pass: `prepare` is on the captured stream, too."""
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        given = prepare()
+        run(given)  # chooses the kernel
+        stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            run(given)
+        graph.replay()
+        events = [torch.cuda.Event(enable_timing=True) for _ in range(16)]
+        events[0].record()
+        for event in events[1:]:
+            graph.replay()
+            event.record()
         torch.cuda.synchronize()
-        ms.append(start.elapsed_time(end))
-    return statistics.median(ms)
+    return statistics.median(start.elapsed_time(end) for start, end in zip(events, events[1:]))
 
 
 def teraflops(backend, b, h, t, e, causal):
@@ -34,13 +41,10 @@ def teraflops(backend, b, h, t, e, causal):
     for q, k, v, _ in operands:
         for x in (q, k, v):
             x.requires_grad_()
-    attend = lambda q, k, v: torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    attend = lambda _=None: [torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal) for q, k, v, _ in operands]
+    differentiate = lambda outs: [torch.autograd.grad(out, x[:3], x[3], retain_graph=True) for out, x in zip(outs, operands)]
     with sdpa_kernel(backend):
-        with torch.no_grad():
-            forward = median_ms(lambda: [attend(q, k, v) for q, k, v, _ in operands])
-        outs = [attend(q, k, v) for q, k, v, _ in operands]
-        differentiate = lambda out, q, k, v, g: torch.autograd.grad(out, (q, k, v), g, retain_graph=True)
-        backward = median_ms(lambda: [differentiate(out, *x) for out, x in zip(outs, operands)])
+        forward, backward = median_ms(lambda: None, attend), median_ms(attend, differentiate)
     return calls * flops / forward / 1e9, calls * 2.5 * flops / backward / 1e9
 
 

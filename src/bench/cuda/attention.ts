@@ -5,10 +5,9 @@
 import type { CudaDevice } from '../../device/index.ts';
 import { attentionWithLse, cast, compile, defaultDevice, disposeTree, random, type Tensor } from '../../tensor/index.ts';
 import { applyAll } from '../../tensor/trace.ts';
-import { median } from '../median.ts';
 import type { Figures, Row, Section } from '../section.ts';
+import { replayable } from './replay.ts';
 
-const REPETITIONS = 15;
 /** Batch, heads, tokens, features, mask: GPT-2's, and that of a large model with a long context. */
 const shapes = [
   [16, 12, 1024, 64, 'causal'],
@@ -17,7 +16,7 @@ const shapes = [
   [4, 16, 4096, 128, 'full'],
 ] as const;
 type ShapeOf = (typeof shapes)[number];
-/** Calls in a row, each on its own operands, about 0.8 TFLOP in all: what it takes to submit one is hidden behind the one before. */
+/** Calls of a graph, each on its own operands: about 0.8 TFLOP. */
 const turns = (flops: number): number => Math.min(32, Math.max(4, Math.ceil(8e11 / flops)));
 const nameOf = ([b, h, t, e, mask]: ShapeOf, pass: string): string => `B${b} H${h} T${t} E${e} ${mask} ${pass}`;
 
@@ -28,25 +27,25 @@ function measure(shape: ShapeOf, library: 'own' | 'cudnn'): Figures {
   process.env.THIMBLE_ATTENTION = library; // is read as a program is made
   const normal = (i: number): Tensor => cast(random.normal(random.key(i), [B, T, H, E]), 'bf16');
   const flops = (4 * B * H * T * T * E) / (attrs.causal ? 2 : 1);
-  const calls = turns(flops);
-  const make = compile(() => Array.from({ length: calls }, (_, i) => [0, 1, 2, 3].map((j) => normal(4 * i + j))));
-  const forward = compile((xs: Tensor[][]) => xs.map(([q, k, v]) => attentionWithLse(q!, k!, v!, attrs)));
-  const backward = compile((xs: Tensor[][], ys: { out: Tensor; lse: Tensor }[]) =>
-    xs.map(([q, k, v, g], i) => applyAll('attentionGrad', attrs, [q!, k!, v!, ys[i]!.out, ys[i]!.lse, g!]).slice(0, 3)),
-  );
   const device = defaultDevice() as CudaDevice;
-  const teraflops = (each: number, run: () => unknown): number => {
-    const once = (): void => disposeTree(run());
-    for (let i = 0; i < 3; i++) once();
-    return (calls * each) / median(Array.from({ length: REPETITIONS }, () => device.elapsed(once))) / 1e9;
+  const made = compile(() => Array.from({ length: turns(flops) }, (_, i) => [0, 1, 2, 3].map((j) => normal(4 * i + j))))();
+  const forward = (...[q, k, v]: Tensor[]): Tensor[] => {
+    const { out, lse } = attentionWithLse(q!, k!, v!, attrs);
+    return [out, lse];
   };
-  const xs = make();
-  const ys = forward(xs);
+  const backward = (...xs: Tensor[]): Tensor[] => applyAll('attentionGrad', attrs, xs).slice(0, 3);
+  const operands = made.map((xs) => xs.slice(0, 3));
+  const results = compile((sets: Tensor[][]) => sets.map((xs) => forward(...xs)))(operands);
+  const teraflops = (each: number, f: (...xs: Tensor[]) => Tensor[], sets: readonly Tensor[][]): number => {
+    const types = sets[0]!.map((x) => x.type);
+    return each / replayable(device, f, types).microseconds(sets) / 1e6;
+  };
+  const all = operands.map((xs, i) => [...xs, ...results[i]!, made[i]![3]!]);
   const figures = {
-    [`${nameOf(shape, 'forward')}, ${library}`]: teraflops(flops, () => forward(xs)),
-    [`${nameOf(shape, 'backward')}, ${library}`]: teraflops(2.5 * flops, () => backward(xs, ys)),
+    [`${nameOf(shape, 'forward')}, ${library}`]: teraflops(flops, forward, operands),
+    [`${nameOf(shape, 'backward')}, ${library}`]: teraflops(2.5 * flops, backward, all),
   };
-  disposeTree([xs, ys]);
+  disposeTree([made, results]);
   return figures;
 }
 

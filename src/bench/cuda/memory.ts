@@ -6,15 +6,14 @@
 
 import type { CudaDevice } from '../../device/index.ts';
 import { AdamW } from '../../nn/optim.ts';
-import { assemble } from '../../tensor/assemble.ts';
-import type { DeviceBuffer } from '../../tensor/device.ts';
 import { normGradRows } from '../../tensor/gradients.ts';
 import * as t from '../../tensor/index.ts';
-import { compile, type DType, defaultDevice, grad, isFloat, sizeOf, type Tensor } from '../../tensor/index.ts';
+import { compile, type DType, defaultDevice, disposeTree, grad, isFloat, sizeOf, type Tensor } from '../../tensor/index.ts';
 import { typeOf } from '../../tensor/shape.ts';
-import { applyAll, Trace, within } from '../../tensor/trace.ts';
+import { applyAll } from '../../tensor/trace.ts';
 import { median } from '../median.ts';
 import type { Figures, Section } from '../section.ts';
+import { REPLAYS, replayable, setsOf } from './replay.ts';
 
 type Operand = readonly [shape: readonly number[], dtype: DType, below?: number];
 
@@ -158,9 +157,6 @@ function filled(device: CudaDevice, [shape, dtype, below = 2]: Operand, seed: nu
   )();
 }
 
-const CACHE = 50e6;
-const REPLAYS = 15;
-
 /** Bandwidth of a copy of 512 MB inside the device, bytes read and written, in GB/s. */
 export function copyBandwidth(device: CudaDevice): number {
   const bytes = 512e6;
@@ -173,32 +169,13 @@ export function copyBandwidth(device: CudaDevice): number {
 
 /** Microseconds on the GPU of one run, and the bytes that it cannot avoid. */
 export function timed(device: CudaDevice, c: MemoryCase): { us: number; bytes: number; launches: number } {
-  const trace = new Trace();
-  const inputs = c.inputs.map(([shape, dtype]) => trace.input(typeOf(shape, dtype)));
-  const outputs = within(trace, () => c.f(...inputs)).map((y) => trace.valueOf(y));
-  const types = inputs.map((i) => i.type);
-  const { program, externalInputs, externalResults, plan, resultTypes } = assemble(device, outputs, types, new Set(c.donate));
-  const bytes = c.bytes ?? plan.argumentBytes + outputs.reduce((n, v) => n + v.type.bytes, 0);
-  const executable = device.prepare(program);
-  const sets = Math.min(16, Math.max(1, Math.ceil((4 * CACHE) / bytes)));
-  const given: Tensor[] = [];
-  const made: DeviceBuffer[] = [];
-  const keep = <T>(list: T[], x: T): T => {
-    list.push(x);
-    return x;
-  };
-  const buffers = Array.from({ length: sets }, (_, s) => [
-    ...externalInputs.map((i) => keep(given, filled(device, c.inputs[i]!, 1 + i + 1000 * s)).storage.buffer),
-    ...externalResults.map((r) => keep(made, device.alloc(resultTypes[r]!.bytes))),
-  ]);
-  executable.run(buffers[0]!);
-  const all = (): void => {
-    for (const b of buffers) executable.submit(b);
-  };
-  const us = median(device.replays(all, REPLAYS)) / sets;
-  for (const x of given) x.dispose();
-  for (const b of made) device.free(b);
-  return { us, bytes, launches: executable.launches };
+  const types = c.inputs.map(([shape, dtype]) => typeOf(shape, dtype));
+  const made = replayable(device, c.f, types, c.donate);
+  const bytes = c.bytes ?? made.bytes;
+  const sets = Array.from({ length: setsOf(bytes) }, (_, s) => c.inputs.map((operand, i) => filled(device, operand, 1 + i + 1000 * s)));
+  const us = made.microseconds(sets);
+  disposeTree(sets);
+  return { us, bytes, launches: made.launches };
 }
 
 export const section: Section = {

@@ -1,0 +1,59 @@
+/** GPU time of a function: events around replays of a graph that takes many operands in turn, as a step takes its layers'. */
+import type { CudaDevice } from '../../device/index.ts';
+import { assemble } from '../../tensor/assemble.ts';
+import type { DeviceBuffer } from '../../tensor/device.ts';
+import type { Tensor } from '../../tensor/index.ts';
+import type { TensorType } from '../../tensor/shape.ts';
+import { Trace, within } from '../../tensor/trace.ts';
+import { median } from '../median.ts';
+
+const CACHE = 50e6;
+export const REPLAYS = 15;
+
+/** How many operands of `bytes` the second-level cache cannot hold, by far. */
+export const setsOf = (bytes: number): number => Math.min(16, Math.max(1, Math.ceil((4 * CACHE) / bytes)));
+
+export interface Replayable {
+  /** Of arguments and results. */
+  bytes: number;
+  launches: number;
+  /** Microseconds of one run, the median over replays. @param sets arguments, taken in turn. */
+  microseconds(sets: readonly (readonly Tensor[])[]): number;
+}
+
+/** @param donate arguments whose memory results may take. */
+export function replayable(
+  device: CudaDevice,
+  f: (...xs: Tensor[]) => readonly Tensor[],
+  types: readonly TensorType[],
+  donate: readonly number[] = [],
+): Replayable {
+  const trace = new Trace();
+  const inputs = types.map((type) => trace.input(type));
+  const outputs = within(trace, () => f(...inputs)).map((y) => trace.valueOf(y));
+  const { program, externalInputs, externalResults, plan, resultTypes } = assemble(device, outputs, types, new Set(donate));
+  const executable = device.prepare(program);
+  return {
+    bytes: plan.argumentBytes + outputs.reduce((n, v) => n + v.type.bytes, 0),
+    launches: executable.launches,
+    microseconds(sets) {
+      const results: DeviceBuffer[] = [];
+      const result = (bytes: number): DeviceBuffer => {
+        const made = device.alloc(bytes);
+        results.push(made);
+        return made;
+      };
+      const buffers = sets.map((xs) => [
+        ...externalInputs.map((i) => xs[i]!.storage.buffer),
+        ...externalResults.map((r) => result(resultTypes[r]!.bytes)),
+      ]);
+      executable.run(buffers[0]!);
+      const all = (): void => {
+        for (const b of buffers) executable.submit(b);
+      };
+      const us = median(device.replays(all, REPLAYS)) / sets.length;
+      for (const r of results) device.free(r);
+      return us;
+    },
+  };
+}
