@@ -43,6 +43,7 @@ OPS = {
     "sharpness": (lambda im, factor: ImageEnhance.Sharpness(im).enhance(factor), [(0.5,), (1.7,)]),
     "rotate": (lambda im, degrees: im.rotate(degrees, Image.Resampling.BILINEAR, fillcolor=128 if im.mode == "L" else (128,) * 3), [(20,), (-33,)]),
     "affine": (lambda im, *map: transform(im, map), [(1, 0.2, 0, 0, 1, 0), (1, 0, 0, -0.25, 1, 0), (1, 0, 3.5, 0, 1, -2.25)]),
+    "enlarge": (lambda im, *box: im.resize(im.size, Image.Resampling.BILINEAR, [box[1], box[0], box[3], box[2]]), [(0, 0, 11, 9), (2, 1, 7, 9), (5, 4, 8, 6)]),
 }
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 /** Operations on the places of 8-bit images [h, w, c]: each returns a new array, except the flip. */
 import type { ImageShape } from '../image-set.ts';
 import type { DataRandom } from '../random.ts';
+import { uniform } from './distributions.ts';
 
 /** (x, y) of the output -> (a x + b y + c, d x + e y + f) of the input; in pixels, the first pixel's centre at (0.5, 0.5). */
 export type AffineMap = readonly [a: number, b: number, c: number, d: number, e: number, f: number];
@@ -63,4 +64,56 @@ export function padCrop(image: Uint8Array, [height, width, channels]: ImageShape
     if (from < to) out.set(image.subarray((row + from) * channels, (row + to) * channels), (y * width + from - dx) * channels);
   }
   return out;
+}
+
+/** Corners of a part of an image in pixels, the last two excluded. */
+export type Box = readonly [top: number, left: number, bottom: number, right: number];
+
+/** For each of n places in [from, to) of an axis of `n` pixels: the pixel before it, the one after, and the share of the latter. */
+function between(n: number, from: number, to: number): { before: Int32Array; after: Int32Array; share: Float64Array } {
+  const places = Float64Array.from({ length: n }, (_, i) => from + ((i + 0.5) * (to - from)) / n - 0.5);
+  const clamped = (at: number): number => Math.min(n - 1, Math.max(0, at));
+  return {
+    before: Int32Array.from(places, (at) => clamped(Math.floor(at))),
+    after: Int32Array.from(places, (at) => clamped(Math.floor(at) + 1)),
+    share: places.map((at) => at - Math.floor(at)),
+  };
+}
+
+/** What lies in the box, at the image's own size: bilinear, rounded after each axis, as Pillow does. */
+export function enlarge(image: Uint8Array, [height, width, channels]: ImageShape, [top, left, bottom, right]: Box): Uint8Array {
+  const wide = new Uint8Array(image.length);
+  const out = new Uint8Array(image.length);
+  const stride = width * channels;
+  const x = between(width, left, right);
+  for (let row = 0; row < image.length; row += stride)
+    for (let i = 0, at = row; i < width; i++)
+      for (let k = 0; k < channels; k++, at++) {
+        const value = image[row + x.before[i]! * channels + k]!;
+        wide[at] = value + (image[row + x.after[i]! * channels + k]! - value) * x.share[i]! + 0.5;
+      }
+  const y = between(height, top, bottom);
+  for (let j = 0, at = 0; j < height; j++)
+    for (let i = 0; i < stride; i++, at++) {
+      const value = wide[y.before[j]! * stride + i]!;
+      out[at] = value + (wide[y.after[j]! * stride + i]! - value) * y.share[j]! + 0.5;
+    }
+  return out;
+}
+
+/**
+ * A random box of `least` to all of the area, width to height between 3/4 and 4/3 and uniform in the logarithm, at the image's size: objects come at
+ * every scale. After ten boxes that do not fit, the image as it is. Szegedy et al. 2015, arXiv 1409.4842, section 6.
+ */
+export function resizedCrop(image: Uint8Array, shape: ImageShape, least: number, random: DataRandom): Uint8Array {
+  const [height, width] = shape;
+  for (let tries = 0; tries < 10; tries++) {
+    const area = uniform(random, least, 1) * height * width;
+    const ratio = Math.exp(uniform(random, Math.log(3 / 4), Math.log(4 / 3)));
+    const [h, w] = [Math.round(Math.sqrt(area / ratio)), Math.round(Math.sqrt(area * ratio))];
+    if (h < 1 || w < 1 || h > height || w > width) continue;
+    const [top, left] = [random.below(height - h + 1), random.below(width - w + 1)];
+    return enlarge(image, shape, [top, left, top + h, left + w]);
+  }
+  return image;
 }

@@ -2,11 +2,13 @@
 import { type ImageShape, imageBytes } from '../image-set.ts';
 import { DataRandom } from '../random.ts';
 import { uniform } from './distributions.ts';
-import { flipRows, padCrop } from './geometry.ts';
+import { flipRows, padCrop, resizedCrop } from './geometry.ts';
 import { type RandAugment, randAugment } from './rand-augment.ts';
 
 /** In this order; what is absent is left out. */
 export interface ImageAugment {
+  /** Least share of the area, above 0, that a random box keeps before it is enlarged to the image's size. */
+  resizedCrop?: number;
   /** Pixels of zeros around the image before a random crop. */
   padCrop?: number;
   /** Probability of a mirrored image. */
@@ -28,13 +30,14 @@ export interface AugmentJob {
 
 /** @throws RangeError as `randAugment` */
 export function augmentImages({ pixels, shape, augment, seeds, indices }: AugmentJob): Uint8Array {
-  const { padCrop: pad = 0, flip = 0, randAugment: ops } = augment;
-  if (!(pad > 0 || flip > 0 || ops)) return pixels;
+  const { resizedCrop: least = 0, padCrop: pad = 0, flip = 0, randAugment: ops } = augment;
+  if (!(least > 0 || pad > 0 || flip > 0 || ops)) return pixels;
   const bytes = imageBytes(shape);
   for (let i = 0; i < indices.length; i++) {
     const random = new DataRandom(...seeds, indices[i]!);
     const image = pixels.subarray(i * bytes, (i + 1) * bytes);
     let out: Uint8Array = image;
+    if (least > 0) out = resizedCrop(out, shape, least, random);
     if (pad > 0) out = padCrop(out, shape, pad, random);
     if (flip > 0 && uniform(random) < flip) out = flipRows(out, shape);
     if (ops) out = randAugment(out, shape, ops, random);

@@ -23,7 +23,8 @@ export interface Batch extends Samples {
 const streams = { augmentation: 1, replay: 2 } as const;
 
 /** What the host does to every image at a strength of 0..1. */
-export const augmentOf = ({ padCrop, flip, randAugment }: Recipe, strength: number): ImageAugment => ({
+export const augmentOf = ({ resizedCrop, padCrop, flip, randAugment }: Recipe, strength: number): ImageAugment => ({
+  resizedCrop,
   padCrop,
   flip,
   ...(randAugment && { randAugment: { magnitude: strongestMagnitude * strength } }),

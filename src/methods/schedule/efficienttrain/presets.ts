@@ -42,6 +42,8 @@ export interface Recipe {
   randAugment: boolean;
   /** Probability of a mirrored image. */
   flip: number;
+  /** Least share of the area that a random box keeps before it is enlarged: objects come at every scale, as they do when the side changes. 0: whole images. */
+  resizedCrop: number;
   /** Pixels of zeros around the image before a random crop. */
   padCrop: number;
   /** Decay of the averaged weights per step; 0: none are kept. */
@@ -61,6 +63,7 @@ export const imagenetRecipe: Recipe = {
   erasing: 0.25,
   randAugment: true,
   flip: 0.5,
+  resizedCrop: 0.08,
   padCrop: 0,
   ema: 0,
 };
@@ -88,13 +91,13 @@ export const experiments: Readonly<Record<'fashion' | 'cifar10', Experiment>> = 
     epochs: 4,
     batch: 32,
     model: { patch: 4, features: 64, layers: 4, heads: 4 },
-    recipe: { ...imagenetRecipe, lr: 3e-3, warmup: 0.1, dropPath: 0, mixup: 0, cutmix: 0, erasing: 0, randAugment: false },
+    recipe: { ...imagenetRecipe, lr: 3e-3, warmup: 0.1, dropPath: 0, mixup: 0, cutmix: 0, erasing: 0, resizedCrop: 0, randAugment: false },
   },
   cifar10: {
     sides: [16, 16, 24, 24, 32],
     epochs: 30,
     batch: 256,
     model: { patch: 4, features: 192, layers: 6, heads: 3 },
-    recipe: { ...imagenetRecipe, lr: 1e-3, warmup: 0.1, dropPath: 0, mixup: 0, cutmix: 0, erasing: 0, padCrop: 4 },
+    recipe: { ...imagenetRecipe, lr: 1e-3, warmup: 0.1, dropPath: 0, mixup: 0, cutmix: 0, erasing: 0, resizedCrop: 0, padCrop: 4 },
   },
 };

@@ -43,6 +43,7 @@ const images = stripes(96, 0);
 const recipe: Recipe = {
   ...imagenetRecipe,
   lr: 2e-3,
+  resizedCrop: 0,
   randAugment: false,
   flip: 0,
   mixup: 0,
@@ -219,6 +220,7 @@ test('augmentation acts on every image, and only where the recipe has it', () =>
     augmentImages({ pixels: images.pixels.slice(), shape: images.shape, augment: augmentOf(how, 1), seeds: [1], indices: images.labels });
   assert.deepEqual(augmented(recipe), images.pixels);
   assert.notDeepEqual(augmented({ ...recipe, padCrop: 4 }), images.pixels);
+  assert.notDeepEqual(augmented({ ...recipe, resizedCrop: 0.3 }), images.pixels);
 });
 
 test('neighbouring stages of one side are one part; replay follows the published phases', () => {
