@@ -15,6 +15,9 @@ export interface Case {
   /** No derivative (integers, comparisons), or one that finite differences cannot see. */
   forwardOnly?: boolean;
 }
+/** A case without derivatives. */
+export const forward = (c: Case): Case => ({ ...c, forwardOnly: true });
+
 export interface Input {
   shape: readonly number[];
   dtype: t.DType;
@@ -27,7 +30,7 @@ function random(): number {
   seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
   return seed / 2 ** 32;
 }
-/** Makes cases with random numbers of their own: they change no other's. */
+/** Makes cases with random numbers of their own: a case that is added to one family changes the numbers of no other. */
 export function apart<T>(make: () => T): T {
   const before = seed;
   seed = 12345;

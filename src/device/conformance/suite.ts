@@ -4,7 +4,9 @@ import { test } from 'node:test';
 import { compile, type Device, isFloat, type Tensor } from '../../tensor/index.ts';
 import { ops } from '../../tensor/ops.ts';
 import { ReferenceDevice } from '../reference/index.ts';
-import { cases, inputsOn, runCase, weighted } from './cases.ts';
+import { cases } from './cases/index.ts';
+import type { Case } from './inputs.ts';
+import { inputsOn, runCase, weighted } from './run.ts';
 
 /** |a - b| <= tolerance * max(1, |b|), elementwise, with NaN equal to NaN. */
 export function assertClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number, what: string): void {
@@ -16,10 +18,10 @@ export function assertClose(actual: ArrayLike<number>, expected: ArrayLike<numbe
   }
 }
 
-/** Every case on `device` against the reference device, forward and gradient, and against itself: the same bits every time. */
-export function testDevice(device: Device, tolerance = 2e-5): void {
+/** Every case (or those chosen) on `device` against the reference device, forward and gradient, and against itself: the same bits every time. */
+export function testDevice(device: Device, tolerance = 2e-5, chosen: readonly Case[] = cases): void {
   const reference = new ReferenceDevice();
-  for (const c of cases)
+  for (const c of chosen)
     test(`${device.name}: ${c.name}`, () => {
       const own = runCase(c, inputsOn(c, device));
       const again = runCase(c, inputsOn(c, device));

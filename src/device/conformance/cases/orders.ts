@@ -1,7 +1,7 @@
 /** Orders of every dtype: many ties, and the ends of what the dtype holds; rows that one block sorts and rows that are sorted in parts. */
-import type { DType } from '../../tensor/index.ts';
-import * as t from '../../tensor/index.ts';
-import { apart, type Case, given, ints } from './inputs.ts';
+import type { DType } from '../../../tensor/index.ts';
+import * as t from '../../../tensor/index.ts';
+import { apart, type Case, given, ints } from '../inputs.ts';
 
 const { NaN: nan, POSITIVE_INFINITY: inf } = Number;
 /** What each dtype has at its ends, with neighbours that only their last or their first bits tell apart. */

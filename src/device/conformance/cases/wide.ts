@@ -1,8 +1,8 @@
 /** Cases long enough for the wide accesses of a device, for rows in registers and rows too long for them, with rests and odd widths. */
-import * as t from '../../tensor/index.ts';
-import { apart, type Case, floats, given, halves, ints } from './inputs.ts';
+import * as t from '../../../tensor/index.ts';
+import { apart, type Case, floats, given, halves, ints } from '../inputs.ts';
 
-export const wide: Case[] = [
+export const wide: Case[] = apart((): Case[] => [
   { name: 'a vector with a rest', ops: ['add'], inputs: [floats([2051]), floats([2051])], f: (a, b) => t.mul(t.add(a, b), 0.5) },
   {
     name: 'bf16 rows with a bias and an f32 factor',
@@ -62,29 +62,27 @@ export const wide: Case[] = [
     inputs: [floats([9000, 4], -0.01, 0.01), ints([9000], 2)],
     f: (x, i) => t.exp(t.scatterAdd(x, i, 2)),
   },
-  ...apart((): Case[] => [
-    {
-      name: 'several tensors alike',
-      ops: ['concat'],
-      inputs: [floats([1028]), floats([8]), floats([2, 6]), floats([2051]), floats([])],
-      f: (...xs) => t.concat(xs.slice(0, 4).map((x) => t.reshape(t.tanh(t.mul(x, xs[4]!)), [-1]))),
-    },
-    {
-      name: 'orders of long rows',
-      ops: ['argsort'],
-      inputs: [ints([2, 9000], 200), floats([2, 4100])],
-      f: (a, b) =>
-        t.concat([t.argsort(a), t.argsort(b), t.argsort(b, { descending: true }), t.argsort(t.cast(a, 'bf16'), { descending: true })], 1),
-      forwardOnly: true,
-    },
-    {
-      name: 'an order of i8',
-      ops: ['argsort'],
-      inputs: [ints([2, 4200], 90, 'i8', -90)],
-      f: (a) => t.argsort(a),
-      forwardOnly: true,
-    },
-    { name: 'cumsum of long rows', ops: ['cumsum'], inputs: [floats([2, 20000])], f: (x) => t.mul(t.cumsum(x, 1), 0.01) },
-    { name: 'cumsum of long columns', ops: ['cumsum'], inputs: [floats([70, 5])], f: (x) => t.cumsum(x, 0) },
-  ]),
-];
+  {
+    name: 'several tensors alike',
+    ops: ['concat'],
+    inputs: [floats([1028]), floats([8]), floats([2, 6]), floats([2051]), floats([])],
+    f: (...xs) => t.concat(xs.slice(0, 4).map((x) => t.reshape(t.tanh(t.mul(x, xs[4]!)), [-1]))),
+  },
+  {
+    name: 'orders of long rows',
+    ops: ['argsort'],
+    inputs: [ints([2, 9000], 200), floats([2, 4100])],
+    f: (a, b) =>
+      t.concat([t.argsort(a), t.argsort(b), t.argsort(b, { descending: true }), t.argsort(t.cast(a, 'bf16'), { descending: true })], 1),
+    forwardOnly: true,
+  },
+  {
+    name: 'an order of i8',
+    ops: ['argsort'],
+    inputs: [ints([2, 4200], 90, 'i8', -90)],
+    f: (a) => t.argsort(a),
+    forwardOnly: true,
+  },
+  { name: 'cumsum of long rows', ops: ['cumsum'], inputs: [floats([2, 20000])], f: (x) => t.mul(t.cumsum(x, 1), 0.01) },
+  { name: 'cumsum of long columns', ops: ['cumsum'], inputs: [floats([70, 5])], f: (x) => t.cumsum(x, 0) },
+]);

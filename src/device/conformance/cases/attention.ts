@@ -1,0 +1,111 @@
+/** Attention over whole, windowed and packed sequences, and over a cache's first tokens. */
+import * as t from '../../../tensor/index.ts';
+import { apart, type Case, floats, given, halves, type Input } from '../inputs.ts';
+
+type Tensor = t.Tensor;
+
+const q = (T: number, H: number, E = 4): Input => floats([2, T, H, E]);
+export const attention: Case[] = apart((): Case[] => [
+  { name: 'attention', ops: ['attention', 'attentionGrad'], inputs: [q(5, 2), q(5, 2), q(5, 2)], f: (a, b, c) => t.attention(a, b, c) },
+  {
+    name: 'attention, causal, fewer kv heads',
+    ops: ['attention', 'attentionGrad'],
+    inputs: [q(6, 4), q(6, 2), q(6, 2, 3)],
+    f: (a, b, c) => t.attention(a, b, c, { causal: true }),
+  },
+  {
+    name: 'attention, causal, more keys than queries',
+    ops: ['attention', 'attentionGrad'],
+    inputs: [q(3, 2), q(7, 2), q(7, 2)],
+    f: (a, b, c) => t.attention(a, b, c, { causal: true }),
+  },
+  {
+    name: 'attention, sliding window',
+    ops: ['attention', 'attentionGrad'],
+    inputs: [q(9, 1), q(9, 1), q(9, 1)],
+    f: (a, b, c) => t.attention(a, b, c, { causal: true, window: 3, scale: 0.7 }),
+  },
+  ...[false, true].map(
+    (causal): Case => ({
+      name: `attention, packed sequences${causal ? ', causal' : ''}`,
+      ops: ['attention', 'attentionGrad'],
+      // an empty sequence, and tokens of none at both ends
+      inputs: [floats([1, 9, 4, 3]), floats([1, 9, 2, 3]), floats([1, 9, 2, 3]), given([1, 4, 4, 5, 8], [5])],
+      f: (a, b, c, offsets) => t.attention(a, b, c, { causal, offsets }),
+    }),
+  ),
+  {
+    name: 'attention from one projection',
+    ops: ['attention', 'attentionGrad', 'concat'],
+    inputs: [floats([2, 5, 24])],
+    f: (x) => {
+      const y = t.reshape(x, [2, 5, 3, 2, 4]);
+      const part = (i: number): Tensor => t.reshape(t.slice(y, null, null, [i, i + 1]), [2, 5, 2, 4]);
+      return t.attention(part(0), part(1), part(2));
+    },
+  },
+  ...[
+    [16, 70, 70, 2, 2, true, 0],
+    [64, 130, 130, 4, 2, true, 0],
+    [128, 65, 90, 2, 1, false, 0],
+    [32, 100, 100, 2, 2, true, 40],
+    [48, 20, 75, 2, 2, true, 0],
+  ].map(
+    ([E, Tq, Tk, Hq, Hkv, causal, window]): Case => ({
+      name: `attention in bf16, ${Tq} x ${Tk}, ${Hq}/${Hkv} heads of ${E}${causal ? ', causal' : ''}${window ? `, window ${window}` : ''}`,
+      ops: ['attention', 'attentionGrad'],
+      tolerance: 2e-2,
+      inputs: [
+        halves([2, Tq as number, Hq as number, E as number]),
+        halves([2, Tk as number, Hkv as number, E as number]),
+        halves([2, Tk as number, Hkv as number, E as number]),
+      ],
+      f: (a, b, c) => t.cast(t.attention(a, b, c, { causal: causal as boolean, window: window as number }), 'f32'),
+    }),
+  ),
+  ...[
+    [64, 150, [0, 7, 70, 70, 134, 145], 2, 1, true, 0],
+    [128, 132, [0, 66, 132], 1, 1, false, 0],
+    [48, 140, [0, 15, 139], 1, 1, true, 30],
+  ].map(
+    ([E, T, offsets, Hq, Hkv, causal, window]): Case => ({
+      name: `attention in bf16, ${(offsets as number[]).length - 1} sequences of ${T} tokens, ${Hq}/${Hkv} heads of ${E}${causal ? ', causal' : ''}${window ? `, window ${window}` : ''}`,
+      ops: ['attention', 'attentionGrad'],
+      tolerance: 2e-2,
+      inputs: [
+        halves([1, T as number, Hq as number, E as number]),
+        halves([1, T as number, Hkv as number, E as number]),
+        halves([1, T as number, Hkv as number, E as number]),
+        given(offsets as number[], [(offsets as number[]).length]),
+      ],
+      f: (a, b, c, packed) => t.cast(t.attention(a, b, c, { causal: causal as boolean, window: window as number, offsets: packed }), 'f32'),
+    }),
+  ),
+  {
+    name: 'decodeAttention, one query',
+    ops: ['decodeAttention'],
+    inputs: [q(1, 4), q(9, 2), q(9, 2, 3), given([5], [])],
+    f: (a, b, c, n) => t.decodeAttention(a, b, c, n),
+  },
+  {
+    name: 'decodeAttention, three queries, window',
+    ops: ['decodeAttention'],
+    inputs: [q(3, 2), q(8, 1), q(8, 1), given([8], [1], 'i64')],
+    f: (a, b, c, n) => t.decodeAttention(a, b, c, n, { window: 4, scale: 0.6 }),
+  },
+  ...[
+    [64, 1, 200, 150, 4, 4],
+    [64, 2, 300, 300, 8, 2],
+    [128, 1, 700, 513, 4, 1],
+    [16, 8, 70, 9, 2, 2],
+    [96, 1, 40, 33, 2, 1],
+  ].map(
+    ([E, Tq, C, length, Hq, Hkv]): Case => ({
+      name: `decodeAttention in bf16, ${Tq} of ${length} in ${C}, ${Hq}/${Hkv} heads of ${E}`,
+      ops: ['decodeAttention'],
+      tolerance: 2e-2,
+      inputs: [halves([2, Tq!, Hq!, E!]), halves([2, C!, Hkv!, E!]), halves([2, C!, Hkv!, E!]), given([length!], [1])],
+      f: (a, b, c, n) => t.cast(t.decodeAttention(a, b, c, n), 'f32'),
+    }),
+  ),
+]);

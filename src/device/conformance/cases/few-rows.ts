@@ -1,0 +1,47 @@
+/** Products of few rows with what may be computed beside them: weights [out, in], rows from 1 on, sizes with rests. */
+import * as t from '../../../tensor/index.ts';
+import { apart, type Case, floats, halves, type Input } from '../inputs.ts';
+
+type Tensor = t.Tensor;
+
+export const fewRows: Case[] = apart(() =>
+  [1, 2, 5, 8].flatMap((m) =>
+    (['f32', 'bf16'] as const).flatMap((dtype): Case[] => {
+      const [k, n] = [[2312, 1160][m - 1] ?? 72, 9 + m]; // some longer than what a warp reads at once
+      const values = (...shape: number[]): Input => (dtype === 'f32' ? floats(shape, -1, 1) : halves(shape));
+      const weights = (...shape: number[]): Input => {
+        const scale = 2 ** -Math.floor(Math.log2(k!) / 2); // products of about 1: what is rounded on the way stays small beside them
+        return dtype === 'f32' ? floats(shape, -scale, scale) : halves(shape, scale);
+      };
+      const tolerance = dtype === 'f32' ? {} : { tolerance: 2e-2 };
+      const project = (x: Tensor, w: Tensor): Tensor => t.matmul(x, t.transpose(w));
+      const wide = (y: Tensor): Tensor => t.cast(y, 'f32');
+      const what = (name: string): Pick<Case, 'name' | 'ops' | 'tolerance'> => ({
+        name: `${m} x ${k} x ${n} ${dtype}: ${name}`,
+        ops: ['matmul'],
+        ...tolerance,
+      });
+      return [
+        { ...what('product'), inputs: [values(1, m, k), weights(n, k)], f: (x, w) => wide(project(x, w)) },
+        {
+          ...what('norm, product, residual'),
+          inputs: [values(1, m, k), weights(n, k), values(1, m, n), floats([k], 0.5, 1.5)],
+          f: (x, w, r, g) => wide(t.add(r, project(t.rmsNorm(x, g, 1e-3), w))),
+        },
+        {
+          ...what('gated halves'),
+          inputs: [values(1, m, k), weights(2 * n, k)],
+          f: (x, w) => {
+            const [gate, up] = t.split(project(t.rmsNorm(x), w), 2) as [Tensor, Tensor];
+            return wide(t.mul(t.silu(gate), up));
+          },
+        },
+        {
+          ...what('of an expression, with a bias'),
+          inputs: [values(m, k), weights(n, k), values(n)],
+          f: (x, w, b) => wide(t.tanh(t.add(project(t.mul(x, t.sigmoid(x)), w), b))),
+        },
+      ];
+    }),
+  ),
+);
