@@ -65,17 +65,7 @@ template <class T, int E, int M, int N> __device__ inline void attention_grad_kv
     if (i0 >= latest.y || i0 + N <= earliest.x) continue;
     float p[MB][N / 8][4], dp[MB][N / 8][4]; // rows are keys, columns queries
     times_transposed<T, MB, N>(p, kt, mine, queries(turn), 0);
-    if (i0 < latest.x || i0 + N > earliest.y) {
-      #pragma unroll
-      for (int r = 0; r < 2 * MB; r++) {
-        int2 seeing = ranges[mine + 8 * r + lane / 4];
-        #pragma unroll
-        for (int n = 0; n < N / 8; n++)
-          #pragma unroll
-          for (int x = 0; x < 2; x++)
-            if (!inside(seeing, i0 + 8 * n + lane % 4 * 2 + x)) p[r / 2][n][r % 2 * 2 + x] = away;
-      }
-    }
+    if (i0 < latest.x || i0 + N > earliest.y) mask<MB, N>(p, ranges, mine, lane, i0, away);
     times_transposed<T, MB, N>(dp, vt, mine, gradients(turn), 0);
     const float2 *lses = (const float2 *)(sums + turn % 2 * 2 * N + lane % 4 * 2), *deltas = lses + N / 2;
     #pragma unroll
@@ -141,17 +131,7 @@ template <class T, int E, int N> __device__ inline void attention_grad_q(const T
     if (j0 >= latest.y || j0 + N <= earliest.x) continue;
     float p[2][N / 8][4], dp[2][N / 8][4];
     times_transposed<T, 2, N>(p, qt, mine, keys(i), 0);
-    if (j0 < latest.x || j0 + N > earliest.y) {
-      #pragma unroll
-      for (int r = 0; r < 4; r++) {
-        int2 seen = ranges[mine + 8 * r + lane / 4];
-        #pragma unroll
-        for (int n = 0; n < N / 8; n++)
-          #pragma unroll
-          for (int x = 0; x < 2; x++)
-            if (!inside(seen, j0 + 8 * n + lane % 4 * 2 + x)) p[r / 2][n][r % 2 * 2 + x] = away;
-      }
-    }
+    if (j0 < latest.x || j0 + N > earliest.y) mask<2, N>(p, ranges, mine, lane, j0, away);
     times_transposed<T, 2, N>(dp, gt, mine, values(i), 0);
     #pragma unroll
     for (int m = 0; m < 2; m++)

@@ -174,6 +174,18 @@ template <int M> struct Ranges {
   // Tiles of N from `start` on that some row sees: [first, end).
   __device__ int2 tiles(int N) const { return {(*this)[0].x / N, ((*this)[M - 1].y + N - 1) / N}; }
 };
+// Sets to `away` what lies outside the ranges of a warp's 16 MB rows, from `mine` on, in the N columns from `first` on.
+template <int MB, int N, int M> __device__ inline void mask(float (&p)[MB][N / 8][4], const Ranges<M> &ranges, int mine, int lane, int first, float away) {
+  #pragma unroll
+  for (int r = 0; r < 2 * MB; r++) {
+    int2 seen = ranges[mine + 8 * r + lane / 4];
+    #pragma unroll
+    for (int n = 0; n < N / 8; n++)
+      #pragma unroll
+      for (int x = 0; x < 2; x++)
+        if (!inside(seen, first + 8 * n + lane % 4 * 2 + x)) p[r / 2][n][r % 2 * 2 + x] = away;
+  }
+}
 // Grid (ceil(Tq / 128), Hq, B), 128 threads: a block owns 128 queries, a warp 32 of them. Keys and values come in tiles of N, the next one on its
 // way while this one is worked on. Shared memory: the queries, two tiles of each, 1 KB.
 //
@@ -211,17 +223,7 @@ template <class T, int E, int N> __device__ inline void attention(const T *q, He
     times_transposed<T, 2, N>(p, qt, mine, keys(i), 0);
     if (!(s.scale > 0))
       for (int x = 0; x < N; x++) p[x / (N / 2)][x % (N / 2) / 4][x % 4] *= c2;
-    if (j0 < latest.x || j0 + N > earliest.y) {
-      #pragma unroll
-      for (int r = 0; r < 4; r++) {
-        int2 seen = ranges[mine + 8 * r + lane / 4];
-        #pragma unroll
-        for (int n = 0; n < N / 8; n++)
-          #pragma unroll
-          for (int x = 0; x < 2; x++)
-            if (!inside(seen, j0 + 8 * n + lane % 4 * 2 + x)) p[r / 2][n][r % 2 * 2 + x] = MINUS_INF;
-      }
-    }
+    if (j0 < latest.x || j0 + N > earliest.y) mask<2, N>(p, ranges, mine, lane, j0, MINUS_INF);
     float high[4];
     bool exceeds = false;
     #pragma unroll
