@@ -96,3 +96,24 @@ test('two runs of a program give the same bits', () => {
   const f = t.compile((k: Tensor) => t.grad((x: Tensor) => t.mean(t.gelu(t.matmul(x, t.transpose(x)))))(t.random.normal(k, [300, 77])));
   assert.deepEqual(f(t.random.key(5)).rawData(), f(t.random.key(5)).rawData());
 });
+
+test('a call that is enqueued hands its results on at once; numbers are those of the moment that they were asked for', async () => {
+  const step = t.compile((x: t.Tensor) => ({ next: t.mul(x, 2), sum: t.sum(x) }), { donate: [0] });
+  let x = t.tensor([1, 2, 3]);
+  const asked: Promise<ArrayLike<number>[]>[] = [];
+  for (let i = 0; i < 10; i++) {
+    const { next, sum } = step.enqueue(x);
+    asked.push(t.fetchData([sum, next]));
+    sum.dispose();
+    x = next;
+  }
+  const found = await Promise.all(asked);
+  found.forEach(([sum, next], i) => {
+    assert.equal(sum![0], 6 * 2 ** i);
+    assert.deepEqual(
+      [...Array.from(next!)],
+      [2, 4, 6].map((v) => v * 2 ** i),
+    );
+  });
+  assert.deepEqual(x.toArray(), [1024, 2048, 3072]);
+});

@@ -11,6 +11,7 @@ import {
   random,
   type Tensor,
   tensor,
+  treeBytes,
   withDevice,
 } from '../tensor/index.ts';
 
@@ -113,11 +114,11 @@ export class Stepper<S, B, H extends Placed> implements AsyncDisposable {
     return this.#underWay.length >= depth;
   }
 
-  /** Bytes at the worst moment of a step: its plan, and the next batch beside it. Draws the first batch. */
+  /** Bytes at the worst moment of a step: its plan, and beside it the next batch, or those that a queue may hold. Draws the first batch. */
   async plannedPeakBytes(): Promise<number> {
     const { args } = await this.#arguments();
     const [, batch, key, lr] = args;
-    const bytes = this.#o.step.plan(...args).peakBytes + leaves(batch).reduce((n, t) => n + t.bytes, 0);
+    const bytes = this.#o.step.plan(...args).peakBytes + (this.#device.fetch ? mostQueued : 1) * treeBytes(batch);
     disposeTree([key, lr]);
     return bytes;
   }
