@@ -28,6 +28,8 @@ test('every arm trains for the same steps in the bytes of the token store, and t
     model: { features: 32, layers: 1, heads: 2, stem: { size: 1, stride: 1, padding: 0 } },
     augment: { ...preset.augment, scale: 0.6, cutmix: 0.5 },
     train: { ...preset.train, epochs: 1, batch: 31 },
+    mtm: { ...preset.mtm, epochs: 0.5, batch: 31 },
+    fineTune: { ...preset.fineTune, epochs: 0.5, batch: 31 },
   });
   const tokenAdapt = { width: 32, heads: 2, headWidth: 16, hidden: 64, epochs: 1, batch: 30, lr: 2e-3, weightDecay: 0.05 };
   const told: string[] = [];
@@ -39,10 +41,11 @@ test('every arm trains for the same steps in the bytes of the token store, and t
   assert.ok(adapted!.fileBytes > tokens!.fileBytes, 'maps take bytes');
   assert.deepEqual(
     arms.map(({ images, steps }) => [images, steps]),
-    [150, subset!.images, 150, 150, 150, 150].map((images) => [images, 4]),
+    [150, subset!.images, 150, 150, 150, 150, 150].map((images) => [images, 4]),
   );
-  const { tokensOverSubset, bothGain } = armsFigures({ setting: { seed: 1 }, arms });
+  const { tokensOverSubset, bothGain, maskedGain } = armsFigures({ setting: { seed: 1 }, arms });
   assert.equal(tokensOverSubset, 100 * (tokens!.accuracy - subset!.accuracy));
   assert.equal(bothGain, 100 * (arms[5]!.accuracy - tokens!.accuracy));
+  assert.equal(maskedGain, 100 * (arms[6]!.accuracy - tokens!.accuracy));
   assert.equal(armsFigures({ setting: { seed: 1 }, arms: arms.slice(0, 5) }).bothGain, null);
 });

@@ -1,6 +1,6 @@
 /**
- * Do tokens buy more accuracy than pixels of the same bytes, and what does token-domain augmentation add? Every arm trains the same transformer
- * for the same steps from what it stored, and is judged on the same test images.
+ * Do tokens buy more accuracy than pixels of the same bytes, and what do token-domain augmentation and masked token modelling add? Every arm trains
+ * the same transformer for the same steps from what it stored, and is judged on the same test images.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,7 +19,7 @@ import { writeStore } from './store.ts';
 import { trainClassifier } from './train.ts';
 
 export interface ArmsCheck {
-  /** Of the arm `tokens`; without `tokenAdapt`. */
+  /** Of the arm `tokens`; without `tokenAdapt`. Pre-training and fine-tuning of the arm `masked` take the steps of `train` together. */
   config: Config;
   /** Maps of the arms that have them. */
   tokenAdapt: NonNullable<Config['tokenAdapt']>;
@@ -48,9 +48,10 @@ export interface ArmsFigures {
   colorAdaptGain: number | null;
   tokenAdaptGain: number | null;
   bothGain: number | null;
+  maskedGain: number | null;
 }
 
-export const armNames = ['tokens', 'subset', 'downsampled', 'colorAdapt', 'tokenAdapt', 'both'] as const;
+export const armNames = ['tokens', 'subset', 'downsampled', 'colorAdapt', 'tokenAdapt', 'both', 'masked'] as const;
 export type ArmName = (typeof armNames)[number];
 
 /**
@@ -72,10 +73,10 @@ export async function checkArms(
   const plain = new Store(join(folder, 'plain'), images, config, run);
   const withMaps = new Store(join(folder, 'maps'), images, { ...config, tokenAdapt: check.tokenAdapt }, run);
 
-  const fromTokens = async (store: Store, color: number): Promise<Measured> => {
+  const fromTokens = async (store: Store, color: number, recipe: Config['recipe'] = 'seit'): Promise<Measured> => {
     const stored = await store.files();
-    const files = { ...stored, model: `${stored.model}.${color}` };
-    await trainClassifier(files, { ...config, augment: { ...config.augment, color } }, run);
+    const files = { ...stored, model: `${stored.model}.${recipe}.${color}` };
+    await trainClassifier(files, { ...config, recipe, augment: { ...config.augment, color } }, run);
     const found = await predictClasses(test, files.model, { seed: run.seed });
     const right = found.reduce((sum, label, i) => sum + Number(label === test.labels[i]), 0);
     return { images: images.size, fileBytes: fileBytes(files.store).apparent, accuracy: right / test.size };
@@ -91,6 +92,7 @@ export async function checkArms(
     colorAdapt: () => fromTokens(plain, check.color),
     tokenAdapt: () => fromTokens(withMaps, 0),
     both: () => fromTokens(withMaps, check.color),
+    masked: () => fromTokens(plain, 0, 'mtm'),
     subset: async () => fromPixels(await subsetWithin(images, await budget(), run.seed), test, check.patch, check.patch),
     async downsampled() {
       const side = sideWithin(images, await budget());
@@ -141,5 +143,6 @@ export function armsFigures({ setting, arms }: SeedRun<Arm>): SeedRun<Arm> & Arm
     colorAdaptGain: gain('colorAdapt', 'tokens'),
     tokenAdaptGain: gain('tokenAdapt', 'tokens'),
     bothGain: gain('both', 'tokens'),
+    maskedGain: gain('masked', 'tokens'),
   };
 }

@@ -2,6 +2,7 @@
  * The checks at small scale, each printed as one line of JSON:
  *
  *     node check.js arms --data cifar10 --seed 0 --arms tokens,subset   tokens, pixels of the same bytes, token-domain augmentation
+ *     node check.js demo --seed 0 --arms tokens,tokenAdapt,masked       the same with the demo's configuration
  *     node check.js tokenAdapt --seed 0                                 codes of transformed images
  *     node check.js maskedTokens --seed 0                               pre-training where few labels are known
  *     node check.js --merge <files>                                     what such runs printed, over arms and seeds
@@ -15,9 +16,9 @@ import { firstImages, type ImageSet, openCifarSheets, openFashion, packImages } 
 import type { Run } from '../../contracts/run.ts';
 import { figuresOf, joinArms, readRuns, type SeedRun } from '../../seeds.ts';
 import { type Arm, type ArmName, armNames, armsFigures, checkArms } from './arms-check.ts';
-import { armsCheck, type CheckData, maskedTokenCheck, tokenAdaptCheck } from './checks.ts';
+import { armsCheck, type CheckData, demoCheck, maskedTokenCheck, tokenAdaptCheck } from './checks.ts';
 
-const checks = ['arms', 'tokenAdapt', 'maskedTokens'];
+const checks = ['arms', 'demo', 'tokenAdapt', 'maskedTokens'];
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -67,7 +68,7 @@ async function runSeed(seed: number): Promise<void> {
     onStep: (what, step, { loss }) => void (step % 500 === 0 && console.error(`${what}: step ${step}, loss ${loss?.toFixed(4)}`)),
   };
   const setting = { check, data, seed, effort, images: images.size, testImages: test.size };
-  if (check !== 'arms') {
+  if (check !== 'arms' && check !== 'demo') {
     const figures = await (check === 'tokenAdapt' ? tokenAdaptCheck : maskedTokenCheck)(data, images, test, run);
     console.log(JSON.stringify({ setting, arms: [], ...figures, seconds: seconds() }));
     return;
@@ -80,7 +81,10 @@ async function runSeed(seed: number): Promise<void> {
     console.error(`${name}, seed ${seed}: ${fileBytes} bytes, accuracy ${(100 * accuracy).toFixed(2)} %, after ${seconds().toFixed(0)} s`);
     console.log(JSON.stringify({ ...armsFigures({ setting, arms }), seconds: seconds() }));
   };
-  await checkArms(images, test, armsCheck(data), names as ArmName[], run, { onArm, together: values.together });
+  await checkArms(images, test, check === 'arms' ? armsCheck(data) : demoCheck(data, images), names as ArmName[], run, {
+    onArm,
+    together: values.together,
+  });
 }
 if (values.together) await Promise.all(seeds.map(runSeed));
 else for (const seed of seeds) await runSeed(seed);
