@@ -2,9 +2,11 @@
  * `npm run bench -- cuda [--json] [--save] [section ...]`: the GPU beside PyTorch, section by section (bench/cuda). Ours and theirs run one
  * after the other, each in a process of its own; figures are medians. Without a GPU or PyTorch the figures that need it are null.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { openGpu } from '../device/cuda/driver.ts';
 import { surveyLibraries } from '../device/cuda/libraries.ts';
@@ -20,23 +22,33 @@ const ids = readdirSync(folder)
   .map((f) => f.slice(0, -3));
 const load = async (id: string): Promise<Section> => ((await import(new URL(`${id}.js`, folder).href)) as { section: Section }).section;
 
-/** The JSON on the last line that a process prints, or why there is none. */
-function lastLine(command: string, args: readonly string[]): { value?: Record<string, unknown>; reason?: string } {
-  const { status, stdout, stderr, error } = spawnSync(command, args, {
+/** The JSON on the last line that a process prints, or why there is none. What it says on stderr after `> ` is handed on at once. */
+async function lastLine(
+  command: string,
+  args: readonly string[],
+  progress: (line: string) => void = () => {},
+): Promise<{ value?: Record<string, unknown>; reason?: string }> {
+  const child = spawn(command, args, {
     cwd: root,
     env: { ...process.env, THIMBLE_DEVICE: 'cuda' },
-    encoding: 'utf8',
-    maxBuffer: 64 << 20,
+    stdio: ['ignore', 'pipe', 'pipe'],
     timeout: Math.max(1, Math.round(deadline - performance.now())),
   });
-  if (error) return { reason: 'code' in error && error.code === 'ETIMEDOUT' ? 'out of time' : error.message };
+  let stdout = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  const lines: string[] = [];
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    if (line.startsWith('> ')) progress(line.slice(2));
+    else lines.push(line);
+  });
   try {
+    const [status, signal] = (await once(child, 'close')) as [number | null, string | null];
     if (status === 0) return { value: JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as Record<string, unknown> };
-  } catch {
-    // told below, with what it printed instead
+    if (signal) return { reason: performance.now() >= deadline ? 'out of time' : `ended by ${signal}` };
+    return { reason: lines.find((l) => l.startsWith('Error')) ?? lines.at(-1) ?? `exit code ${status}` };
+  } catch (error) {
+    return { reason: lines.at(-1) ?? (error as Error).message };
   }
-  const lines = stderr.trim().split('\n');
-  return { reason: lines.find((l) => l.startsWith('Error')) ?? lines.at(-1) ?? `exit code ${status}` };
 }
 
 /** Why there is no GPU to measure, or what it is. */
@@ -83,7 +95,8 @@ async function main(): Promise<void> {
   if (unknown) throw new Error(`[bench] there is no section '${unknown}'; use some of ${ids.join(', ')}`);
 
   const card = gpu();
-  const torch = lastLine('python3', ['-c', 'import torch, json; print(json.dumps({"version": torch.__version__}))']).value?.version ?? null;
+  const torch =
+    (await lastLine('python3', ['-c', 'import torch, json; print(json.dumps({"version": torch.__version__}))'])).value?.version ?? null;
   if (typeof card === 'string') say(`skipped: ours (${card})`);
   if (!torch) say('skipped: PyTorch (python3 cannot import torch; see bench/peers/README.md)');
 
@@ -96,12 +109,14 @@ async function main(): Promise<void> {
       if (run.reason) reasons.push(`${who}: ${run.reason}`);
       return (run.value?.figures ?? {}) as Figures;
     };
+    const during = (who: string) => (line: string) =>
+      process.stderr.write(`  ${who}, ${Math.round((performance.now() - start) / 1000)} s: ${line}\n`);
     const script = `${root}bench/peers/pytorch/${peer}`;
     const ours: Figures[] = [];
     const theirs: Figures[] = [];
     for (let r = 0; r < rounds && typeof card !== 'string' && !reasons.length; r++) {
-      ours.push(measured(lastLine(process.execPath, [fileURLToPath(import.meta.url), '--measure', id]), 'ours'));
-      if (peer && torch && existsSync(script)) theirs.push(measured(lastLine('python3', [script]), 'PyTorch'));
+      ours.push(measured(await lastLine(process.execPath, [fileURLToPath(import.meta.url), '--measure', id], during('ours')), 'ours'));
+      if (peer && torch && existsSync(script)) theirs.push(measured(await lastLine('python3', [script], during('PyTorch')), 'PyTorch'));
     }
     const figures = medians(ours);
     const lines = linesOf(rows, figures, medians(theirs));
