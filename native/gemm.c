@@ -6,7 +6,7 @@
 #define KC 256            // depth of a slice: a panel of B of this depth stays in L1
 #define MC (16 * MR)      // rows of a slice of A
 #define NC 1024           // columns of a slice of B
-#define DIRECT_N 128      // A is not packed for so few columns,
+#define DIRECT_N 128      // A is not packed for so few columns (NR where its lines are columns: every k is another page),
 #define DIRECT_M (2 * MR) // and B not for so few rows
 
 // One matrix of the batch. Its lines are rows of A, columns of B.
@@ -22,7 +22,7 @@ static void pack(float *panel, int width, Factor f, W count, W kc) {
 
 // C[0..m, 0..n] f32 (+)= A B; packs into `a_panels` (MC x KC and slack) and `b_panels` (KC x NC and slack).
 static void product(W m, W n, W K, Factor a, Factor b, float *c, W c_step, int accumulate, float *a_panels, float *b_panels) {
-  int a_direct = a.type == F32 && (a.line_step == 1 || (a.k_step == 1 && n <= DIRECT_N));
+  int a_direct = a.type == F32 && (a.line_step == 1 ? n <= NR : a.k_step == 1 && n <= DIRECT_N);
   int b_direct = b.type == F32 && b.line_step == 1 && m <= DIRECT_M;
   for (W jc = 0; jc < n; jc += NC) {
     W nc = MIN(NC, n - jc);

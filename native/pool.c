@@ -6,6 +6,13 @@
 #define _GNU_SOURCE
 #include "runtime.h"
 
+static void run_alone(const Stage *stage, char *const *base, Scratch *scratch) {
+  for (W chunk = 0, n; chunk < stage->chunks; chunk += n) {
+    n = share(stage, stage->chunks - chunk, 1);
+    run_chunks(stage, chunk, n, base, scratch);
+  }
+}
+
 #if defined(__wasm__) && !defined(__wasm_atomics__)
 static _Alignas(64) char scratch_bytes[SCRATCH_BYTES];
 
@@ -13,7 +20,7 @@ int run_on_threads(const Step *first, const Step *end, char *const *base, int th
   (void)threads;
   Scratch scratch = {0, scratch_bytes};
   for (Stage stage = stage_at(first, end); stage.chunks; stage = stage_at(stage.next, end))
-    for (W chunk = 0; chunk < stage.chunks; chunk++) run_chunk(&stage, chunk, base, &scratch);
+    run_alone(&stage, base, &scratch);
   return 0;
 }
 void lock_pool(void) {}
@@ -104,10 +111,11 @@ static uint32_t work(int tid) {
     for (; number != number_of(ticket); number++) stage = stage_at(stage.next, pool.end);
     if (stage.chunks == 0) return number;
     if (chunk_of(ticket) < stage.chunks) {
-      if (!atomic_compare_exchange_strong(&pool.ticket, &ticket, ticket + 1)) continue;
-      run_chunk(&stage, chunk_of(ticket), pool.base, &pool.members[tid].scratch);
-      mine++;
-      ticket++;
+      W n = share(&stage, stage.chunks - chunk_of(ticket), atomic_load(&pool.threads));
+      if (!atomic_compare_exchange_strong(&pool.ticket, &ticket, ticket + (uint64_t)n)) continue;
+      run_chunks(&stage, chunk_of(ticket), n, pool.base, &pool.members[tid].scratch);
+      mine += n;
+      ticket += (uint64_t)n;
       continue;
     }
     if (mine && atomic_fetch_add(&pool.done, mine) + mine == stage.chunks) {
@@ -201,7 +209,7 @@ int run_on_threads(const Step *first, const Step *end, char *const *base, int th
   bool alone = threads == 1 || (stage.chunks <= 1 && stage.next == end);
   if (alone) {
     for (; stage.chunks; stage = stage_at(stage.next, end))
-      for (W chunk = 0; chunk < stage.chunks; chunk++) run_chunk(&stage, chunk, base, &pool.members[0].scratch);
+      run_alone(&stage, base, &pool.members[0].scratch);
     return 0;
   }
   pool.first = first;

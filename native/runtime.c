@@ -5,6 +5,7 @@
 #ifndef __wasm__
 #include <stdlib.h>
 #include <sys/mman.h>
+#include "threads.h"
 #endif
 
 #define EXPORT __attribute__((visibility("default"), used))
@@ -32,8 +33,42 @@ EXPORT void thimble_copy(void *to, const void *from, size_t bytes) { memmove(to,
 EXPORT void thimble_fill(void *to, int byte, size_t bytes) { memset(to, byte, bytes); }
 
 #ifndef __wasm__
-#define MAPPED ((size_t)1 << 20)     // blocks from this size on go back to the system when they are freed,
+#define MAPPED ((size_t)1 << 20)     // blocks from this size on are mapped, each by itself,
 #define HUGE_PAGES ((size_t)8 << 20) // and from this size on use huge pages: fewer page faults and TLB misses
+#define KEPT ((size_t)32 << 20)      // so many bytes of freed ones wait for the next of their size: new pages are cleared one by one
+
+static struct {
+  Lock lock;
+  size_t count, bytes;
+  struct { void *at; size_t bytes; } block[16]; // the oldest first
+} kept = {.lock = UNLOCKED};
+
+static void *forget(size_t i) {
+  void *p = kept.block[i].at;
+  kept.bytes -= kept.block[i].bytes;
+  kept.count--;
+  memmove(kept.block + i, kept.block + i + 1, (kept.count - i) * sizeof kept.block[0]);
+  return p;
+}
+static void *take_kept(size_t bytes) {
+  void *p = NULL;
+  lock(&kept.lock);
+  for (size_t i = kept.count; i-- && !p;)
+    if (kept.block[i].bytes == bytes) p = forget(i);
+  unlock(&kept.lock);
+  return p;
+}
+static void keep(void *p, size_t bytes) {
+  lock(&kept.lock);
+  while (kept.count && (kept.bytes + bytes > KEPT || kept.count == sizeof kept.block / sizeof kept.block[0])) {
+    size_t oldest = kept.block[0].bytes;
+    munmap(forget(0), oldest);
+  }
+  kept.block[kept.count].at = p;
+  kept.block[kept.count++].bytes = bytes;
+  kept.bytes += bytes;
+  unlock(&kept.lock);
+}
 
 // Aligned to 64 bytes, contents undefined; NULL when there is no memory.
 EXPORT void *thimble_alloc(size_t bytes) {
@@ -41,6 +76,8 @@ EXPORT void *thimble_alloc(size_t bytes) {
     void *p = NULL;
     return posix_memalign(&p, 64, bytes ? bytes : 1) ? NULL : p;
   }
+  void *old = take_kept(bytes);
+  if (old) return old;
   void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return NULL;
 #ifdef MADV_HUGEPAGE
@@ -52,7 +89,9 @@ EXPORT void *thimble_alloc(size_t bytes) {
 // `bytes` is what was asked for.
 EXPORT void thimble_free(void *p, size_t bytes) {
   if (bytes < MAPPED) free(p);
-  else if (p) munmap(p, bytes);
+  else if (!p) return;
+  else if (bytes <= KEPT) keep(p, bytes);
+  else munmap(p, bytes);
 }
 #endif
 
@@ -80,11 +119,18 @@ Stage stage_at(const Step *step, const Step *end) {
   return stage;
 }
 
-void run_chunk(const Stage *stage, W chunk, char *const *base, Scratch *scratch) {
+// A product packs its operands once for all the chunks that it gets in one call, and has the same bits however it is cut. The
+// shares shrink towards the end, so that a thread that comes late finds some.
+W share(const Stage *stage, W left, int threads) {
+  if (stage->steps > 1 || stage->first->kernel != K_GEMM) return 1;
+  return MAX((left + threads - 1) / threads, MIN(left, stage->chunks / (4 * threads)));
+}
+
+void run_chunks(const Stage *stage, W chunk, W count, char *const *base, Scratch *scratch) {
   const Step *step = stage->first;
   for (W i = 0; i < stage->steps; i++, step = after(step)) {
     W lo = chunk * step->grain;
-    if (step->extent) dispatch[step->kernel](step + 1, base, lo, MIN(lo + step->grain, step->extent), scratch);
+    if (step->extent) dispatch[step->kernel](step + 1, base, lo, MIN(lo + count * step->grain, step->extent), scratch);
   }
 }
 

@@ -9,7 +9,10 @@ typedef struct { const Step *first, *next; W steps, chunks; } Stage;
 
 // The stage that starts at `step`; chunks = 0 where step == end.
 Stage stage_at(const Step *step, const Step *end);
-void run_chunk(const Stage *stage, W chunk, char *const *base, Scratch *scratch);
+// Chunks [chunk, chunk + count); count is what `share` gave.
+void run_chunks(const Stage *stage, W chunk, W count, char *const *base, Scratch *scratch);
+// How many chunks one of `threads` should take at a time where `left` are left.
+W share(const Stage *stage, W left, int threads);
 
 enum { NOT_A_PROGRAM = -1, OTHER_ABI = -2, UNKNOWN_KERNEL = -3, MALFORMED = -4, NO_MEMORY = -5, BROKEN_POOL = -6 };
 
