@@ -1,17 +1,23 @@
-// `npm run test:cuda`: on a GPU, the device suite, and the tests of everything that computes, with the GPU as their device. Where there is
-// none it says so and exits 0; what needs no GPU (the kernels compile, the graphs replay) is tested there too.
-import { join } from 'node:path';
+// `npm run test:cuda`: on a GPU, the device suite, and the tests and examples of everything that computes, with the GPU as their device; with words,
+// those files whose path holds one. Where there is no GPU it says so and exits 0; what needs none (the kernels compile, the graphs replay) is tested
+// there too.
+import { availableParallelism } from 'node:os';
 import process from 'node:process';
-import { build, filesUnder } from './build.mjs';
+import { build } from './build.mjs';
 import { root } from './install.mjs';
-import { runNode } from './run-node.mjs';
+import { chosenFiles, runTests } from './run-tests.mjs';
+
+/** Processes that share the card: what they mostly wait for is the compiler, which has a core each. */
+const most = 8;
 
 build();
 process.chdir(root);
 const { gpuPresent } = await import('../dist/device/cuda/requirements.js');
 const present = gpuPresent();
-if (!present) console.log('no NVIDIA GPU is here: testing what needs none');
-const folders = present ? ['device/cuda', 'tensor', 'nn', 'train', 'methods'] : ['device/cuda'];
-const files = folders.flatMap((folder) => filesUnder(join(root, 'dist', folder)).map((file) => join('dist', folder, file)));
 if (present) process.env.THIMBLE_DEVICE = 'cuda';
-await runNode(['--test', ...files.filter((file) => file.endsWith('.test.js'))]);
+else console.log('no NVIDIA GPU is here: testing what needs none');
+const computing = present
+  ? /^(dist.(bench|data|decode|device.cuda|methods|nn|tasks|tensor|train)|build.examples)\b/
+  : /^dist.device.cuda\b/;
+const files = chosenFiles(process.argv.slice(2), (path) => computing.test(path));
+runTests(files, Math.max(2, Math.min(most, availableParallelism() - 1)));

@@ -4,22 +4,21 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { CpuDevice } from '../device/index.ts';
-import { random, withDevice } from '../tensor/index.ts';
+import '../device/index.ts';
+import { type Device, defaultDevice, random } from '../tensor/index.ts';
 import { loadCheckpoint } from './checkpoint.ts';
 import { train } from './loop.ts';
 import { bitsOf, toyRun, toyState } from './toy-run.ts';
 
-/** Fails every run from a moment on, as a GPU does after an illegal address. */
-class Fragile extends CpuDevice {
-  broken = false;
-  override prepare(program: Parameters<CpuDevice['prepare']>[0]): ReturnType<CpuDevice['prepare']> {
-    const executable = super.prepare(program);
-    const check = (): void => {
-      if (this.broken) throw new Error('[fragile] the device is lost');
-    };
+/** Makes every run of what `device` prepares meanwhile fail while `lost()`, as a GPU's do after an illegal address. */
+function fragile(device: Device, lost: () => boolean): Disposable {
+  const { prepare } = device;
+  const check = (): void => {
+    if (lost()) throw new Error('[fragile] the device is lost');
+  };
+  device.prepare = (program) => {
+    const executable = prepare.call(device, program);
     return {
-      ...executable,
       run(buffers) {
         check();
         executable.run(buffers);
@@ -28,30 +27,41 @@ class Fragile extends CpuDevice {
         check();
         await executable.runAsync(buffers);
       },
+      enqueue(buffers) {
+        check();
+        if (executable.enqueue) executable.enqueue(buffers);
+        else executable.run(buffers);
+      },
+      findNonFinite: (buffers) => executable.findNonFinite(buffers),
     };
-  }
+  };
+  return {
+    [Symbol.dispose]() {
+      device.prepare = prepare;
+    },
+  };
 }
 
 test('a device that is lost in a run ends it with its own error and leaves the last checkpoint', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'thimble-lost-'));
   const path = join(folder, 'run.checkpoint');
+  const checkpoint = { path, everySeconds: 0, config: {} };
   try {
-    const fragile = new Fragile();
-    const key = withDevice(fragile, () => random.key(7));
-    const checkpoint = { path, everySeconds: 0, config: {} };
-    const run = withDevice(fragile, () => toyRun(40));
-    await assert.rejects(
-      train({
-        ...run,
-        key,
-        state: () => withDevice(fragile, toyState),
-        checkpoint,
-        onProgress: ({ step }) => {
-          fragile.broken = step === 20;
-        },
-      }),
-      /^Error: \[fragile\] the device is lost$/,
-    );
+    let lost = false;
+    {
+      using _ = fragile(defaultDevice(), () => lost);
+      await assert.rejects(
+        train({
+          ...toyRun(40),
+          checkpoint,
+          onProgress: ({ step }) => {
+            lost = step === 20;
+          },
+        }),
+        /^Error: \[fragile\] the device is lost$/,
+      );
+      lost = false;
+    }
     const { step } = await loadCheckpoint(path, { key: random.key(7), state: toyState() });
     assert.ok(step === 19 || step === 20, `the checkpoint stands at step ${step}`);
     const resumed = await train({ ...toyRun(40), checkpoint });

@@ -1,4 +1,5 @@
 /** A small run for the tests of this folder: an MLP with dropout on synthetic data, AdamW and a moving average. */
+import { createHash } from 'node:crypto';
 import { type DataPosition, EpochSampler } from '../data/index.ts';
 import { AdamW, type AdamWState, classificationLoss, emaUpdate, initialize, Linear, warmupCosine } from '../nn/index.ts';
 import { compile, dropout, leaves, random, relu, type Tensor, tensor, valueAndGrad } from '../tensor/index.ts';
@@ -81,5 +82,9 @@ export function toyRun(steps: number): TrainOptions<ToyState, ToyBatch, ToyItem>
   };
 }
 
-/** All numbers of a tree, as one string that is equal only for equal bits. */
-export const bitsOf = (tree: unknown): string => Buffer.concat(leaves(tree).map((t) => t.rawData())).toString('base64');
+/** A digest of all numbers of a tree: equal only for equal bits. */
+export const bitsOf = (tree: unknown): string => {
+  const hash = createHash('sha256');
+  for (const t of leaves(tree)) hash.update(t.rawData());
+  return hash.digest('hex');
+};
