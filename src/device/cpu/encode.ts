@@ -1,8 +1,10 @@
 /** Programs -> the words that native/thimble.h describes. */
-import { type DType, dtypes, itemSize } from '../../tensor/dtype.ts';
+import { itemSize } from '../../tensor/dtype.ts';
 import type { AnyCall, Program, View } from '../../tensor/lower/program.ts';
 import { windows } from '../../tensor/ops.ts';
+import { ceil, crossEntropyTile, gemmBlocks, MAP_GRAIN, rowGrain } from './chunks.ts';
 import { instructions } from './registers.ts';
+import { code, double, type Encoded, ints, NONE, type Ref } from './words.ts';
 
 const MAGIC = 0x4c424d494854n;
 const ABI = 2n;
@@ -34,23 +36,9 @@ const kernels = [
   'linearCrossEntropyGrad',
 ] as const;
 
-const code = (dtype: DType): bigint => BigInt(dtypes.indexOf(dtype));
-const ceil = (a: number, b: number): number => Math.ceil(a / b);
-const bits = new DataView(new ArrayBuffer(8));
-function double(x: number): bigint {
-  bits.setFloat64(0, x);
-  return bits.getBigInt64(0);
-}
-
-interface Encoded {
-  extent: number;
-  grain: number;
-  words: bigint[];
-}
-
 /** The program's words, and the step that each call became. */
 export function encode(program: Program): { words: BigInt64Array; slots: number } {
-  const ref = (v: View): bigint[] => {
+  const ref: Ref = (v) => {
     const b = program.buffers[v.buffer]!;
     const slot = b.external + 1; // slot 0 is the arena
     return [BigInt(slot), BigInt(b.offset + v.offset * itemSize[v.dtype])];
@@ -64,19 +52,12 @@ export function encode(program: Program): { words: BigInt64Array; slots: number 
   return { words: BigInt64Array.from([MAGIC, ABI, BigInt(steps.length), BigInt(slots), ...steps.flat()]), slots };
 }
 
-const NONE: bigint[] = [-1n, 0n];
-const ints = (...xs: number[]): bigint[] => xs.map(BigInt);
-
-/** A chunk should take some microseconds, so that handing it out costs nothing, and there should be enough of them to balance. */
-const MAP_GRAIN = 16384;
-const rowGrain = (rows: number, width: number): number => Math.max(1, Math.min(ceil(rows, 4), ceil(8192, Math.max(1, width))));
-
 function mapWords(
   dims: readonly number[],
   reads: readonly View[],
   writes: readonly View[],
   i: ReturnType<typeof instructions>,
-  ref: (v: View) => bigint[],
+  ref: Ref,
 ): bigint[] {
   if (dims.length > MAXD)
     throw new Error(`[cpu] a pointwise call over ${dims.length} separate axes exceeds ${MAXD}; make an operand contiguous first`);
@@ -98,56 +79,7 @@ function mapWords(
   ];
 }
 
-/**
- * Blocks of a product: a property of its shape alone, so that the bits do not depend on the threads. The largest that still gives 32
- * chunks of at least 2 MFLOP; rows in multiples of the micro-kernel's 12, columns of its 32.
- */
-export function gemmBlocks(m: number, n: number, k: number, batches: number): { MB: number; NB: number; grain: number } {
-  const even = (size: number, block: number, unit: number): number =>
-    Math.max(1, Math.min(size, ceil(ceil(size, ceil(size, block)), unit) * unit));
-  let best = { MB: Math.max(1, m), NB: Math.max(1, n) };
-  for (const [i, [mb, nb]] of (
-    [
-      [264, 128],
-      [120, 128],
-      [120, 64],
-      [72, 64],
-    ] as const
-  ).entries()) {
-    const MB = even(m, mb, 12);
-    const NB = even(n, nb, 32);
-    if (i > 0 && 2 * MB * NB * k < 2e6) break;
-    best = { MB, NB };
-    if (batches * ceil(m, MB) * ceil(n, NB) >= 32) break;
-  }
-  return { ...best, grain: Math.max(1, Math.round(2e6 / Math.max(1, 2 * best.MB * best.NB * k))) };
-}
-
-/** Features that a row of linearCrossEntropy may have: tiles of 12 x 32 of them fill a thread's scratch. */
-export const MAX_CLASSIFIER_WIDTH = 6144;
-
-/** Rows and columns of its tiles: the largest that fit the scratch; fewer rows where there would be less than 8 blocks of them. */
-export function crossEntropyTile(N: number, D: number): { RB: number; CB: number } {
-  const room = 2 ** 20 - 8192; // floats of the scratch, less the slack between its parts
-  for (const [rows, CB] of [
-    [96, 512],
-    [96, 256],
-    [72, 128],
-    [48, 64],
-    [24, 32],
-    [12, 32],
-  ] as const) {
-    const RB = Math.min(rows, Math.max(12, 12 * ceil(N, 96)));
-    const width = ceil(D, 16) * 16;
-    const floats = (2 * RB + 12 + 2 * CB + 32 + Math.max(RB, CB)) * width + (RB + 12) * (CB + 16);
-    if (floats <= room) return { RB, CB };
-  }
-  throw new Error(
-    `[cpu] linearCrossEntropy of ${D} features exceeds ${MAX_CLASSIFIER_WIDTH}, what fits into a thread's scratch; split them`,
-  );
-}
-
-function encodeCall(call: AnyCall, ref: (v: View) => bigint[]): Encoded {
+function encodeCall(call: AnyCall, ref: Ref): Encoded {
   const { reads, writes } = call;
   const r = (i: number): bigint[] => ref(reads[i]!);
   const w = (i: number): bigint[] => ref(writes[i]!);

@@ -4,7 +4,8 @@ import type { Program, View } from '../../tensor/lower/program.ts';
 import type { TensorType } from '../../tensor/shape.ts';
 import { firstNonFinite } from '../check.ts';
 import { type Backend, type LoadedProgram, openBackend } from './backend.ts';
-import { encode, MAX_CLASSIFIER_WIDTH } from './encode.ts';
+import { MAX_CLASSIFIER_WIDTH } from './chunks.ts';
+import { encode } from './encode.ts';
 
 interface CpuBuffer extends DeviceBuffer {
   readonly address: number;

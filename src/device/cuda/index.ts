@@ -40,7 +40,9 @@ export function programSource(
         : launchesOf(calls[0]!, sources, abilities);
     }),
   );
-  const hopper = program.calls.some((c) => c.kernel.startsWith('linearCrossEntropy')) ? sourceFiles(['wgmma', 'linear_xent']) : '';
+  const hopper = program.calls.some((c) => c.kernel.startsWith('linearCrossEntropy'))
+    ? sourceFiles(['wgmma', 'linear_xent', 'linear_xent-grad'])
+    : '';
   return { source: `${preludeSource()}\n${hopper}\n${sources.text()}`, launches };
 }
 

@@ -1,4 +1,4 @@
-/** The kernels of linearCrossEntropy and its gradient on Hopper (cuda/linear_xent.cuh). */
+/** The kernels of linearCrossEntropy and its gradient on Hopper (cuda/linear_xent.cuh, linear_xent-grad.cuh). */
 import { itemSize } from '../../tensor/dtype.ts';
 import type { Call, View } from '../../tensor/lower/program.ts';
 import type { LinearCrossEntropyAttrs } from '../../tensor/ops.ts';
