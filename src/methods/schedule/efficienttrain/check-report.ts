@@ -58,6 +58,8 @@ export interface Setting {
   data: string;
   seed: number;
   epochs: number;
+  /** Least share of an image that is seen; 0: whole images. */
+  resizedCrop: number;
   precision: string;
   images: number;
   testImages: number;

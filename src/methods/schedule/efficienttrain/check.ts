@@ -1,7 +1,8 @@
 /**
  * The check at small scale: `node check.js --data fashion --seed 0` trains the same model with full-size images, with EfficientTrain, and with the
  * controls, and prints accuracies and step times as JSON. `--data cifar10 --folder <sheets>` is the larger one, for a GPU. `--arms` takes some of them, `--seed 0,1,2` several seeds,
- * `--together` trains all of them side by side, which keeps a GPU busy and measures no times. `--merge <files>` puts what such runs printed together.
+ * `--together` trains all of them side by side, which keeps a GPU busy and measures no times. `--crop` is the least share of an image that is seen, 0 for
+ * whole images. `--merge <files>` puts what such runs printed together.
  */
 import { parseArgs } from 'node:util';
 import '../../../device/index.ts';
@@ -20,6 +21,7 @@ const { values, positionals } = parseArgs({
     folder: { type: 'string', default: '../shared/data/cifar10' },
     seed: { type: 'string', default: '0' },
     epochs: { type: 'string' },
+    crop: { type: 'string' },
     arms: { type: 'string' },
     threads: { type: 'string' },
     precision: { type: 'string', default: 'f32' },
@@ -39,7 +41,8 @@ const open = (split: 'train' | 'test', limit: number): Promise<ImageSet> =>
     ? openFashion(split).then((set) => packImages(firstImages(set, limit)))
     : openCifarSheets(values.folder, { split, limit });
 const [images, test] = await Promise.all([open('train', 20_000), open('test', 5_000)]);
-const { batch, sides, model, recipe } = experiment;
+const { batch, sides, model } = experiment;
+const recipe = { ...experiment.recipe, ...(values.crop !== undefined && { resizedCrop: Number(values.crop) }) };
 const size = images.shape[0];
 const epochs = Number(values.epochs ?? experiment.epochs);
 const steps = Math.floor(images.size / batch) * epochs;
@@ -78,7 +81,8 @@ async function runArm(name: string, seed: number): Promise<ArmResult> {
 
 /** All arms of a seed; a line after each, so that a run that is cut short has told what it knows. The last line has all. */
 async function runSeed(seed: number): Promise<void> {
-  const setting = { data: values.data, seed, epochs, precision, images: images.size, testImages: test.size, steps };
+  const { resizedCrop } = recipe;
+  const setting = { data: values.data, seed, epochs, resizedCrop, precision, images: images.size, testImages: test.size, steps };
   const results: ArmResult[] = [];
   const run = async (name: string): Promise<void> => {
     const result = await runArm(name, seed);
