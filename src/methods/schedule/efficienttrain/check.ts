@@ -56,7 +56,7 @@ if (strange !== undefined) throw new Error(`[efficienttrain] there is no arm '${
 async function runArm(name: string, seed: number): Promise<ArmResult> {
   const arm = arms[name]!;
   const schedule = createSchedule(Config.parse(arm.config));
-  const threads = together ? 1 : values.threads && Number(values.threads);
+  const threads = values.threads !== undefined ? Number(values.threads) : together ? 1 : undefined;
   const trained = await trainVit({
     images,
     schedule,
@@ -67,7 +67,7 @@ async function runArm(name: string, seed: number): Promise<ArmResult> {
     seed,
     precision: precision as 'f32' | 'bf16',
     measure: !together,
-    ...(threads !== undefined && threads !== '' && { threads }),
+    ...(threads !== undefined && { threads }),
   });
   const accuracy = await accuracyOf(trained.average ?? trained.model, test, trained.statistics, Math.round((arm.judgedAt ?? 1) * size));
   disposeTree([trained.model, trained.average]);
