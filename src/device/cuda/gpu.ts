@@ -7,6 +7,7 @@ import { CudaError, type Driver, type GpuInfo, openGpu } from './driver.ts';
 import { Memory } from './memory.ts';
 import { nvrtcAbilities } from './nvrtc.ts';
 import { unmet } from './requirements.ts';
+import type { CapturedWork } from './tuning.ts';
 
 export class Gpu {
   readonly driver: Driver;
@@ -47,7 +48,8 @@ export class Gpu {
     this.blas = new CublasLt(workspace, 4 * WORKSPACE_FLOATS, {
       machine: `${info.name}, driver ${info.driverVersion}`,
       stream: this.stream,
-      elapsed: (body) => this.elapsed(body),
+      captured: (work) => this.captured(work),
+      timed: (bodies) => this.timed(bodies),
       scratch: (bytes, body) => this.memory.scratch(bytes, body),
     });
     this.cudnn = new AttentionLibrary(this.stream);
@@ -77,39 +79,49 @@ export class Gpu {
     if (bad)
       throw new Error(`[cuda] ${bad} indices of take or scatter were outside their axis; check the ids against the size of the table`);
   }
+  /** Milliseconds on the GPU of what each of `bodies` submits, one after the other without a wait between them. */
+  timed(bodies: readonly (() => void)[]): number[] {
+    const d = this.driver;
+    this.enter();
+    const events = [undefined, ...bodies].map(() => d.get('cuEventCreate', 0));
+    d.cuEventRecord(events[0], this.stream);
+    bodies.forEach((body, i) => {
+      body();
+      d.cuEventRecord(events[i + 1], this.stream);
+    });
+    this.synchronize();
+    return this.between(events);
+  }
   /** Milliseconds on the GPU of what `body` submits, from the moment the GPU begins it. */
   elapsed(body: () => void): number {
-    const d = this.driver;
-    this.enter();
-    const events = [d.get('cuEventCreate', 0), d.get('cuEventCreate', 0)];
-    d.cuEventRecord(events[0], this.stream);
-    body();
-    d.cuEventRecord(events[1], this.stream);
-    d.cuEventSynchronize(events[1]);
-    return this.between(events)[0]!;
+    return this.timed([body])[0]!;
   }
-  /** Microseconds of each of `count` replays of what `work` submits, as one graph. */
-  replays(work: () => void, count: number): number[] {
+  /** What `work` submits, as one graph. */
+  captured(work: () => void): CapturedWork {
     const d = this.driver;
     this.enter();
-    const captured = new BigUint64Array(16);
+    const graph = new BigUint64Array(16);
     d.cuStreamBeginCapture_v2(this.stream, 2);
     try {
       work();
     } finally {
-      d.cuStreamEndCapture(this.stream, captured);
+      d.cuStreamEndCapture(this.stream, graph);
     }
-    const graph = d.get('cuGraphInstantiateWithFlags', captured[0], 0);
-    const events = Array.from({ length: count + 1 }, () => d.get('cuEventCreate', 0));
-    d.cuGraphLaunch(graph, this.stream);
-    events.forEach((e, i) => {
-      if (i) d.cuGraphLaunch(graph, this.stream);
-      d.cuEventRecord(e, this.stream);
-    });
-    this.synchronize();
-    const times = this.between(events).map((ms) => 1e3 * ms);
-    d.cuGraphExecDestroy(graph);
-    d.cuGraphDestroy(captured[0]);
+    const executable = d.get('cuGraphInstantiateWithFlags', graph[0], 0);
+    return {
+      launch: () => d.cuGraphLaunch(executable, this.stream),
+      free() {
+        d.cuGraphExecDestroy(executable);
+        d.cuGraphDestroy(graph[0]);
+      },
+    };
+  }
+  /** Microseconds of each of `count` replays of what `work` submits, as one graph. */
+  replays(work: () => void, count: number): number[] {
+    const { launch, free } = this.captured(work);
+    launch();
+    const times = this.timed(new Array<() => void>(count).fill(launch)).map((ms) => 1e3 * ms);
+    free();
     return times;
   }
   /** Milliseconds from each event to the next; the events are given up. */

@@ -1,13 +1,21 @@
 /** Chooses among algorithms for one product by timing them once on scratch memory; the choice is kept on disk, so that it stays the same. */
 import { readCache, writeCache } from './cache.ts';
 
+/** Submitted work that can be launched again and again. */
+export interface CapturedWork {
+  launch(): void;
+  free(): void;
+}
+
 /** What timing needs of a device. */
 export interface Bench {
   /** The GPU and its driver: what a choice depends on. */
   readonly machine: string;
-  /** Milliseconds on the GPU of what `body` submits to `stream`. */
-  elapsed(body: () => void): number;
   readonly stream: number;
+  /** What `work` puts on `stream`, as one graph. */
+  captured(work: () => void): CapturedWork;
+  /** Milliseconds on the GPU of what each of `bodies` submits, one after the other without a wait between them. */
+  timed(bodies: readonly (() => void)[]): number[];
   /** Runs `body` on scratch memory of these sizes, filled with ordinary numbers; undefined where there is too little. */
   scratch<T>(bytes: readonly number[], body: (addresses: readonly number[]) => T): T | undefined;
 }
@@ -25,15 +33,40 @@ export interface Choice {
   runner(algorithm: Uint8Array): Run;
 }
 
-/** Milliseconds spent on each candidate in the first round, and in each of the rounds among the best. */
-const FIRST_MS = 1;
-const ROUND_MS = 1;
-const ROUNDS = 7;
-const FINALISTS = 4;
+/**
+ * Who is timed in each heat: the fastest so many of the heat before, and the library's first; for how many milliseconds at a time, and how
+ * often. In a heat all take turns without a pause: a busy GPU lowers its clocks, and an algorithm is needed that is fast then.
+ */
+const HEATS = [
+  { entrants: Infinity, ms: 0, turns: 2 },
+  { entrants: 7, ms: 1, turns: 3 },
+  { entrants: 3, ms: 2, turns: 9 },
+] as const;
 /** A later candidate replaces the first only for more than the noise of a measurement. */
-const MARGIN = 0.985;
+const MARGIN = 0.99;
 /** Bytes of operands to take in turn, so that none is in the second-level cache, as in a program. */
 const COLD = 150e6;
+
+/** Which of `works` is fastest; undefined ones do not take part. The first must be there. */
+function fastest(bench: Bench, works: readonly (CapturedWork | undefined)[]): number {
+  let ranking = [...works.keys()].filter((i) => works[i]);
+  const typical = new Map<number, number>();
+  for (const { entrants, ms, turns } of HEATS) {
+    const field = ranking.filter((i, rank) => i === 0 || rank < entrants);
+    const launches = field.map((i) => Math.max(1, Math.ceil(ms / (typical.get(i) ?? Infinity))));
+    const turn = field.map((i, f) => () => {
+      for (let n = 0; n < launches[f]!; n++) works[i]!.launch();
+    });
+    const times = bench.timed(new Array<typeof turn>(turns).fill(turn).flat());
+    field.forEach((i, f) => {
+      const own = times.filter((_, t) => t % field.length === f).sort((x, y) => x - y);
+      typical.set(i, own[own.length >> 1]! / launches[f]!);
+    });
+    ranking = field.sort((i, j) => typical.get(i)! - typical.get(j)! || i - j);
+  }
+  const [winner] = ranking as [number];
+  return typical.get(winner)! < MARGIN * typical.get(0)! ? winner : 0;
+}
 
 /**
  * The algorithm to use from now on. It is timed only where the choice can be kept: sums of different algorithms round differently, and the same program
@@ -47,32 +80,24 @@ export function choose(bench: Bench, { entry, candidates, usable, operands, runn
   if (list.length === 1) return list[0]!;
   const sets = Math.min(4, Math.ceil(COLD / operands.reduce((n, b) => n + b, 0)));
   const best = bench.scratch(new Array<readonly number[]>(sets).fill(operands).flat(), (addresses) => {
-    const runs = list.map(runner);
-    let turn = 0;
-    const time = (i: number, ms: number): number => {
-      const once = (): void => {
-        const from = (turn++ % sets) * operands.length;
-        runs[i]!(addresses.slice(from, from + operands.length), bench.stream);
+    const works = list.map((algorithm) => {
+      const run = runner(algorithm);
+      const all = (): void => {
+        for (let at = 0; at < addresses.length; at += operands.length) run(addresses.slice(at, at + operands.length), bench.stream);
       };
       try {
-        const reps = Math.min(50, Math.max(2, Math.ceil(ms / Math.max(1e-3, bench.elapsed(once)))));
-        return (
-          bench.elapsed(() => {
-            for (let r = 0; r < reps; r++) once();
-          }) / reps
-        );
+        all(); // loads the kernel, which a graph cannot
+        return bench.captured(all);
       } catch {
-        return Infinity;
+        return undefined;
       }
-    };
-    for (const i of runs.keys()) time(i, 0); // the first launch loads the kernel
-    const first = list.map((_, i) => time(i, FIRST_MS));
-    const finalists = new Set([0, ...[...list.keys()].sort((i, j) => first[i]! - first[j]! || i - j).slice(0, FINALISTS)]);
-    const rounds = Array.from({ length: ROUNDS }, () => new Map([...finalists].map((i) => [i, time(i, ROUND_MS)])));
-    const typical = (i: number): number => rounds.map((r) => r.get(i)!).sort((x, y) => x - y)[ROUNDS >> 1]!;
-    const winner = [...finalists].reduce((x, y) => (typical(y) < typical(x) ? y : x));
-    return typical(winner) < MARGIN * typical(0) ? winner : 0;
+    });
+    const winner = works[0] ? fastest(bench, works) : 0;
+    for (const work of works) work?.free();
+    return winner;
   });
   if (best === undefined) return list[0]!;
+  const meanwhile = readCache(entry); // another process was faster: both shall give the same bits
+  if (meanwhile && usable(meanwhile)) return meanwhile;
   return writeCache(entry, list[best]!) ? list[best]! : list[0]!;
 }
