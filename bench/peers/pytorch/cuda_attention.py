@@ -13,7 +13,7 @@ BACKENDS = {"flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTEN
 
 
 def median_ms(prepare, run):
-    """Autograd runs a backward pass on the stream of its forward pass: `prepare` is on the captured stream, too."""
+    """Autograd runs a backward pass on the stream of its leaves and of its forward pass: `prepare` is on the captured one, too."""
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         given = prepare()
@@ -38,13 +38,12 @@ def teraflops(backend, b, h, t, e, causal):
     calls = min(32, max(4, math.ceil(8e11 / flops)))
     make = lambda: [torch.randn(b, t, h, e, device="cuda", dtype=torch.bfloat16).transpose(1, 2) for _ in range(4)]
     operands = [make() for _ in range(calls)]
-    for q, k, v, _ in operands:
-        for x in (q, k, v):
-            x.requires_grad_()
-    attend = lambda _=None: [torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal) for q, k, v, _ in operands]
-    differentiate = lambda outs: [torch.autograd.grad(out, x[:3], x[3], retain_graph=True) for out, x in zip(outs, operands)]
+    leaves = lambda: [[x.detach().requires_grad_() for x in qkv] for *qkv, _ in operands]
+    attend = lambda xs: [torch.nn.functional.scaled_dot_product_attention(*qkv, is_causal=causal) for qkv in xs]
+    attended = lambda xs: (xs, attend(xs))
+    differentiate = lambda made: [torch.autograd.grad(o, qkv, x[3], retain_graph=True) for qkv, o, x in zip(*made, operands)]
     with sdpa_kernel(backend):
-        forward, backward = median_ms(lambda: None, attend), median_ms(attend, differentiate)
+        forward, backward = median_ms(leaves, attend), median_ms(lambda: attended(leaves()), differentiate)
     return calls * flops / forward / 1e9, calls * 2.5 * flops / backward / 1e9
 
 
