@@ -7,6 +7,7 @@ import { attentionKernels } from './attention.ts';
 import { constant, storageType } from './codegen.ts';
 import type { AttentionCall } from './cudnn.ts';
 import { gemvKernel } from './gemv.ts';
+import { shortLoop } from './launch.ts';
 import { crossEntropyGradKernels, crossEntropyKernels } from './linear-cross-entropy.ts';
 import { manyMapsKernel, mapKernel } from './maps.ts';
 import { argsort, cumsum } from './order.ts';
@@ -153,7 +154,7 @@ export function launchesOf(
       return [{ kind: 'kernel', name, grid: [made.blocks, 1, 1], block: 256, views: [...reads, writes[0]!] }];
     }
     case 'gemm':
-      return call.attrs.m * call.attrs.n ? [{ kind: 'gemm', call }] : [];
+      return call.attrs.m * call.attrs.n ? [{ kind: 'gemm', call: shortLoop(call) }] : [];
     case 'gemv': {
       const made = gemvKernel('@', call);
       const name = sources.add(made.source, (n) => made.source.replaceAll('@', n));

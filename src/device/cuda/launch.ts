@@ -1,7 +1,7 @@
 /** Launches made ready: all but the addresses is laid out once. */
 import koffi from 'koffi';
 import { itemSize } from '../../tensor/dtype.ts';
-import type { AnyCall, Program, View } from '../../tensor/lower/program.ts';
+import type { AnyCall, Call, Program, View } from '../../tensor/lower/program.ts';
 import type { Launch, Shared } from './calls.ts';
 import type { Product } from './cublaslt.ts';
 import type { AttentionLibrary } from './cudnn.ts';
@@ -88,6 +88,15 @@ export function alignmentsOf(program: Program, { call }: Gemm): number[] {
     ];
     return parts.reduce((bytes, part) => Math.min(bytes, part % 256 ? (part % 256) & -(part % 256) : bytes), 256);
   });
+}
+
+/** The same product with its batch axes in the order in which the outer one, that is looped over, is the shorter. */
+export function shortLoop(call: Call<'gemm'>): Call<'gemm'> {
+  const [outer, inner] = call.attrs.batch;
+  if (outer <= inner) return call;
+  const swap = <T>([a, b, ...rest]: readonly T[]): T[] => [b!, a!, ...rest];
+  const swapped = (v: View): View => ({ ...v, shape: swap(v.shape), strides: swap(v.strides) });
+  return { ...call, attrs: { ...call.attrs, batch: [inner, outer] }, reads: call.reads.map(swapped), writes: call.writes.map(swapped) };
 }
 
 /** A product, once for each index of the outer batch axis. */

@@ -19,6 +19,12 @@ export const contractions: Case[] = apart((): Case[] => [
     f: (q, k) => t.matmul(t.permute(q, [0, 2, 1, 3]), t.permute(k, [0, 2, 3, 1])),
   },
   {
+    name: 'matmul of the heads of a longer batch',
+    ops: ['matmul'],
+    inputs: [floats([7, 6, 3, 4]), floats([7, 5, 3, 4])],
+    f: (q, k) => t.matmul(t.permute(q, [0, 2, 1, 3]), t.permute(k, [0, 2, 3, 1])),
+  },
+  {
     name: 'conv2d',
     ops: ['unfold', 'fold'],
     inputs: [floats([2, 3, 7, 6]), floats([4, 3, 3, 3], -1, 1), floats([4])],
