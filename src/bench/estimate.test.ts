@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '../device/index.ts';
+import { defaultDevice } from '../tensor/index.ts';
 import { measureSpeed, secondsOf } from '../train/index.ts';
 import { benchSteps } from './steps.ts';
 
 /** Planned over measured seconds of a step, the fastest of some. Other work on the machine should meet both. */
 function ratio(step: ReturnType<(typeof benchSteps)['light']>): number {
-  const planned = secondsOf(step.plan(), measureSpeed());
+  const planned = secondsOf(step.plan(), measureSpeed(defaultDevice()));
   const times = Array.from({ length: 4 }, () => {
     const began = performance.now();
     step.run();

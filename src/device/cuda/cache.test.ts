@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { cacheKey, readCache, writeCache } from './cache.ts';
+import { cacheKey, readCache, settleCache, writeCache } from './cache.ts';
 import { type Bench, choose } from './tuning.ts';
 
 function withFolder(body: (folder: string) => void): void {
@@ -88,6 +88,30 @@ test('the fastest algorithm is chosen, and stays chosen whatever a later process
   withFolder(() => assert.equal(chosen([1, 0.995, 3]), 0)); // less than the noise
   withFolder(() => assert.equal(chosen([2, -1, 1]), 2)); // one that fails is passed over
 });
+
+test('of two processes that measure at once, the later one takes what the first has kept', () =>
+  withFolder(() => {
+    const { bench: b, choice } = bench([2, 1.5, 1, 3]);
+    const slower = {
+      ...b,
+      timed(bodies: Parameters<Bench['timed']>[0]) {
+        settleCache(choice.entry, Uint8Array.of(3));
+        return b.timed(bodies);
+      },
+    };
+    assert.equal(choose(slower, choice)[0], 3);
+    assert.equal(chosen([2, 1.5, 1, 3]), 3);
+  }));
+
+test('an entry is settled once; a damaged one is settled again', () =>
+  withFolder((folder) => {
+    const settled = (text: string): string | undefined => settleCache('entry', Buffer.from(text), folder)?.toString();
+    assert.deepEqual([settled('first'), settled('second')], ['first', 'first']);
+    writeFileSync(join(folder, 'entry'), 'damaged');
+    assert.equal(settled('third'), 'third');
+    assert.deepEqual(readdirSync(folder), ['entry']);
+    assert.equal(settleCache('entry', Buffer.from('x'), join(folder, 'entry', 'below')), undefined);
+  }));
 
 test("where the choice cannot be kept it is the library's first: the same program must give the same bits next time", () =>
   withFolder((folder) => {

@@ -1,6 +1,6 @@
 /** Files kept between processes: what takes long to find out about a machine. Each begins with a seal over the rest. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
@@ -25,14 +25,33 @@ export function readCache(name: string, folder = cacheFolder()): Buffer | undefi
 }
 
 /** Keeps an entry; false where the folder cannot be written. Two processes may write the same one: the last rename wins. */
-export function writeCache(name: string, content: Uint8Array, folder = cacheFolder()): boolean {
+export const writeCache = (name: string, content: Uint8Array, folder = cacheFolder()): boolean =>
+  written(name, content, folder, renameSync);
+
+/**
+ * Keeps an entry that is not there yet and returns what all processes will find: this content, or another's that was faster. Undefined where the
+ * folder cannot be written.
+ */
+export function settleCache(name: string, content: Uint8Array, folder = cacheFolder()): Buffer | undefined {
+  const settled = written(name, content, folder, (temporary, path) => {
+    try {
+      linkSync(temporary, path); // fails where there is one
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !readCache(name, folder)) renameSync(temporary, path);
+    }
+  });
+  return settled ? readCache(name, folder) : undefined;
+}
+
+/** Writes the entry beside its place, complete, and has it `put` there. */
+function written(name: string, content: Uint8Array, folder: string, put: (temporary: string, path: string) => void): boolean {
   const path = join(folder, name);
   const temporary = `${path}.${process.pid}`;
   try {
     mkdirSync(folder, { recursive: true });
     try {
       writeFileSync(temporary, Buffer.concat([sealOf(content), content]));
-      renameSync(temporary, path);
+      put(temporary, path);
     } finally {
       rmSync(temporary, { force: true });
     }

@@ -1,5 +1,5 @@
 /** Chooses among algorithms for one product by timing them once on scratch memory; the choice is kept on disk, so that it stays the same. */
-import { readCache, writeCache } from './cache.ts';
+import { readCache, settleCache, writeCache } from './cache.ts';
 
 /** Submitted work that can be launched again and again. */
 export interface CapturedWork {
@@ -97,7 +97,7 @@ export function choose(bench: Bench, { entry, candidates, usable, operands, runn
     return winner;
   });
   if (best === undefined) return list[0]!;
-  const meanwhile = readCache(entry); // another process was faster: both shall give the same bits
-  if (meanwhile && usable(meanwhile)) return meanwhile;
-  return writeCache(entry, list[best]!) ? list[best]! : list[0]!;
+  if (known) return writeCache(entry, list[best]!) ? list[best]! : list[0]!;
+  const settled = settleCache(entry, list[best]!); // another process may have been faster: both shall give the same bits
+  return settled && usable(settled) ? settled : list[0]!;
 }

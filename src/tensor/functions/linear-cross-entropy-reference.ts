@@ -7,7 +7,24 @@ import type { Tensor } from '../tensor.ts';
 import { oneHot, takeAlong } from './indexing.ts';
 import { concat, narrow, reshape, transpose, unsqueeze } from './layout.ts';
 import { matmul } from './linear.ts';
-import { add, cast, equal, exp, full, less, lessEqual, log, maximum, minimum, mul, square, sub, tanh, where } from './pointwise.ts';
+import {
+  add,
+  barrier,
+  cast,
+  equal,
+  exp,
+  full,
+  less,
+  lessEqual,
+  log,
+  maximum,
+  minimum,
+  mul,
+  square,
+  sub,
+  tanh,
+  where,
+} from './pointwise.ts';
 import { logSumExp, sum } from './reduce.ts';
 
 interface Block {
@@ -66,8 +83,10 @@ export const linearCrossEntropyReferences = {
     ];
   },
   linearCrossEntropyGrad(attrs: LinearCrossEntropyAttrs, [e, c, targets, lse, dLogit, dLse, , ...rest]: readonly Tensor[]): Tensor[] {
-    const parts = blocksOf(attrs, e!.shape[0]!, c!, attrs.bias ? rest[0] : undefined).map((block) => {
-      const a = logits(block, e!);
+    // behind barriers: the forward pass's logits are computed once more, not kept
+    const again = barrier(e!);
+    const parts = blocksOf(attrs, e!.shape[0]!, barrier(c!), attrs.bias ? rest[0] : undefined).map((block) => {
+      const a = logits(block, again);
       const { counted, column, owned } = place(block, targets!);
       const p = exp(sub(a, unsqueeze(where(counted, lse!, Number.POSITIVE_INFINITY), -1)));
       const hit = mul(oneHot(column, block.c.shape[0]!), unsqueeze(where(owned, dLogit!, 0), -1));
