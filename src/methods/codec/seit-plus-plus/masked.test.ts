@@ -52,7 +52,7 @@ test('maps learnt, stored, pre-trained and fine-tuned: new images are known, fro
     assert.equal(statSync(files.store).size, method.bytes(config, train));
     assert.ok(method.bytes(config, train) > method.bytes(Config.parse({ ...input, tokenAdapt: null }), train));
     const { recipe, tokenAdapt } = configOfStore(files.store);
-    assert.deepEqual([recipe, tokenAdapt?.width], ['mtm', 32]);
+    assert.deepEqual([recipe, tokenAdapt?.width], ['seit', 32]);
     rmSync(files.tokenizer);
     await codec.train(files, telling);
     rmSync(files.store);

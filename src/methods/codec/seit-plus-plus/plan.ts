@@ -92,7 +92,10 @@ const together = (what: StagePlan['what'], phases: PhasePlan[]): StagePlan => ({
   seconds: phases.reduce((sum, { seconds }) => sum + seconds, 0),
 });
 
-/** The configuration to train from a store: the settings that it carries, and the recipe for its size; SeiT++'s where it holds maps. */
+/**
+ * The configuration to train from a store: the settings that it carries, and the recipe for its size. Small ones train on the labels from the first
+ * step, with maps or without: in their few epochs, pre-training costs 11 points (bench.json, `demo`).
+ */
 export function configOfStore(path: string): Config {
   using store = new TokenStore(path);
   const {
@@ -100,5 +103,5 @@ export function configOfStore(path: string): Config {
   } = storedTokenizer(store);
   const { codec, size } = store;
   if (tokenizer.kind === 'vit') return Config.parse({ tokenizer, codec, tokenAdapt: maps });
-  return Config.parse({ ...small({ ...tokenizer, size }), tokenizer, codec, tokenAdapt: maps, recipe: maps ? 'mtm' : 'seit' });
+  return Config.parse({ ...small({ ...tokenizer, size }), tokenizer, codec, tokenAdapt: maps });
 }
