@@ -117,6 +117,7 @@ test('what is missing, empty or damaged is said in one line', () => {
   assert.match(thimble('store', 'nowhere', '--budget', '30kB', '-o', 'x.tokens').stderr, /nowhere: no such file or folder/);
   assert.match(thimble('store', 'train', '--budget', '2Mb', '-o', 'x.tokens').stderr, /reads as bits/);
   assert.match(thimble('store', 'train', '--budget', '30kB', '-o', join('no', 'x.tokens')).stderr, /no folder/);
+  assert.match(thimble('store', 'train', '--budget', '30kB', '-o', 'empty').stderr, /empty is a folder; name a file in it/);
   copyFileSync(at('photos.tokens'), at('cut.tokens'));
   truncateSync(at('cut.tokens'), 5000);
   const cut = thimble('train', 'cut.tokens', '-o', 'x.safetensors');

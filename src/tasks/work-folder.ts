@@ -1,5 +1,5 @@
 /** Unfinished work: a folder beside the result, with what a later call of the same command needs to go on. */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from '../io/index.ts';
@@ -31,6 +31,7 @@ export class WorkFolder {
    */
   static async open(who: string, out: string, question: Record<string, unknown>, fresh: boolean): Promise<WorkFolder> {
     if (!existsSync(dirname(out))) throw new Error(`[${who}] there is no folder ${dirname(out)}; create it or choose another -o`);
+    if (statSync(out, { throwIfNoEntry: false })?.isDirectory()) throw new Error(`[${who}] ${out} is a folder; name a file in it with -o`);
     const folder = folderOf(out);
     if (fresh) rmSync(folder, { recursive: true, force: true });
     const asked = JSON.parse(JSON.stringify(question)) as Note['question'];
@@ -46,7 +47,11 @@ export class WorkFolder {
       );
     }
     rmSync(folder, { recursive: true, force: true });
-    mkdirSync(folder);
+    try {
+      mkdirSync(folder);
+    } catch (error) {
+      throw new Error(`[${who}] cannot write beside ${out} (${(error as Error).message}); choose another -o`, { cause: error });
+    }
     const work = new WorkFolder(who, out, { question: asked, done: [] }, false);
     await work.#save();
     return work;

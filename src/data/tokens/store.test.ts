@@ -145,7 +145,7 @@ test('an unfinished store says so, can be read as far as it goes, and resumed', 
   for (let i = 0; i < 25; i++) writer.append(imageOf(i, config), 1);
   assert.equal(writer.committed, 20);
   writer.close();
-  assert.throws(() => new TokenStore(path), /unfinished: 20 images are committed; resume/);
+  assert.throws(() => new TokenStore(path), /unfinished or cut off: 20 images are committed; restore/);
   using partial = new TokenStore(path, { unfinished: true });
   assert.equal(partial.size, 20);
   const resumed = TokenStoreWriter.resume(path);

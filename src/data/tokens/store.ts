@@ -64,7 +64,7 @@ export class TokenStore {
       this.size = this.#starts.at(-1)!;
       if (!this.finished && !unfinished)
         throw new FormatError(
-          `[tokens] ${path} is unfinished: ${this.size} images are committed; resume writing it, or open it with { unfinished: true }`,
+          `[tokens] ${path} is unfinished or cut off: ${this.size} images are committed; restore it from a copy, write it anew, or open it with { unfinished: true }`,
         );
     } catch (error) {
       this.#reader.close();

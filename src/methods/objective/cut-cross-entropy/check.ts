@@ -1,7 +1,8 @@
 /**
  * The check at small scale: `node check.js --seed 0` trains the same small GPT-2 on Tiny Shakespeare with cross-entropy over whole logits and with
- * cut cross-entropy, exact and with bf16's filter, and prints the distances between the loss curves as JSON. Arithmetic is f32, so that the
- * objective alone makes the difference; with `--compute bf16` curves part by rounding. On the default device; progress goes to stderr.
+ * cut cross-entropy, exact and with bf16's filter, and prints the distances between the loss curves as JSON: of `arms` from new weights, of `tuned`
+ * from what the first arm ends with, `--tune` steps at a tenth of the rate. Arithmetic is f32, so that the objective alone makes the difference; with
+ * `--compute bf16` curves part by rounding. On the default device; progress goes to stderr.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -17,12 +18,13 @@ const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: '0' },
     steps: { type: 'string', default: '2000' },
+    tune: { type: 'string', default: '500' },
     folder: { type: 'string', default: '../shared/data' },
     compute: { type: 'string', default: 'f32' },
     arms: { type: 'string', default: 'naive,exact,cce,kahan_full_c' },
   },
 });
-const [seed, steps] = [Number(values.seed), Number(values.steps)];
+const [seed, steps, tune] = [Number(values.seed), Number(values.steps), Number(values.tune)];
 const files = [`${values.folder}/tinyshakespeare/input.txt`, `${values.folder}/gpt2-bpe/gpt2_merges.txt`];
 const missing = files.find((file) => !existsSync(file));
 if (missing) {
@@ -50,20 +52,32 @@ interface Arm {
   name: string;
   /** Means of 50 steps. */
   curve: number[];
+  /** What it ends with. */
+  model: Gpt2;
   /** Share of the tiles that the filter leaves out, at the start and at the end. */
   skipped: number[];
   seconds: number;
 }
 const compute = values.compute === 'bf16' ? 'bf16' : 'f32';
 const precision = mixedPrecision({ compute });
+const copyOf = compile((model: Gpt2) => model);
 /** bf16's, whatever the arithmetic. */
 const filter = { filterEps: 2 ** -12, sort: true } as const;
 const adamw = new AdamW({ weightDecay: 0.1 });
+
+interface Phase {
+  model: Gpt2;
+  /** Steps, the first of which takes this batch. */
+  steps: number;
+  from: number;
+  lr: number;
+}
 
 async function train(
   name: string,
   objective: Pick<Objective, 'loss'>,
   options: Parameters<typeof linearCrossEntropyGradients>[3],
+  { model, steps, from, lr }: Phase,
 ): Promise<Arm> {
   const step = compile(
     ({ model, optimizer }: State, x: Tensor, y: Tensor, rate: Tensor) => {
@@ -77,14 +91,13 @@ async function train(
     const m = precision.cast(model);
     return linearCrossEntropyGradients(m.features(x), m.tokens.table, y, options).skipped;
   });
-  const rate = warmupCosine({ peak: lr, warmup: 100, steps });
-  const model = compile(() => Gpt2.init(random.key(seed), config))();
-  let state: State = { model, optimizer: adamw.init(model) };
+  const rate = warmupCosine({ peak: lr, warmup: Math.min(100, steps), steps });
+  let state: State = { model: copyOf(model), optimizer: adamw.init(model) };
   const skipped = [share(state.model, ...windows(0)).item()];
   const losses: number[] = [];
   const began = performance.now();
   for (let i = 0; i < steps; i++) {
-    const [x, y] = windows(i);
+    const [x, y] = windows(from + i);
     const done = step(state, x, y, tensor(rate(i)));
     losses.push(done.loss.item());
     state = done.state;
@@ -94,33 +107,40 @@ async function train(
   const seconds = (performance.now() - began) / 1000;
   skipped.push(share(state.model, ...windows(0)).item());
   const curve = Array.from({ length: Math.floor(steps / 50) }, (_, i) => losses.slice(50 * i, 50 * i + 50).reduce((a, b) => a + b) / 50);
-  return { name, curve, skipped, seconds };
+  disposeTree(state.optimizer);
+  return { name, curve, model: state.model, skipped, seconds };
 }
 
-const objectives: Record<string, () => Promise<Arm>> = {
-  naive: () => train('naive', { loss: method.create(method.config.parse({})).meaning }, { preset: 'exact' }),
+const objectives: Record<string, (phase: Phase) => Promise<Arm>> = {
+  naive: (phase) => train('naive', { loss: method.create(method.config.parse({})).meaning }, { preset: 'exact' }, phase),
   ...Object.fromEntries(
     (['exact', 'cce', 'kahan_full_c', 'kahan_full_e'] as const).map((preset) => [
       preset,
-      () => train(preset, method.create(method.config.parse({ preset, ...filter })), { preset, ...filter }),
+      (phase: Phase) => train(preset, method.create(method.config.parse({ preset, ...filter })), { preset, ...filter }, phase),
     ]),
   ),
 };
-const arms: Arm[] = [];
-for (const name of values.arms.split(',')) {
-  const run = objectives[name];
-  if (!run) throw new Error(`[cut-cross-entropy] there is no arm '${name}'; use ${Object.keys(objectives).join(', ')}`);
-  arms.push(await run());
+const names = values.arms.split(',');
+const unknown = names.find((name) => !(name in objectives));
+if (unknown) throw new Error(`[cut-cross-entropy] there is no arm '${unknown}'; use ${Object.keys(objectives).join(', ')}`);
+
+async function compare(phase: Phase) {
+  const arms: Arm[] = [];
+  for (const name of names) arms.push(await objectives[name]!(phase));
+  const naive = arms.find(({ name }) => name === 'naive')?.curve ?? [];
+  const report = arms.map((arm) => ({
+    name: arm.name,
+    deviation: Math.max(...arm.curve.map((loss, i) => Math.abs(loss - (naive[i] ?? Number.NaN)))),
+    lastDeviation: Math.abs(arm.curve.at(-1)! - (naive.at(-1) ?? Number.NaN)),
+    firstLoss: arm.curve[0]!,
+    lastLoss: arm.curve.at(-1)!,
+    skippedFirst: arm.skipped[0]!,
+    skippedLast: arm.skipped[1]!,
+    seconds: arm.seconds,
+  }));
+  return { report, model: arms[0]!.model };
 }
-const naive = arms.find(({ name }) => name === 'naive')?.curve ?? [];
-const report = arms.map((arm) => ({
-  name: arm.name,
-  deviation: Math.max(...arm.curve.map((loss, i) => Math.abs(loss - (naive[i] ?? Number.NaN)))),
-  lastDeviation: Math.abs(arm.curve.at(-1)! - (naive.at(-1) ?? Number.NaN)),
-  firstLoss: arm.curve[0]!,
-  lastLoss: arm.curve.at(-1)!,
-  skippedFirst: arm.skipped[0]!,
-  skippedLast: arm.skipped[1]!,
-  seconds: arm.seconds,
-}));
-console.log(JSON.stringify({ setting: { seed, steps, compute, device: defaultDevice().name, pieces: ids.length }, arms: report }));
+const fresh = compile(() => Gpt2.init(random.key(seed), config))();
+const { report: arms, model } = await compare({ model: fresh, steps, from: 0, lr });
+const tuned = tune > 0 ? (await compare({ model, steps: tune, from: steps, lr: lr / 10 })).report : [];
+console.log(JSON.stringify({ setting: { seed, steps, tune, compute, device: defaultDevice().name, pieces: ids.length }, arms, tuned }));
