@@ -26,13 +26,13 @@ static void soften(float *s, Span columns, W lo, W hi, float *max, float *sum, f
   }
   vf total = {0};
   for (W j = columns.from; j < end; j += VW) {
-    vf p = v_exp(v_load(s + j) - now);
+    vf p = v_exp_share(v_load(s + j) - now);
     v_store(s + j, p);
     total += p;
   }
   float shrink = 1;
   if (now > *max) {
-    shrink = v_exp(v_splat(*max - now))[0];
+    shrink = v_exp_share(v_splat(*max - now))[0];
     for (W e = 0; e < width; e += VW) v_store(out + e, v_load(out + e) * shrink);
   }
   *sum = *sum * shrink + v_sum(total);

@@ -64,7 +64,7 @@ static void probabilities(Work *w, W r, W rows, Span columns) {
     for (W j = columns.from; j < lo; j++) p[j] = -__builtin_inff(), ds[j] = 0;
     for (W j = hi; j < end; j++) p[j] = -__builtin_inff(), ds[j] = 0;
     for (W j = columns.from; j < end; j += VW) {
-      vf x = v_exp(v_load(p + j) - w->lse[i]);
+      vf x = v_exp_share(v_load(p + j) - w->lse[i]);
       v_store(p + j, x);
       v_store(ds + j, x * (v_load(ds + j) - w->delta[i]) * (float)a->scale);
     }

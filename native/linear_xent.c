@@ -137,8 +137,8 @@ void k_linear_xent(const void *args, char *const *base, W lo, W hi, Scratch *scr
         }
         float now = v_hmax(most);
         if (now == -__builtin_inff()) continue;
-        for (W j = 0; j < w.n; j += VW) total += v_exp(v_load(row + j) - now);
-        sum[i] = sum[i] * v_exp(v_splat(max[i] - now))[0] + v_sum(total);
+        for (W j = 0; j < w.n; j += VW) total += v_exp_share(v_load(row + j) - now);
+        sum[i] = sum[i] * v_exp_share(v_splat(max[i] - now))[0] + v_sum(total);
         max[i] = now;
         W hit = target_of(&w, i);
         if (hit >= 0) logit[w.row[i]] = row[hit];
@@ -161,13 +161,13 @@ static int gradients(Work *w, const LinearXentGradArgs *g) {
     float own = hit < 0 ? 0 : logits_at(w, row, hit / VW * VW, cap)[hit % VW];
     vf most = {0};
     for (W j = 0; j < w->n; j += VW) {
-      vf x = logits_at(w, row, j, cap), d = v_exp(x - l) * dl;
+      vf x = logits_at(w, row, j, cap), d = v_exp_share(x - l) * dl;
       most = v_max(v_abs(d), most);
       if (cap > 0) d = first_lanes(d * (1 - x * x * (1 / (cap * cap))), MIN(VW, w->n - j), 0);
       v_store(row + j, d);
     }
     if (hit >= 0) {
-      float d = v_exp(v_splat(own - l))[0] * dl + dt;
+      float d = v_exp_share(v_splat(own - l))[0] * dl + dt;
       top = d < 0 ? -d : d;
       row[hit] += dt * (cap > 0 ? 1 - own * own / (cap * cap) : 1);
     }

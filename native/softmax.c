@@ -24,14 +24,14 @@ INLINE void softmax_rows(const SoftmaxArgs *a, char *const *base, W lo, W hi, W 
     float total = 0;
     EACH_PIECE(D) {
       vf sum[LANES] = {0};
-      OVER_ROW(first, end, vf e = v_exp(row_load(x, dtype, i, n) - shift);
+      OVER_ROW(first, end, vf e = v_exp_share(row_load(x, dtype, i, n) - shift);
                sum[u] += first_lanes(e, n, 0);
                if (dtype == F32) row_store(y, dtype, i, n, e));
       total += lanes_sum(sum);
     }
     float scale = total == 0 ? 0 : 1 / total;
     if (dtype == F32) OVER_ROW(0, D, row_store(y, dtype, i, n, row_load(y, dtype, i, n) * scale));
-    else OVER_ROW(0, D, row_store(y, dtype, i, n, v_exp(row_load(x, dtype, i, n) - shift) * scale)); // not rounded to a half twice
+    else OVER_ROW(0, D, row_store(y, dtype, i, n, v_exp_share(row_load(x, dtype, i, n) - shift) * scale)); // not rounded to a half twice
   }
 }
 
@@ -68,7 +68,7 @@ INLINE void xent_rows(const XentArgs *a, char *const *base, W lo, W hi, W dtype)
     float total = 0;
     EACH_PIECE(D) {
       vf sum[LANES] = {0};
-      OVER_ROW(first, end, sum[u] += first_lanes(v_exp(row_load(x, dtype, i, n) - shift), n, 0));
+      OVER_ROW(first, end, sum[u] += first_lanes(v_exp_share(row_load(x, dtype, i, n) - shift), n, 0));
       total += lanes_sum(sum);
     }
     float log_sum = v_log(v_splat(total))[0];
@@ -86,8 +86,8 @@ INLINE void xent_grad_rows(const XentGradArgs *a, char *const *base, W lo, W hi,
     char *dx = (char *)PTR(base, a->dlogits) + at;
     if (label < 0) { memset(dx, 0, (size_t)(D * dtype_size(dtype))); continue; }
     float l = lse[r], scale = g[r], hit = load_real(x, dtype, label); // dx may lie over x
-    OVER_ROW(0, D, row_store(dx, dtype, i, n, v_exp(row_load(x, dtype, i, n) - l) * scale));
-    store_real(dx, dtype, label, (v_exp(v_splat(hit - l))[0] - 1) * scale);
+    OVER_ROW(0, D, row_store(dx, dtype, i, n, v_exp_share(row_load(x, dtype, i, n) - l) * scale));
+    store_real(dx, dtype, label, (v_exp_share(v_splat(hit - l))[0] - 1) * scale);
   }
 }
 

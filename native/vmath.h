@@ -85,9 +85,8 @@ INLINE vf v_scale(vf p, vi n) {
 #endif
 }
 
-// exp(n ln2 + r), |r| <= ln2 / 2, ln2 in two parts of which the first times n is exact.
-INLINE vf v_exp(vf x) {
-  x = v_min(v_splat(89.0f), v_max(v_splat(-104.0f), x)); // beyond these it is infinity and zero; NaN passes
+// exp(n ln2 + r), |r| <= ln2 / 2, ln2 in two parts of which the first times n is exact; returns exp(r) and the bits of n + ROUND_MAGIC.
+INLINE vf exp_parts(vf x, vf *magic) {
   vf t = v_fma(x, v_splat(0x1.715476p0f), v_splat(ROUND_MAGIC)), n = t - ROUND_MAGIC;
   vf r = v_fma(n, v_splat(-0x1.62e4p-1f), x);
   r = v_fma(n, v_splat(-0x1.7f7d1cp-20f), r);
@@ -95,12 +94,25 @@ INLINE vf v_exp(vf x) {
   p = v_fma(p, r, v_splat(4.16683881e-2f));
   p = v_fma(p, r, v_splat(0.1666652063f));
   p = v_fma(p, r, v_splat(0.4999999345f));
-  p = v_fma(p, r * r, r) + 1.0f;
+  *magic = t;
+  return v_fma(p, r * r, r) + 1.0f;
+}
+
+INLINE vf v_exp(vf x) {
+  vf t, p = exp_parts(v_min(v_splat(89.0f), v_max(v_splat(-104.0f), x)), &t); // beyond these it is infinity and zero; NaN passes
 #if VW == 16
-  return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
+  return (vf)_mm512_scalef_ps((__m512)p, (__m512)(t - ROUND_MAGIC));
 #else
   return v_scale(p, (vi)t - ROUND_MAGIC_BITS);
 #endif
+}
+
+// exp of x <= 0, or little more, as a softmax needs it: 0 for what is under exp(-87). A result below the normal numbers would cost
+// x86 more than a hundred cycles, and every hidden score, exp(-inf), would be one.
+INLINE vf v_exp_share(vf x) {
+  vf t, p = exp_parts(v_min(v_splat(88.0f), v_max(v_splat(-87.0f), x)), &t);
+  vf y = p * (vf)(((vi)t - ROUND_MAGIC_BITS + 127) << 23);
+  return v_select(x < -87.0f, v_splat(0.0f), y);
 }
 
 // x = 2^e m with m in [sqrt(1/2), sqrt(2)); log x = e ln2 + log1p(m - 1).
