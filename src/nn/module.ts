@@ -92,8 +92,12 @@ export class Embedding {
   }
 }
 
-/** 2-D convolution. weight [out, in, k, k], bias [out]. */
-export class Conv2d {
+interface Movement {
+  stride?: number;
+  padding?: number;
+}
+/** A kernel's weight and bias [out], and how it moves. */
+class Convolution {
   readonly weight: Tensor;
   readonly bias: Tensor;
   readonly stride: number;
@@ -104,20 +108,22 @@ export class Conv2d {
     this.stride = stride;
     this.padding = padding;
   }
-  static init(
-    key: random.Key,
-    inChannels: number,
-    outChannels: number,
-    kernel: number,
-    options: { stride?: number; padding?: number } = {},
-  ): Conv2d {
-    const bound = 1 / Math.sqrt(inChannels * kernel * kernel);
-    return new Conv2d(
-      uniformParameter(key, [outChannels, inChannels, kernel, kernel], bound),
-      zerosParameter([outChannels]),
-      options.stride ?? 1,
-      options.padding ?? 0,
-    );
+}
+/** What a new one is made of: a weight uniform within +-1 / sqrt(inChannels k k), no bias. */
+function drawn(
+  key: random.Key,
+  weight: readonly [number, number, number, number],
+  [inChannels, outChannels]: readonly [number, number],
+  { stride = 1, padding = 0 }: Movement,
+): ConstructorParameters<typeof Convolution> {
+  const bound = 1 / Math.sqrt(inChannels * weight[2] * weight[3]);
+  return [uniformParameter(key, weight, bound), zerosParameter([outChannels]), stride, padding];
+}
+
+/** 2-D convolution. weight [out, in, k, k], bias [out]. */
+export class Conv2d extends Convolution {
+  static init(key: random.Key, inChannels: number, outChannels: number, kernel: number, options: Movement = {}): Conv2d {
+    return new Conv2d(...drawn(key, [outChannels, inChannels, kernel, kernel], [inChannels, outChannels], options));
   }
   /** x [B, in, H, W] -> [B, out, H', W']. */
   forward(x: Tensor): Tensor {
@@ -126,31 +132,9 @@ export class Conv2d {
 }
 
 /** Transposed 2-D convolution. weight [in, out, k, k], bias [out]. */
-export class ConvTranspose2d {
-  readonly weight: Tensor;
-  readonly bias: Tensor;
-  readonly stride: number;
-  readonly padding: number;
-  constructor(weight: Tensor, bias: Tensor, stride: number, padding: number) {
-    this.weight = weight;
-    this.bias = bias;
-    this.stride = stride;
-    this.padding = padding;
-  }
-  static init(
-    key: random.Key,
-    inChannels: number,
-    outChannels: number,
-    kernel: number,
-    options: { stride?: number; padding?: number } = {},
-  ): ConvTranspose2d {
-    const bound = 1 / Math.sqrt(inChannels * kernel * kernel);
-    return new ConvTranspose2d(
-      uniformParameter(key, [inChannels, outChannels, kernel, kernel], bound),
-      zerosParameter([outChannels]),
-      options.stride ?? 1,
-      options.padding ?? 0,
-    );
+export class ConvTranspose2d extends Convolution {
+  static init(key: random.Key, inChannels: number, outChannels: number, kernel: number, options: Movement = {}): ConvTranspose2d {
+    return new ConvTranspose2d(...drawn(key, [inChannels, outChannels, kernel, kernel], [inChannels, outChannels], options));
   }
   /** x [B, in, H, W] -> [B, out, (H-1)*stride - 2*padding + k, ...]. */
   forward(x: Tensor): Tensor {

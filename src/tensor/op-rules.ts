@@ -1,5 +1,5 @@
 /** What the rows of the op table are made of: families of rules, and checks that name the operands. */
-import { isFloat } from './dtype.ts';
+import { type DType, isFloat } from './dtype.ts';
 import type { BinaryName, CompareName, LinearCrossEntropyAttrs, None, Rule, UnaryName, Window2d } from './op-types.ts';
 import { type Shape, ShapeError, sameShape, show, type TensorType, typeOf } from './shape.ts';
 
@@ -16,6 +16,13 @@ export const perInput =
     k * i[0]!.size;
 export const zero = (): number => 0;
 export const like = (_: unknown, [x]: readonly TensorType[]): TensorType[] => [x!];
+
+/** The type of `t` with another length of one axis. */
+export const resized = (t: TensorType, axis: number, size: number, dtype: DType = t.dtype): TensorType =>
+  typeOf(
+    t.shape.map((d, i) => (i === axis ? size : d)),
+    dtype,
+  );
 
 export function needFloat(op: string, t: TensorType): TensorType {
   if (!isFloat(t.dtype)) throw new ShapeError(`[${op}] needs a float tensor, not ${t.dtype}${show(t.shape)}; cast it with .cast('f32')`);

@@ -14,6 +14,7 @@ import {
   perInput,
   perOutput,
   reduce,
+  resized,
   traffic,
   unary,
   windows,
@@ -125,9 +126,10 @@ export const ops: OpTable = {
         if (t.dtype !== first!.dtype || without(t.shape, axis) !== without(first!.shape, axis) || t.shape.length !== first!.shape.length)
           throw new ShapeError(`[concat] ${first!.key} and ${t.key} must agree in dtype and in all axes but ${axis}`);
       return [
-        typeOf(
-          first!.shape.map((d, i) => (i === axis ? inputs.reduce((n, t) => n + t.shape[i]!, 0) : d)),
-          first!.dtype,
+        resized(
+          first!,
+          axis,
+          inputs.reduce((n, t) => n + t.shape[axis]!, 0),
         ),
       ];
     },
@@ -139,12 +141,7 @@ export const ops: OpTable = {
   reduceMax: reduce('reduceMax'),
   argmax: {
     kind: 'reduce',
-    infer: ({ axis }, [x]) => [
-      typeOf(
-        x!.shape.map((d, i) => (i === axis ? 1 : d)),
-        'i32',
-      ),
-    ],
+    infer: ({ axis }, [x]) => [resized(x!, axis, 1, 'i32')],
     flops: perInput(1),
     bytes: traffic,
   },
@@ -196,24 +193,14 @@ export const ops: OpTable = {
     infer({ axis }, [x, i]) {
       needInt('take', i!);
       if (i!.shape.length !== 1) throw new ShapeError(`[take] needs a vector of indices, not ${i!.key}`);
-      return [
-        typeOf(
-          x!.shape.map((d, a) => (a === axis ? i!.size : d)),
-          x!.dtype,
-        ),
-      ];
+      return [resized(x!, axis, i!.size)];
     },
     flops: zero,
     bytes: (_, [, i], [o]) => 2 * o!.bytes + i!.bytes,
   },
   scatterAdd: {
     kind: 'index',
-    infer: ({ axis, size }, [dy]) => [
-      typeOf(
-        dy!.shape.map((d, a) => (a === axis ? size : d)),
-        dy!.dtype,
-      ),
-    ],
+    infer: ({ axis, size }, [dy]) => [resized(dy!, axis, size)],
     flops: perInput(1),
     bytes: traffic,
   },
@@ -230,12 +217,7 @@ export const ops: OpTable = {
   },
   scatterAlong: {
     kind: 'index',
-    infer: ({ axis, size }, [dy]) => [
-      typeOf(
-        dy!.shape.map((d, a) => (a === axis ? size : d)),
-        dy!.dtype,
-      ),
-    ],
+    infer: ({ axis, size }, [dy]) => [resized(dy!, axis, size)],
     flops: perInput(1),
     bytes: traffic,
   },
