@@ -4,6 +4,7 @@
 import { availableParallelism } from 'node:os';
 import process from 'node:process';
 import { build } from './build.mjs';
+import { ensureNative } from './build-native.mjs';
 import { root } from './install.mjs';
 import { chosenFiles, runTests } from './run-tests.mjs';
 
@@ -11,6 +12,7 @@ import { chosenFiles, runTests } from './run-tests.mjs';
 const most = 8;
 
 build();
+ensureNative({ quiet: true });
 process.chdir(root);
 const { gpuPresent } = await import('../dist/device/cuda/requirements.js');
 const present = gpuPresent();
