@@ -32,7 +32,8 @@ INLINE void tile(int m, int nv, int by_rows, W n, W kc, const float *a, W a_step
 #define VARIANTS(m) VARIANT(m, 1, 0) VARIANT(m, 2, 0) VARIANT(m, 1, 1) VARIANT(m, 2, 1)
 #define ENTRIES(m, by_rows) {tile_##m##_1_##by_rows, tile_##m##_2_##by_rows},
 #define UP_TO_4(X, ...) X(1, ##__VA_ARGS__) X(2, ##__VA_ARGS__) X(3, ##__VA_ARGS__) X(4, ##__VA_ARGS__)
-#define UP_TO_6(X, ...) UP_TO_4(X, ##__VA_ARGS__) X(5, ##__VA_ARGS__) X(6, ##__VA_ARGS__)
+#define UP_TO_5(X, ...) UP_TO_4(X, ##__VA_ARGS__) X(5, ##__VA_ARGS__)
+#define UP_TO_6(X, ...) UP_TO_5(X, ##__VA_ARGS__) X(6, ##__VA_ARGS__)
 #define UP_TO_8(X, ...) UP_TO_6(X, ##__VA_ARGS__) X(7, ##__VA_ARGS__) X(8, ##__VA_ARGS__)
 #define UP_TO_12(X, ...) UP_TO_8(X, ##__VA_ARGS__) X(9, ##__VA_ARGS__) X(10, ##__VA_ARGS__) X(11, ##__VA_ARGS__) X(12, ##__VA_ARGS__)
 #define PASTE(a, b) a##b
@@ -74,7 +75,7 @@ INLINE void pack_typed(float *panel, int width, const void *src, W dtype, W line
   W k = 0;
   if (k_step == 1) { // each line lies along k: transpose squares
     for (; k + VW <= kc; k += VW)
-      for (W w = 0; w < width; w += VW) {
+      for (W w = (width - 1) / VW * VW; w >= 0; w -= VW) { // downwards: see below
         vf square[VW];
         UNROLL for (int i = 0; i < VW; i++)
           square[i] = w + i < count ? v_load_real(src, dtype, (w + i) * line_step + k) : (vf){0};
@@ -86,7 +87,7 @@ INLINE void pack_typed(float *panel, int width, const void *src, W dtype, W line
     for (W w = 0; w < width; w++) panel[k * width + w] = w < count ? load_real(src, dtype, w * line_step + k * k_step) : 0;
 }
 
-// Where width < VW a store runs into the place of element k + 1, which is written after it.
+// Where width is no multiple of VW the store of a row's end runs into the row of element k + 1, which is written after it.
 void pack_panel(float *panel, int width, const void *src, W dtype, W line_step, W k_step, W count, W kc) {
   if (dtype == F32 && width == NR) pack_typed(panel, NR, src, F32, line_step, k_step, count, kc);
   else if (dtype == F32) pack_typed(panel, width, src, F32, line_step, k_step, count, kc);

@@ -4,13 +4,15 @@
 #define THIMBLE_MICROKERNEL_H
 #include "kernels.h"
 
-// As many rows of two vectors as the ISA has registers for (measured: 6 rows are slower than 4 in V8).
+// As many rows of two vectors as the ISA has registers for; in V8 the addresses of a sixth row no longer fit.
 #if VW == 16
 #define MR 12
 #elif VW == 8
 #define MR 6
 #elif defined(__aarch64__)
 #define MR 8
+#elif defined(__wasm__)
+#define MR 5
 #else
 #define MR 4
 #endif

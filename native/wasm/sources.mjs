@@ -6,9 +6,10 @@ import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-// The first byte after the static data is __heap_base; the host grows the memory from there.
+// The first byte after the static data is __heap_base; the host grows the memory from there. Loop strength reduction loses that offsets do
+// not wrap, and then V8 computes each address in a register of its own instead of folding it into the load.
 export const flags = ('--target=wasm32-unknown-unknown -std=c11 -O3 -nostdlib -fvisibility=hidden -ffp-contract=off -fno-math-errno ' +
-  '-msimd128 -mbulk-memory -mnontrapping-fptoint -Wl,--no-entry -Wl,--export-dynamic -Wl,--export=__heap_base ' +
+  '-msimd128 -mbulk-memory -mnontrapping-fptoint -mllvm -disable-lsr -Wl,--no-entry -Wl,--export-dynamic -Wl,--export=__heap_base ' +
   '-Wl,-z,stack-size=1048576 -Wl,--max-memory=4294967296 -Wl,--strip-all').split(' ');
 
 // Every thread has an instance over the memory that the host makes, and sets its own stack pointer.
