@@ -4,7 +4,7 @@ import type { AnyCall, Call, Program, View } from './lower/program.ts';
 import type { TensorType } from './shape.ts';
 
 /** What lowering asks of a device. */
-export type Target = Pick<Device, 'fused' | 'gemmReads' | 'gemmAdds' | 'scratchBytes' | 'skinny' | 'reduceParts'>;
+export type Target = Pick<Device, 'fused' | 'gemmReads' | 'epilogue' | 'scratchBytes' | 'skinny' | 'reduceParts'>;
 
 /** A piece of device memory. `address` means something to its device only. */
 export interface DeviceBuffer {
@@ -48,8 +48,8 @@ export interface Device {
     /** Whether the weights [k, n] can be read as they lie. */
     reads(w: View): boolean;
   };
-  /** Whether a matrix product can add what the call's attributes say, of the type of its result, before it writes. Absent: never. */
-  gemmAdds?(call: Call<'gemm'>): boolean;
+  /** Whether a matrix product can end in what the call's attributes say: sums of matrices of its type, a GELU. Absent: in nothing. */
+  epilogue?(call: Call<'gemm'>): boolean;
   alloc(bytes: number): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
   /** New memory that holds `data` for all that runs later; the copy may still be on its way. Absent: `alloc` and `write`. */

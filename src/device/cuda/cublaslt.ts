@@ -11,12 +11,15 @@ const types: Partial<Record<DType, number>> = { f32: 0, f16: 2, bf16: 14 };
 const F32_COMPUTE = 68;
 const TF32_COMPUTE = 77;
 const OP_T = 1;
-const EPILOGUE_BIAS = 4;
+const EPILOGUE = { none: 1, bias: 4, gelu: 32, geluGrad: 64, auxiliary: 128 };
 // attribute numbers of cublasLt.h
 const DESC_TRANSA = 3;
 const DESC_TRANSB = 4;
 const DESC_EPILOGUE = 7;
 const DESC_BIAS = 8;
+const DESC_AUXILIARY = 11;
+const DESC_AUXILIARY_LEADING = 12;
+const DESC_AUXILIARY_TYPE = 22;
 const LAYOUT_BATCH = 5;
 const LAYOUT_STRIDE = 6;
 const PREF_WORKSPACE = 1;
@@ -56,6 +59,12 @@ export const readable = (v: View): boolean => {
   const [row, column] = v.strides.slice(-2) as [number, number];
   return operandOf(row, column, rows, columns) !== undefined;
 };
+
+/** Whether the library's products end so: in sums, and in GELUs of bf16 where every row lies on 16 bytes. */
+export function hasEpilogue({ attrs, reads, writes }: Call<'gemm'>): boolean {
+  const aligned = (v: View): boolean => v.offset % 8 === 0 && v.strides.slice(2).every((s) => s === 1 || s % 8 === 0);
+  return !attrs.gelu || (writes[0]!.dtype === 'bf16' && attrs.n % 8 === 0 && [...reads, ...writes].every(aligned));
+}
 
 export class CublasLt {
   readonly #lib;
@@ -108,9 +117,9 @@ export class CublasLt {
    * @param align bytes that the addresses of its operands are multiples of: what it reads, then what it writes.
    */
   product(call: Call<'gemm'>, tf32: boolean, align: readonly number[]): Product {
-    const { m, n, k, batch, bias, residual } = call.attrs;
+    const { m, n, k, batch, bias, residual, gelu } = call.attrs;
     const operands = [...call.reads, ...call.writes].map((v) => [v.dtype, ...v.strides.slice(1)]);
-    const key = JSON.stringify([m, n, k, batch[1], bias, residual, operands, tf32, align, this.#workspaceBytes]);
+    const key = JSON.stringify([m, n, k, batch[1], bias, residual, gelu, operands, tf32, align, this.#workspaceBytes]);
     let made = this.#products.get(key);
     if (!made) this.#products.set(key, (made = this.#prepare(call, tf32, align, key)));
     return made;
@@ -118,11 +127,14 @@ export class CublasLt {
 
   /** Row-major C = A B is column-major C^T = B^T A^T: the operands change places. */
   #prepare(call: Call<'gemm'>, tf32: boolean, align: readonly number[], key: string): Product {
-    const { m, n, k, batch, bias, residual } = call.attrs;
+    const { m, n, k, batch, bias, residual, gelu } = call.attrs;
+    const operands = [...call.reads, ...call.writes];
     const [a, b] = call.reads as [View, View];
     const [c] = call.writes as [View];
     const atC = call.reads.length;
     const atResidual = residual ? atC - 1 : atC;
+    const atAuxiliary = gelu === 'backward' ? atC - 1 : atC + 1;
+    const auxiliary = gelu && operands[atAuxiliary];
     const l = this.#lib;
     const name = `${call.label} [${m}, ${k}] x [${k}, ${n}]${batch[1] > 1 ? ` (${batch[1]} times)` : ''} of ${a.dtype}`;
     const x = operandOf(a.strides[2]!, a.strides[3]!, m, k)!;
@@ -144,14 +156,22 @@ export class CublasLt {
     const lc = layout(c.dtype, n, m, Math.max(n, c.strides[2]!), c.strides[1]!);
     const d = call.reads[atResidual];
     const ld = d ? layout(d.dtype, n, m, d.strides[2]!, 0) : lc;
-    if (bias) this.#check(l.setDesc(desc, DESC_EPILOGUE, word(EPILOGUE_BIAS), 4), name);
+    const ends = { bias, gelu: gelu === 'forward', geluGrad: gelu === 'backward', auxiliary: Boolean(auxiliary) };
+    const epilogue = Object.entries(ends).reduce((sum, [end, there]) => sum + (there ? EPILOGUE[end as keyof typeof ends] : 0), 0);
+    this.#check(l.setDesc(desc, DESC_EPILOGUE, word(epilogue || EPILOGUE.none), 4), name);
+    const address = new BigUint64Array(16);
+    const point = (attribute: number, to: number): void => this.#check(l.setDesc(desc, attribute, address.fill(BigInt(to)), 8), name);
+    if (auxiliary) {
+      this.#check(l.setDesc(desc, DESC_AUXILIARY_LEADING, new BigInt64Array(16).fill(BigInt(auxiliary.strides[2]!)), 8), name);
+      this.#check(l.setDesc(desc, DESC_AUXILIARY_TYPE, word(types[auxiliary.dtype]!), 4), name);
+      point(DESC_AUXILIARY, align[atAuxiliary]!); // proposals are for an address like this
+    }
     const pref = this.#get('pref');
     this.#check(l.setPref(pref, PREF_WORKSPACE, new BigUint64Array(16).fill(BigInt(this.#workspaceBytes)), 8), name);
     this.#check(l.setPref(pref, PREF_REDUCTIONS, word(EXACT_REDUCTIONS), 4), name);
     for (const [attribute, at] of Object.entries({ 5: 1, 6: 0, 7: atResidual, 8: atC })) // PREF_MIN_ALIGNMENT_A to _D
       this.#check(l.setPref(pref, Number(attribute), word(align[at]!), 4), name);
 
-    const biasAt = new BigUint64Array(16);
     const [one, zero] = [koffi.address(this.#one), koffi.address(this.#zero)];
     const runner = (algorithm: Uint8Array, workspace: number): Product['run'] => {
       const own = new Uint8Array(new ArrayBuffer(128)); // outside the collected heap, for as long as the product is
@@ -160,7 +180,8 @@ export class CublasLt {
       const scale = residual ? one : zero;
       return (at, stream) => {
         void own;
-        if (bias) this.#check(l.setDesc(desc, DESC_BIAS, biasAt.fill(BigInt(at[2]!)), 8), name);
+        if (bias) point(DESC_BIAS, at[2]!);
+        if (auxiliary) point(DESC_AUXILIARY, at[atAuxiliary]!);
         const [pa, pb, pd, pc] = [at[0], at[1], at[atResidual], at[atC]];
         this.#check(
           l.matmul(this.#handle, desc, one, pb, lb, pa, la, scale, pd, ld, pc, lc, algorithmAt, this.#workspace, workspace, stream),
@@ -193,7 +214,7 @@ export class CublasLt {
             entry: `gemm-${cacheKey(`${this.version}`, this.#bench.machine, key)}`,
             candidates: () => candidates(CANDIDATES),
             usable: (algorithm) => usable(algorithm) !== undefined,
-            operands: [...call.reads, c].map(bytes),
+            operands: operands.map(bytes),
             runner: (algorithm) => runner(algorithm, usable(algorithm)!),
           });
     return { run: runner(algorithm, usable(algorithm) ?? this.#workspaceBytes) };

@@ -6,7 +6,7 @@ import type { AnyCall, Call, Program, View } from '../../tensor/lower/program.ts
 import type { TensorType } from '../../tensor/shape.ts';
 import { hasAttention } from './attention.ts';
 import { type Abilities, type Launch, launchesOf, launchOfMany, Sources } from './calls.ts';
-import { readable } from './cublaslt.ts';
+import { hasEpilogue, readable } from './cublaslt.ts';
 import type { GpuInfo } from './driver.ts';
 import { CudaExecutable } from './executable.ts';
 import { skinny } from './gemv.ts';
@@ -92,8 +92,8 @@ export class CudaDevice implements Device {
     const { cudnn } = this.#gpu;
     return (call.kernel === 'attention' || call.kernel === 'attentionGrad') && cudnn.takes(call) ? cudnn.scratchBytes(call) : 0;
   }
-  gemmAdds(): boolean {
-    return true;
+  epilogue(call: Call<'gemm'>): boolean {
+    return hasEpilogue(call);
   }
   /** Milliseconds on the GPU of what `body` runs, from the moment the GPU begins it. */
   elapsed(body: () => void): number {

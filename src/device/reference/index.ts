@@ -40,7 +40,7 @@ export class ReferenceDevice implements Device {
   fused(): boolean {
     return false;
   }
-  gemmAdds(): boolean {
+  epilogue(): boolean {
     return true;
   }
   get allocatedBytes(): number {

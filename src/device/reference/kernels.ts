@@ -1,4 +1,6 @@
 /** The kernels that are not pointwise, as loops over row-major elements. */
+
+import { geluOf, geluSlope } from '../../tensor/lower/gelu.ts';
 import type { AnyCall, Call, KernelName } from '../../tensor/lower/program.ts';
 import { evaluate } from './expression.ts';
 
@@ -28,14 +30,17 @@ const reduce: Kernel<'reduce' | 'argreduce'> = (call, reads, [out]) => {
 /** All elements in row-major order: for kernels that read them often. */
 const dense = (x: At): Float64Array => new Float64Array(x.size).map((_, i) => x.get(i));
 
-const gemm: Kernel<'gemm'> = ({ attrs: { m, n, k, batch } }, reads, [c]) => {
-  const [a, b, ...added] = reads.map(dense) as [Float64Array, Float64Array, ...Float64Array[]];
+const gemm: Kernel<'gemm'> = ({ attrs: { m, n, k, batch, gelu } }, reads, [c, h]) => {
+  const [a, b, ...more] = reads.map(dense) as [Float64Array, Float64Array, ...Float64Array[]];
+  const slopes = gelu === 'backward' ? more.pop() : undefined;
   for (let t = 0; t < batch[0] * batch[1]; t++)
     for (let i = 0; i < m; i++)
       for (let j = 0; j < n; j++) {
-        let sum = added.reduce((total, x) => total + x[i * n + j]!, 0);
+        let sum = more.reduce((total, x) => total + x[i * n + j]!, 0);
         for (let p = 0; p < k; p++) sum += a[(t * m + i) * k + p]! * b[(t * k + p) * n + j]!;
-        c!.set((t * m + i) * n + j, sum);
+        h?.set(i * n + j, sum);
+        if (slopes) sum *= geluSlope(slopes[i * n + j]!);
+        c!.set((t * m + i) * n + j, gelu === 'forward' ? geluOf(sum) : sum);
       }
 };
 

@@ -6,8 +6,9 @@ import { is, type Node, type Value } from '../graph.ts';
 import { ops } from '../ops.ts';
 import { type Shape, sizeOf, stridesOf } from '../shape.ts';
 import { type Fusion, isPointwise, storedUnder, type Unit } from './cluster.ts';
-import { joinSums } from './epilogue.ts';
+import { joinSums, narrowBiases } from './epilogue.ts';
 import { expressionOf } from './expression.ts';
+import { joinGelus } from './gelu.ts';
 import { emitNode } from './kernels.ts';
 import type { Lowered } from './lower.ts';
 import type { AnyCall, Call, CallAttrs, Expression, KernelName, View } from './program.ts';
@@ -202,7 +203,9 @@ export class Emitter {
       if (v.type.size) this.copy(view, own, 'result');
       return own.buffer;
     });
-    const calls = joinSums(this.calls, new Set(buffers), this.target, (shape, dtype) => this.fresh(shape, dtype));
+    const kept = new Set(buffers);
+    const joined = joinGelus(joinSums(this.calls, kept, this.target), kept, this.target);
+    const calls = narrowBiases(joined, (shape, dtype) => this.fresh(shape, dtype));
     return { calls, bufferBytes: this.#bufferBytes, inputs: this.#inputs, results: buffers };
   }
 }

@@ -40,7 +40,7 @@ function termsOf(call: AnyCall): readonly Term[] | undefined {
 }
 
 /** The call's space as the rows and columns of a product; undefined where it is another. */
-function matrixOf(v: View, m: number, n: number): View | undefined {
+export function matrixOf(v: View, m: number, n: number): View | undefined {
   if (isContiguous(v) && sizeOf(v.shape) === m * n) return { ...v, shape: [1, 1, m, n], strides: [0, 0, n, 1] };
   const isMatrix = v.shape.length === 2 && v.shape[0] === m && v.shape[1] === n && (v.strides[1] === 1 || n === 1);
   return isMatrix ? { ...v, shape: [1, 1, m, n], strides: [0, 0, v.strides[0]!, 1] } : undefined;
@@ -48,6 +48,8 @@ function matrixOf(v: View, m: number, n: number): View | undefined {
 
 /** A narrower copy of a bias pays for products of this many rows. */
 const WORTH_A_CAST = 64;
+export const takesBias = ({ attrs, writes }: Call<'gemm'>, bias: View): boolean =>
+  bias.dtype === writes[0]!.dtype || attrs.m >= WORTH_A_CAST;
 
 /** The product with the sum at its end, its bias in the type of the result; undefined where it does not fit. */
 function joined(product: Call<'gemm'>, terms: readonly Term[], sum: AnyCall, target: Target): Call<'gemm'> | undefined {
@@ -66,7 +68,7 @@ function joined(product: Call<'gemm'>, terms: readonly Term[], sum: AnyCall, tar
     else if (view.shape.length === 2 && view.shape[1] === n && view.strides[0] === 0 && view.strides[1] === 1 && !bias) bias = view;
     else return undefined;
   }
-  if (bias && bias.dtype !== c.dtype && m < WORTH_A_CAST) return undefined;
+  if (bias && !takesBias(product, bias)) return undefined;
   const attrs = { ...product.attrs, bias: bias !== undefined, residual: residual !== undefined };
   const reads = [...product.reads, ...(bias ? [bias] : []), ...(residual ? [residual] : [])];
   const call: Call<'gemm'> = {
@@ -77,7 +79,7 @@ function joined(product: Call<'gemm'>, terms: readonly Term[], sum: AnyCall, tar
     label: `${product.label}+${sum.label}`,
     flops: product.flops + sum.flops,
   };
-  return target.gemmAdds?.(call) ? call : undefined;
+  return target.epilogue?.(call) ? call : undefined;
 }
 
 /** A call that makes a bias [m, n] (every row the same) one of another type, and the bias then. */
@@ -92,21 +94,30 @@ function narrowed(bias: View, dtype: DType, fresh: Fresh): { cast: AnyCall; bias
   };
 }
 
-type Fresh = (shape: Shape, dtype: DType) => View;
-
-/**
- * The calls with sums joined to the products before them.
- * @param kept buffers that outlive the program.
- * @param fresh makes a buffer.
- */
-export function joinSums(calls: readonly AnyCall[], kept: ReadonlySet<number>, target: Target, fresh: Fresh): AnyCall[] {
-  if (!target.gemmAdds) return [...calls];
+/** By buffer: how many calls read it, and how many results are written into it. */
+export function usesOf(calls: readonly AnyCall[]): { reads: Map<number, number>; writes: Map<number, number> } {
   const reads = new Map<number, number>();
   const writes = new Map<number, number>();
   for (const call of calls) {
     for (const b of new Set(call.reads.map((v) => v.buffer))) reads.set(b, (reads.get(b) ?? 0) + 1);
     for (const v of call.writes) writes.set(v.buffer, (writes.get(v.buffer) ?? 0) + 1);
   }
+  return { reads, writes };
+}
+
+/** Whether what a call reads is still there after the calls `between`. */
+export const stays = ({ reads }: AnyCall, between: readonly AnyCall[]): boolean =>
+  !between.some((c) => c.writes.some((w) => reads.some((r) => r.buffer === w.buffer)));
+
+type Fresh = (shape: Shape, dtype: DType) => View;
+
+/**
+ * The calls with sums joined to the products before them.
+ * @param kept buffers that outlive the program.
+ */
+export function joinSums(calls: readonly AnyCall[], kept: ReadonlySet<number>, target: Target): AnyCall[] {
+  if (!target.epilogue) return [...calls];
+  const { reads, writes } = usesOf(calls);
   const out: (AnyCall | undefined)[] = [...calls];
   const productOf = new Map<number, number>();
   calls.forEach((call, i) => {
@@ -119,7 +130,7 @@ export function joinSums(calls: readonly AnyCall[], kept: ReadonlySet<number>, t
       const product = at === undefined ? undefined : out[at];
       // nobody else sees the product, and what it reads is still there
       if (product?.kernel !== 'gemm' || reads.get(buffer) !== 1 || writes.get(buffer) !== 1 || kept.has(buffer)) continue;
-      if (calls.slice(at! + 1, i).some((between) => between.writes.some((w) => product.reads.some((r) => r.buffer === w.buffer)))) continue;
+      if (!stays(product, calls.slice(at! + 1, i))) continue;
       const one = joined(product, terms!, call, target);
       if (!one) continue;
       out[at!] = undefined;
@@ -128,10 +139,13 @@ export function joinSums(calls: readonly AnyCall[], kept: ReadonlySet<number>, t
       break;
     }
   });
-  return out.flatMap((call): AnyCall[] => {
-    if (!call) return [];
+  return out.filter((call) => call !== undefined);
+}
+
+/** The calls, with a bias of another type than its product's result made one of that type first. */
+export const narrowBiases = (calls: readonly AnyCall[], fresh: Fresh): AnyCall[] =>
+  calls.flatMap((call): AnyCall[] => {
     if (call.kernel !== 'gemm' || !call.attrs.bias || call.reads[2]!.dtype === call.writes[0]!.dtype) return [call];
     const { cast, bias } = narrowed(call.reads[2]!, call.writes[0]!.dtype, fresh);
     return [cast, { ...call, reads: call.reads.map((v, i) => (i === 2 ? bias : v)) }];
   });
-}

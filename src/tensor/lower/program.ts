@@ -51,10 +51,19 @@ export interface CallAttrs {
   reduce: { dims: readonly number[]; expression: Expression; op: 'sum' | 'max'; outer: number; count: number; inner: number };
   argreduce: CallAttrs['reduce'];
   /**
-   * Operand strides are those of [batch0, batch1, row, column]. With `bias` and `residual`, which only devices that say `gemmAdds` are given, a vector of n
-   * and a matrix like the result follow the two operands, and are added.
+   * Operand strides are those of [batch0, batch1, row, column]. Only devices with an `epilogue` are given these: with `bias` and `residual`, a vector of n
+   * and a matrix like the result follow the two operands, and are added. `gelu` forward (of the sum, without a residual; tanh form): a second result, where
+   * there is one, is the sum; backward: the result is the product times gelu'(h), h being the last operand, a matrix like the result.
    */
-  gemm: { m: number; n: number; k: number; batch: readonly [number, number]; bias?: boolean; residual?: boolean };
+  gemm: {
+    m: number;
+    n: number;
+    k: number;
+    batch: readonly [number, number];
+    bias?: boolean;
+    residual?: boolean;
+    gelu?: 'forward' | 'backward';
+  };
   /**
    * A product of a few rows. reads: weights [k, n]; the loads of `operand`, over [m, k]; with a norm that is affine, its gain f32 [k]; the loads
    * of `result` but the last `parts`, over [m, n / parts]. The operand (after an RMS norm over k, where there is one) times the weights gives

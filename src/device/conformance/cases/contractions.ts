@@ -1,6 +1,6 @@
 /** Products of matrices, convolutions and poolings. */
 import * as t from '../../../tensor/index.ts';
-import { apart, type Case, floats } from '../inputs.ts';
+import { apart, type Case, floats, halves } from '../inputs.ts';
 
 export const contractions: Case[] = apart((): Case[] => [
   { name: 'matmul', ops: ['matmul'], inputs: [floats([7, 13]), floats([13, 5])], f: t.matmul },
@@ -23,6 +23,13 @@ export const contractions: Case[] = apart((): Case[] => [
     ops: ['matmul'],
     inputs: [floats([7, 6, 3, 4]), floats([7, 5, 3, 4])],
     f: (q, k) => t.matmul(t.permute(q, [0, 2, 1, 3]), t.permute(k, [0, 2, 3, 1])),
+  },
+  {
+    name: 'matmuls in bf16 with GELU between them',
+    ops: ['matmul', 'tanh'],
+    inputs: [halves([72, 16]), halves([16, 24], 0.5), halves([24]), halves([24, 8], 0.5)],
+    f: (x, up, b, down) => t.matmul(t.geluTanh(t.add(t.matmul(x, up), b)), down),
+    tolerance: 6e-2,
   },
   {
     name: 'conv2d',
