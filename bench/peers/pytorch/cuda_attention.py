@@ -3,10 +3,12 @@ replays of a graph of calls, each on its own operands and with its log-sum-exp, 
 
 python3 cuda_attention.py
 """
-import json, math, statistics
+import json, math
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from cuda_replay import replay_ms
 
 SHAPES = [(16, 12, 1024, 64), (4, 16, 4096, 128)]
 BACKENDS = {"flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION}
@@ -22,14 +24,7 @@ def median_ms(prepare, run):
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream):
             run(given)
-        graph.replay()
-        events = [torch.cuda.Event(enable_timing=True) for _ in range(16)]
-        events[0].record()
-        for event in events[1:]:
-            graph.replay()
-            event.record()
-        torch.cuda.synchronize()
-    return statistics.median(start.elapsed_time(end) for start, end in zip(events, events[1:]))
+        return replay_ms(graph)
 
 
 def teraflops(backend, b, h, t, e, causal):

@@ -3,9 +3,11 @@ replays of a graph that takes as many operands in turn as the second-level cache
 
 python3 cuda_gemm.py
 """
-import json, math, statistics
+import json, math
 
 import torch
+
+from cuda_replay import replay_ms
 
 TOKENS = 16384
 LAYERS = {"qkv": (768, 2304), "proj": (768, 768), "fc": (768, 3072), "fc2": (3072, 768), "head": (768, 50304), "head-50257": (768, 50257)}
@@ -36,15 +38,7 @@ def teraflops(a, b, ta, tb):
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
-    graph.replay()
-    events = [torch.cuda.Event(enable_timing=True) for _ in range(16)]
-    events[0].record()
-    for event in events[1:]:
-        graph.replay()
-        event.record()
-    torch.cuda.synchronize()
-    ms = [start.elapsed_time(end) for start, end in zip(events, events[1:])]
-    return n * flops / statistics.median(ms) / 1e9
+    return n * flops / replay_ms(graph) / 1e9
 
 
 figures = {}

@@ -2,10 +2,12 @@
 
 GPU time by events around replays of a CUDA graph that walks over as many copies of the operands as the second-level cache cannot hold.
 """
-import argparse, json, math, statistics, sys
+import argparse, json, math, sys
 
 import torch
 import torch.nn.functional as F
+
+from cuda_replay import replay_ms
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--eager", action="store_true", help="without torch.compile")
@@ -13,7 +15,7 @@ parser.add_argument("--only", default="", help="names that contain this")
 args = parser.parse_args()
 
 R, D, V = 16384, 768, 50257
-CACHE, REPLAYS = 50e6, 15
+CACHE = 50e6
 bf16, f32, i64 = torch.bfloat16, torch.float32, torch.int64
 
 
@@ -79,15 +81,9 @@ def time_us(f, sets):
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream):
             keep = [f(*s) for s in sets]
-        graph.replay()
-        events = [torch.cuda.Event(enable_timing=True) for _ in range(REPLAYS + 1)]
-        events[0].record()
-        for e in events[1:]:
-            graph.replay()
-            e.record()
-        stream.synchronize()
+        ms = replay_ms(graph)
     del keep
-    return statistics.median(1e3 * a.elapsed_time(b) for a, b in zip(events, events[1:])) / len(sets)
+    return 1e3 * ms / len(sets)
 
 
 def adamw():

@@ -11,9 +11,8 @@ import * as t from '../../tensor/index.ts';
 import { compile, type DType, defaultDevice, disposeTree, grad, isFloat, sizeOf, type Tensor } from '../../tensor/index.ts';
 import { typeOf } from '../../tensor/shape.ts';
 import { applyAll } from '../../tensor/trace.ts';
-import { median } from '../median.ts';
 import type { Figures, Section } from '../section.ts';
-import { REPLAYS, replayable, setsOf } from './replay.ts';
+import { replayable, replayed, setsOf } from './replay.ts';
 
 type Operand = readonly [shape: readonly number[], dtype: DType, below?: number];
 
@@ -173,7 +172,7 @@ export function copyMicroseconds(device: CudaDevice, bytes: number): number {
   const all = (): void => {
     for (const [from, to] of pairs) device.copy(to, from, half);
   };
-  const us = median(device.replays(all, REPLAYS)) / pairs.length;
+  const us = replayed(device, all) / pairs.length;
   for (const buffer of pairs.flat()) device.free(buffer);
   return us;
 }

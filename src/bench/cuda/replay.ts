@@ -8,16 +8,24 @@ import { Trace, within } from '../../tensor/trace.ts';
 import { median } from '../median.ts';
 
 const CACHE = 50e6;
-export const REPLAYS = 15;
+const REPLAYS = 15;
+/** Replays before those that count: a GPU under load lowers its clocks within this time. */
+const WARM_US = 50e3;
 
 /** How many operands of `bytes` the second-level cache cannot hold, by far. */
 export const setsOf = (bytes: number): number => Math.min(16, Math.max(1, Math.ceil((4 * CACHE) / bytes)));
+
+/** Microseconds on the GPU of a replay of what `work` submits, on a GPU at work: the median. */
+export function replayed(device: CudaDevice, work: () => void): number {
+  const warm = Math.min(1000, Math.ceil(WARM_US / device.replays(work, 1)[0]!));
+  return median(device.replays(work, warm + REPLAYS).slice(warm));
+}
 
 export interface Replayable {
   /** Of arguments and results. */
   bytes: number;
   launches: number;
-  /** Microseconds of one run, the median over replays. @param sets arguments, taken in turn. */
+  /** Microseconds of one run. @param sets arguments, taken in turn. */
   microseconds(sets: readonly (readonly Tensor[])[]): number;
 }
 
@@ -51,7 +59,7 @@ export function replayable(
       const all = (): void => {
         for (const b of buffers) executable.submit(b);
       };
-      const us = median(device.replays(all, REPLAYS)) / sets.length;
+      const us = replayed(device, all) / sets.length;
       for (const r of results) device.free(r);
       return us;
     },
