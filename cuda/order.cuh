@@ -1,138 +1,181 @@
-// Orders and running sums.
+// Stable orders of rows. A key has the order asked for as its unsigned order; with its index it is an entry, and no two entries are equal.
 
-// Keys whose unsigned order is the one asked for: NaN last, both zeros equal.
-__device__ inline u32 order_key(float x, bool descending) {
-  if (x != x) return ~0u;
-  u32 b = __float_as_uint(x + 0.f), key = b >> 31 ? ~b : b | 0x80000000u;
-  return descending ? ~key : key;
+// Keys of B bytes. NaN comes last, both zeros are equal.
+template <int B> __device__ inline u32 key_of_bits(u32 bits, bool nan, bool zero, bool descending) {
+  constexpr u32 SIGN = 1u << (8 * B - 1), ALL = SIGN | (SIGN - 1);
+  if (nan) return ALL;
+  u32 key = zero ? SIGN : bits & SIGN ? ~bits & ALL : bits | SIGN;
+  return descending ? ~key & ALL : key;
 }
-__device__ inline u32 order_key(int x, bool descending) { u32 key = (u32)x ^ 0x80000000u; return descending ? ~key : key; }
+__device__ inline u32 key_of(float x, bool descending) { return key_of_bits<4>(__float_as_uint(x), x != x, x == 0, descending); }
+__device__ inline u32 key_of(bf16 x, bool descending) { return key_of_bits<2>(x.bits, load(x) != load(x), load(x) == 0, descending); }
+__device__ inline u32 key_of(f16 x, bool descending) { return key_of_bits<2>(x.bits, load(x) != load(x), load(x) == 0, descending); }
+__device__ inline u32 key_of(int x, bool descending) { return (u32)x ^ 0x80000000u ^ (descending ? ~0u : 0u); }
+__device__ inline u32 key_of(unsigned char x, bool descending) { return x ^ (descending ? 255u : 0u); }
+__device__ inline u32 key_of(signed char x, bool descending) { return (unsigned char)x ^ 128u ^ (descending ? 255u : 0u); }
+__device__ inline u32 key_of(bool8 x, bool descending) { return key_of(x.bits, descending); }
+__device__ inline u64 key_of(long long x, bool descending) { return (u64)x ^ 1ull << 63 ^ (descending ? ~0ull : 0ull); }
+// What is sorted already has its keys.
+__device__ inline u32 key_of(u32 key, bool) { return key; }
+__device__ inline u64 key_of(u64 key, bool) { return key; }
 
-// What comes before this thread's value among those of a block of 256, and what all have together.
-template <class N> __device__ inline N block_prefix(N value, N &total) {
-  __shared__ N warps[8];
-  u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  N sum = value;
-  #pragma unroll
-  for (u32 d = 1; d < 32; d *= 2) { N u = __shfl_up_sync(~0u, sum, d); if (lane >= d) sum += u; }
-  N before = __shfl_up_sync(~0u, sum, 1);
-  if (lane == 0) before = 0;
-  __syncthreads();
-  if (lane == 31) warps[warp] = sum;
-  __syncthreads();
-  N own = 0;
-  total = 0;
-  #pragma unroll
-  for (u32 w = 0; w < 8; w++) { if (w < warp) own += warps[w]; total += warps[w]; }
-  return own + before;
-}
-
-// Tiles of P elements of rows of D, a block each: a bitonic sort of (key, index), which is stable since no two are equal.
-template <u32 P, class T> __device__ inline void sort_tiles(const T *x, int *to, u32 D, bool descending) {
-  __shared__ u64 s[P];
-  u32 tiles = (D + P - 1) / P, first = blockIdx.x % tiles * P, n = min(P, D - first);
-  u64 row = (u64)(blockIdx.x / tiles) * D + first;
-  for (u32 i = threadIdx.x; i < P; i += 256) s[i] = i < n ? (u64)order_key(load(x[row + i]), descending) << 32 | (first + i) : ~0ull;
+// The `first` indices of rows of D in order, a block each: a bitonic sort of P entries. `from` [rows, n] (nullptr: all) lists those that can be among
+// them, -1: none.
+template <u32 P, class T> __device__ inline void sort_rows(const T *x, const int *from, int *to, u32 D, u32 n, u32 first, bool descending) {
+  using K = decltype(key_of(T(), false));
+  struct Entry { K key; u32 at; };
+  __shared__ Entry s[P];
+  x += (u64)blockIdx.x * D;
+  for (u32 i = threadIdx.x; i < P; i += 256) {
+    int at = i >= n ? -1 : from ? from[(u64)blockIdx.x * n + i] : (int)i;
+    s[i] = {at < 0 ? ~K(0) : key_of(x[at], descending), (u32)at};
+  }
   for (u32 k = 2; k <= P; k *= 2)
     for (u32 j = k / 2; j; j /= 2) {
       __syncthreads();
       for (u32 i = threadIdx.x; i < P / 2; i += 256) {
         u32 a = 2 * i - (i & (j - 1)), b = a + j;
-        u64 low = s[a], high = s[b];
-        if ((low > high) == !(a & k)) s[a] = high, s[b] = low;
+        Entry p = s[a], q = s[b];
+        if ((p.key > q.key || (p.key == q.key && p.at > q.at)) == !(a & k)) s[a] = q, s[b] = p;
       }
     }
   __syncthreads();
-  for (u32 i = threadIdx.x; i < n; i += 256) to[row + i] = (int)s[i];
+  for (u32 i = threadIdx.x; i < first; i += 256) to[(u64)blockIdx.x * first + i] = (int)s[i].at;
 }
 
-// One pass of a stable merge sort over rows of D: runs of `run` become runs of 2 x run. from = nullptr: the identity order.
-// Each element finds its place by a binary search in the sibling run.
-template <class T> __device__ inline bool goes_before(T a, T b, bool descending, bool ties) {
-  bool na = a != a, nb = b != b;
-  if (na || nb) return na == nb ? ties : nb;
-  return a == b ? ties : descending ? a > b : a < b;
-}
-template <class T> __device__ inline void merge_pass(const T *x, const int *from, int *to, u64 R, u64 D, u64 run, bool descending) {
-  u64 t = blockIdx.x * 256ull + threadIdx.x;
-  if (t >= R * D) return;
-  u64 r = t / D, i = t % D, pair = i / (2 * run) * (2 * run);
-  bool left = i < pair + run;
-  u64 lo = left ? min(D, pair + run) : pair, hi = left ? min(D, pair + 2 * run) : min(D, pair + run), start = lo;
-  int self = from ? from[t] : (int)i;
-  auto value = load(x[r * D + self]);
-  while (lo < hi) { // how many of the sibling run go before this element
-    u64 mid = (lo + hi) / 2;
-    int other = from ? from[r * D + mid] : (int)mid;
-    if (goes_before(load(x[r * D + other]), value, descending, !left)) lo = mid + 1;
-    else hi = mid;
-  }
-  to[r * D + pair + (i - (left ? pair : pair + run)) + (lo - start)] = self;
-}
-
-// Running sums along rows of A: `chunks` of a row by a block each. Where there are several, `sums` [O, chunks] are those of the chunks.
-template <int W, class T, class N> __device__ inline void row_sums(const T *x, N *sums, u32 A, u32 chunk, u32 chunks) {
-  u32 c = blockIdx.x % chunks, end = min(A, (c + 1) * chunk);
-  x += (u64)(blockIdx.x / chunks) * A;
-  N sum = 0, total;
-  #pragma unroll 4
-  for (u32 i = c * chunk + threadIdx.x * W; i < end; i += 256 * W) {
-    pack<T, W, W * sizeof(T)> p = *(const pack<T, W, W * sizeof(T)> *)(x + i);
-    #pragma unroll
-    for (int k = 0; k < W; k++) sum += load(p.x[k]);
-  }
-  block_prefix(sum, total);
-  if (threadIdx.x == 0) sums[blockIdx.x] = total;
-}
-template <int W, class T, class N> __device__ inline void cumsum_rows(const T *x, const N *sums, T *out, u32 A, u32 chunk, u32 chunks) {
-  u32 c = blockIdx.x % chunks, end = min(A, (c + 1) * chunk);
+// The `first` entries in order of each chunk of 256 * ITEMS, listed in any order: `to` [rows, chunks, first], -1 where there are fewer. From the
+// highest digit of the key down to the lowest of the index, the entries with the digit that the last of them has stay undecided.
+template <u32 ITEMS, class T> __device__ inline void select(
+    const T *x, const int *from, int *to, u32 D, u32 n, u32 chunks, u32 first, bool descending) {
+  using K = decltype(key_of(T(), false));
+  __shared__ u32 counts[256], border, rest, listed;
   u64 row = blockIdx.x / chunks;
-  x += row * A, out += row * A;
-  N carry = 0, total;
-  if (chunks > 1) {
-    N sum = 0;
-    for (u32 b = threadIdx.x; b < c; b += 256) sum += sums[row * chunks + b];
-    block_prefix(sum, carry);
+  u32 base = blockIdx.x % chunks * (256 * ITEMS);
+  x += row * D, to += (u64)blockIdx.x * first;
+  K key[ITEMS];
+  int at[ITEMS];
+  #pragma unroll
+  for (u32 j = 0; j < ITEMS; j++) {
+    u32 i = base + j * 256 + threadIdx.x;
+    at[j] = i >= n ? -1 : from ? from[row * n + i] : (int)i;
   }
-  for (u32 base = c * chunk; base < end; base += 256 * W) {
-    u32 i = base + threadIdx.x * W;
-    pack<T, W, W * sizeof(T)> p = {};
-    if (i < end) p = *(const pack<T, W, W * sizeof(T)> *)(x + i);
-    N r[W];
+  #pragma unroll
+  for (u32 j = 0; j < ITEMS; j++) key[j] = at[j] < 0 ? ~K(0) : key_of(x[at[j]], descending);
+  u32 open = (1u << ITEMS) - 1, taken = 0, wanted = first;
+  for (int shift = 24 + 8 * sizeof(T); shift >= 0; shift -= 8) {
+    u32 digits[ITEMS];
     #pragma unroll
-    for (int k = 0; k < W; k++) r[k] = load(p.x[k]) + (k ? r[k - 1] : N(0));
-    N before = carry + block_prefix(r[W - 1], total);
+    for (u32 j = 0; j < ITEMS; j++) digits[j] = (u32)(shift >= 32 ? key[j] >> (shift - 32) : (K)((u32)at[j] >> shift)) & 255;
+    counts[threadIdx.x] = 0;
+    if (threadIdx.x == 0) listed = 0;
+    __syncthreads();
     #pragma unroll
-    for (int k = 0; k < W; k++) r[k] += before;
-    if (i < end) put<W * sizeof(T)>(out + i, r);
-    carry += total;
+    for (u32 j = 0; j < ITEMS; j++) if (open >> j & 1) atomicAdd(&counts[digits[j]], 1u);
+    __syncthreads();
+    u32 own = counts[threadIdx.x], total, before = block_prefix(own, total);
+    if (before < wanted && wanted <= before + own) border = threadIdx.x, rest = wanted - before;
+    __syncthreads();
+    #pragma unroll
+    for (u32 j = 0; j < ITEMS; j++) if (open >> j & 1) {
+      if (digits[j] < border) taken |= 1u << j;
+      if (digits[j] != border) open &= ~(1u << j);
+    }
+    wanted = rest;
+    if (counts[border] == rest) break;
+    __syncthreads();
   }
+  taken |= open;
+  #pragma unroll
+  for (u32 j = 0; j < ITEMS; j++) if (taken >> j & 1 && at[j] >= 0) to[atomicAdd(&listed, 1u)] = at[j];
+  __syncthreads();
+  for (u32 i = listed + threadIdx.x; i < first; i += 256) to[i] = -1;
 }
-// ... and along the columns of [O, A, inner]: a thread a column of a chunk; sums [chunks, O * inner], grid (columns, chunks).
-template <class T, class N> __device__ inline void column_sums(const T *x, N *sums, u64 columns, u32 A, u32 inner, u32 chunk) {
-  u64 t = blockIdx.x * 256ull + threadIdx.x;
-  u32 end = min(A, (blockIdx.y + 1) * chunk);
-  if (t >= columns) return;
-  x += t / inner * A * inner + t % inner;
-  N sum = 0;
+
+// Radix sort, from the lowest digit of 8 bits up (Knuth, The Art of Computer Programming 3, 5.2.5), in two launches a digit. Blocks take chunks of
+// rows; this one counts their digits: `counts` [rows, chunks, 256].
+template <class T> __device__ inline void digit_counts(const T *x, u32 *counts, u32 D, u32 chunk, u32 chunks, u32 shift, bool descending) {
+  __shared__ u32 s[256];
+  u32 c = blockIdx.x % chunks, end = min(D, (c + 1) * chunk);
+  x += (u64)(blockIdx.x / chunks) * D;
+  s[threadIdx.x] = 0;
+  __syncthreads();
   #pragma unroll 8
-  for (u32 a = blockIdx.y * chunk; a < end; a++) sum += load(x[(u64)a * inner]);
-  sums[blockIdx.y * columns + t] = sum;
+  for (u32 i = c * chunk + threadIdx.x; i < end; i += 256) atomicAdd(&s[(u32)(key_of(x[i], descending) >> shift) & 255], 1u);
+  __syncthreads();
+  counts[blockIdx.x * 256 + threadIdx.x] = s[threadIdx.x];
 }
-template <class T, class N> __device__ inline void cumsum_columns(const T *x, const N *sums, T *out, u64 columns, u32 A, u32 inner, u32 chunk) {
-  u64 t = blockIdx.x * 256ull + threadIdx.x, at = t / inner * A * inner + t % inner;
-  u32 a = blockIdx.y * chunk, end = min(A, a + chunk);
-  if (t >= columns) return;
-  x += at, out += at;
-  N sum = 0;
+// ... and this one puts each entry behind those of smaller digits and, of its own digit, those before it. Keys are written where another digit
+// follows; `from` = nullptr: the identity order; the last digit leaves the `first` indices.
+template <u32 ITEMS, bool MORE, class T, class K> __device__ inline void digit_scatter(
+    const T *x, const int *from, const u32 *counts, K *keys, int *to, u32 D, u32 chunk, u32 chunks, u32 first, u32 shift, bool descending) {
+  constexpr u32 TILE = 256 * ITEMS;
+  __shared__ K key[TILE];
+  __shared__ int index[TILE];
+  __shared__ u32 ranks[8][256], offset[256];
+  u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, digit = threadIdx.x, c = blockIdx.x % chunks, end = min(D, (c + 1) * chunk);
+  u64 row = blockIdx.x / chunks;
+  auto digit_of = [&](K k) { return (u32)(k >> shift) & 255; };
+  x += row * D, keys += row * D, to += row * first;
+  u32 before = 0, all = 0, total;
   #pragma unroll 8
-  for (u32 c = 0; c < blockIdx.y; c++) sum += sums[c * columns + t];
-  for (; a + 8 <= end; a += 8) {
-    T v[8];
-    #pragma unroll
-    for (u32 k = 0; k < 8; k++) v[k] = x[(u64)(a + k) * inner];
-    #pragma unroll
-    for (u32 k = 0; k < 8; k++) store(out[(u64)(a + k) * inner], sum += load(v[k]));
+  for (u32 b = 0; b < chunks; b++) {
+    u32 n = counts[(row * chunks + b) * 256 + digit];
+    if (b < c) before += n;
+    all += n;
   }
-  for (; a < end; a++) store(out[(u64)a * inner], sum += load(x[(u64)a * inner]));
+  u32 next = before + block_prefix(all, total); // where this chunk's entries of `digit` go on
+  for (u32 tile = c * chunk; tile < end; tile += TILE) {
+    u32 n = min(TILE, end - tile), own = warp * 32 * ITEMS + lane;
+    K k[ITEMS];
+    int at[ITEMS];
+    u32 rank[ITEMS];
+    #pragma unroll
+    for (u32 j = 0; j < ITEMS; j++) { // what is beyond the end comes last
+      u32 i = own + j * 32;
+      k[j] = i < n ? (K)key_of(x[tile + i], descending) : ~K(0);
+      at[j] = i < n && from ? from[row * D + tile + i] : (int)(tile + i);
+    }
+    #pragma unroll
+    for (u32 w = 0; w < 8; w++) ranks[w][digit] = 0;
+    __syncthreads();
+    #pragma unroll
+    for (u32 j = 0; j < ITEMS; j++) { // ranks among the warp's entries of a digit
+      u32 d = digit_of(k[j]), peers = ~0u;
+      #pragma unroll
+      for (u32 b = 0; b < 8; b++) {
+        u32 votes = __ballot_sync(~0u, d >> b & 1);
+        peers &= d >> b & 1 ? votes : ~votes;
+      }
+      u32 seen = ranks[warp][d], older = __popc(peers & ((1u << lane) - 1));
+      __syncwarp();
+      if (older == 0) ranks[warp][d] = seen + __popc(peers);
+      __syncwarp();
+      rank[j] = seen + older;
+    }
+    __syncthreads();
+    u32 sum = 0;
+    #pragma unroll
+    for (u32 w = 0; w < 8; w++) { u32 count = ranks[w][digit]; ranks[w][digit] = sum; sum += count; }
+    u32 start = block_prefix(sum, total);
+    #pragma unroll
+    for (u32 w = 0; w < 8; w++) ranks[w][digit] += start;
+    offset[digit] = next - start, next += sum;
+    __syncthreads();
+    #pragma unroll
+    for (u32 j = 0; j < ITEMS; j++) {
+      u32 p = ranks[warp][digit_of(k[j])] + rank[j];
+      key[p] = k[j], index[p] = at[j];
+    }
+    __syncthreads();
+    #pragma unroll
+    for (u32 j = 0; j < ITEMS; j++) {
+      u32 p = j * 256 + threadIdx.x;
+      if (p >= n) continue;
+      K q = key[p];
+      u32 place = offset[digit_of(q)] + p;
+      if (MORE) keys[place] = q;
+      if (place < first) to[place] = index[p];
+    }
+    __syncthreads();
+  }
 }

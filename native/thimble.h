@@ -132,9 +132,11 @@ typedef struct { W O, A, N, J, dtype, indexType; Ref x, index, out; } TakeArgs;
 typedef struct { W O, A, N, J, NB, dtype, indexType; Ref dy, index, out; } ScatterAddArgs;
 // TAKE_ALONG: out[o, j, n] = x[o, idx[o, j, n], n]. Extent O. SCATTER_ALONG: out zeroed, out[o, idx[o,j,n], n] += dy[o,j,n]. Extent O.
 typedef struct { W O, A, N, J, dtype, indexType; Ref x, index, out; } TakeAlongArgs;
-// ARGSORT: stable ascending (descending = 1: stable descending) order along the last axis, i32 out; x f32/i32/i64 [R, D]. NaN last.
-// The merge buffer is `work`, i32 [R, D]. Extent R.
-typedef struct { W R, D, dtype, descending; Ref x, out, work; } ArgsortArgs;
+// ARGSORT: the first entries of the stable ascending (descending = 1: stable descending) order along the last axis of x [R, D], any dtype; out
+// i32 [R, first]. NaN last. `work`, i32 [R, 2, D], may be absent (slot -1) except for i64, where D <= SORT_BLOCK or first <= SORT_BLOCK / 2.
+// Extent R.
+#define SORT_BLOCK (1 << 17)
+typedef struct { W R, D, first, dtype, descending; Ref x, out, work; } ArgsortArgs;
 // CUMSUM along A of [O, A, N], f32/i32. Extent O.
 typedef struct { W O, A, N, dtype; Ref x, out; } CumsumArgs;
 

@@ -6,6 +6,7 @@ import {
   cumsum,
   div,
   greaterEqual,
+  topK as largest,
   less,
   log,
   min,
@@ -13,7 +14,6 @@ import {
   neg,
   random,
   softmax,
-  sort,
   sub,
   type Tensor,
   where,
@@ -54,7 +54,7 @@ export function sample(logits: Tensor, key: random.Key, options: SamplingOptions
 /** The lowest logit that may still be drawn: [B, 1]. */
 function leastKept(x: Tensor, topK = x.shape[1]!, topP = 1): Tensor {
   const k = Math.min(topK, x.shape[1]!);
-  const sorted = narrow(sort(x, { descending: true }).values, 1, 0, k);
+  const sorted = largest(x, k).values;
   if (topP === 1) return narrow(sorted, 1, k - 1, 1);
   const p = softmax(sorted);
   const before = sub(cumsum(p, 1), p); // the probability of the tokens that come first; 0 for the most likely one

@@ -41,7 +41,7 @@ export interface OpAttrs extends Record<UnaryName | BinaryName | CompareName, No
   takeAlong: { axis: number };
   scatterAlong: { axis: number; size: number };
   updateAt: { axis: number };
-  argsort: { descending: boolean };
+  argsort: { descending: boolean /** Entries of the order that are wanted, from its beginning. */; first: number };
   // gradient control: the identity on values
   stopGradient: None;
   barrier: None;

@@ -239,8 +239,7 @@ export const ops: OpTable = {
   },
   argsort: {
     kind: 'index',
-    // the second output is the merge buffer: scratch that the planner must know about
-    infer: (_, [x]) => [typeOf(x!.shape, 'i32'), typeOf(x!.shape, 'i32')],
+    infer: ({ first }, [x]) => [typeOf(x!.shape.length ? [...x!.shape.slice(0, -1), first] : [], 'i32')],
     flops: (_, [x]) => x!.size * Math.ceil(Math.log2(Math.max(2, x!.shape.at(-1) ?? 1))),
     bytes: traffic,
   },

@@ -1,4 +1,6 @@
 /** How the work of a call is cut into chunks, which the threads take: by its shape alone, so that the bits do not depend on the threads. */
+import type { Call } from '../../tensor/lower/program.ts';
+
 export const ceil = (a: number, b: number): number => Math.ceil(a / b);
 
 /** A chunk should take some microseconds, so that handing it out costs nothing, and there should be enough of them to balance. */
@@ -52,4 +54,11 @@ export function crossEntropyTile(N: number, D: number): { RB: number; CB: number
   throw new Error(
     `[cpu] linearCrossEntropy of ${D} features exceeds ${MAX_CLASSIFIER_WIDTH}, what fits into a thread's scratch; split them`,
   );
+}
+
+/** What SORT_BLOCK of thimble.h is: pairs of a key and an index that a thread's scratch holds twice. */
+const SORT_BLOCK = 1 << 17;
+/** Bytes of two orders of each row, where such pairs are not enough. */
+export function argsortScratch({ attrs: { rows, width, first }, reads: [x] }: Call<'argsort'>): number {
+  return x!.dtype === 'i64' || (width > SORT_BLOCK && first > SORT_BLOCK / 2) ? 8 * rows * width : 0;
 }

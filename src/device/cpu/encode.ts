@@ -258,11 +258,11 @@ function encodeCall(call: AnyCall, ref: Ref): Encoded {
       return { extent: outer, grain: ceil(4096, Math.max(1, picks * inner)), words };
     }
     case 'argsort': {
-      const { rows, width, descending } = call.attrs;
+      const { rows, width, first, descending } = call.attrs;
       return {
         extent: rows,
         grain: rowGrain(rows, width),
-        words: [...ints(rows, width), type, BigInt(+descending), ...r(0), ...w(0), ...w(1)],
+        words: [...ints(rows, width, first), type, BigInt(+descending), ...r(0), ...w(0), ...(writes.length > 1 ? w(1) : NONE)],
       };
     }
     case 'cumsum': {

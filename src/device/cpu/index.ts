@@ -1,10 +1,10 @@
 /** The CPU device: programs run in C, the whole list of calls in one go, on a pool of threads. */
 import type { Device, DeviceBuffer, Executable } from '../../tensor/device.ts';
-import type { Program, View } from '../../tensor/lower/program.ts';
+import type { AnyCall, Program, View } from '../../tensor/lower/program.ts';
 import type { TensorType } from '../../tensor/shape.ts';
 import { firstNonFinite } from '../check.ts';
 import { type Backend, type LoadedProgram, openBackend } from './backend.ts';
-import { MAX_CLASSIFIER_WIDTH } from './chunks.ts';
+import { argsortScratch, MAX_CLASSIFIER_WIDTH } from './chunks.ts';
 import { encode } from './encode.ts';
 
 interface CpuBuffer extends DeviceBuffer {
@@ -28,6 +28,9 @@ export class CpuDevice implements Device {
   }
   fused(op: string, [x]: readonly TensorType[]): boolean {
     return !op.startsWith('linearCrossEntropy') || x!.shape[1]! <= MAX_CLASSIFIER_WIDTH;
+  }
+  scratchBytes(call: AnyCall): number {
+    return call.kernel === 'argsort' ? argsortScratch(call) : 0;
   }
   get allocatedBytes(): number {
     return this.#allocated;

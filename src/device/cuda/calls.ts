@@ -10,8 +10,10 @@ import { gemvKernel } from './gemv.ts';
 import { shortLoop } from './launch.ts';
 import { crossEntropyGradKernels, crossEntropyKernels } from './linear-cross-entropy.ts';
 import { manyMapsKernel, mapKernel } from './maps.ts';
-import { argsort, cumsum } from './order.ts';
+import { argsort } from './order.ts';
 import { reduceKernel } from './reductions.ts';
+import { cumsum } from './scan.ts';
+import { scatterAdd } from './scatter.ts';
 
 /** Memory of the device that all programs share: the count of bad indices, room for partial results, counters that are zero between launches. */
 export type Shared = 'bad' | 'workspace' | 'tickets';
@@ -64,9 +66,6 @@ export class Sources {
 
 const ceil = (a: number, b: number): number => Math.ceil(a / b);
 const blocks = (threads: number): readonly [number, number, number] => [Math.max(1, Math.ceil(threads / 256)), 1, 1];
-
-/** Blocks among which the rows of a scatter are dealt out: three for each multiprocessor of an H100, since each reads all indices. */
-const SCATTER_BLOCKS = 396;
 
 /** Neighbours that one access moves in rows of `inner` elements: 16 bytes where alignment allows. */
 export function rowPack(inner: number, views: readonly View[]): number {
@@ -260,17 +259,8 @@ export function launchesOf(
         (p) => `scatter_along(${[0, 1, 2, 3].map(p).join(', ')}, ${outer}ull, ${axis}ull, ${inner}ull, ${picks}ull);`,
       );
     }
-    case 'scatterAdd': {
-      const { outer, axis, inner, picks } = call.attrs;
-      const width = Math.min(8, rowPack(inner, [reads[0]!, writes[0]!]));
-      const owners = Math.min(axis, Math.max(SCATTER_BLOCKS, ceil(axis, 256))); // a block has at most 256 rows of the result
-      return kernel(
-        [...reads, writes[0]!, 'bad'],
-        [owners * outer, 1, 1],
-        (p) => `scatter_add<${width}>(${[0, 1, 2, 3].map(p).join(', ')}, ${[axis, inner, picks, owners].map((n) => `${n}u`).join(', ')});`,
-        { resident: 3 },
-      );
-    }
+    case 'scatterAdd':
+      return scatterAdd(call, kernel);
     case 'updateAt': {
       const { outer, axis, inner, picks } = call.attrs;
       return kernel(

@@ -13,14 +13,16 @@ import { skinny } from './gemv.ts';
 import { Gpu } from './gpu.ts';
 import { groupCalls } from './group.ts';
 import { crossEntropyFits, crossEntropyScratch } from './linear-cross-entropy.ts';
+import { argsortScratch } from './order.ts';
 import { reduceParts } from './reductions.ts';
+import { scatterScratch } from './scatter.ts';
 
 const sourceFiles = (names: readonly string[]): string =>
   names.map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8')).join('\n');
 
 /** The .cuh files, which every program's source begins with. */
 export const preludeSource = (): string =>
-  sourceFiles(['prelude', 'rows', 'indexing', 'order', 'attention', 'attention-grad', 'gemv', 'decode']);
+  sourceFiles(['prelude', 'rows', 'indexing', 'scan', 'order', 'scatter', 'attention', 'attention-grad', 'gemv', 'decode']);
 
 /**
  * The whole source of a program, and the launches at the place of each call. Calls of one kind wait for each other and are one launch, unless
@@ -89,6 +91,8 @@ export class CudaDevice implements Device {
   }
   scratchBytes(call: AnyCall): number {
     if (call.kernel === 'linearCrossEntropy' || call.kernel === 'linearCrossEntropyGrad') return crossEntropyScratch(call);
+    if (call.kernel === 'argsort') return argsortScratch(call);
+    if (call.kernel === 'scatterAdd') return scatterScratch(call);
     const { cudnn } = this.#gpu;
     return (call.kernel === 'attention' || call.kernel === 'attentionGrad') && cudnn.takes(call) ? cudnn.scratchBytes(call) : 0;
   }

@@ -21,7 +21,9 @@ import { hasKernel, preludeSource, programSource } from './index.ts';
 import { openLibrary } from './libraries.ts';
 import { crossEntropyScratch } from './linear-cross-entropy.ts';
 import { archOf, cachedCubin, compileCubin, nvrtcAbilities } from './nvrtc.ts';
+import { argsortScratch } from './order.ts';
 import { reduceParts } from './reductions.ts';
+import { scatterScratch } from './scatter.ts';
 
 let missing: string | false = false;
 try {
@@ -30,7 +32,13 @@ try {
   missing = (error as Error).message;
 }
 const scratchBytes = (call: AnyCall): number =>
-  call.kernel === 'linearCrossEntropy' || call.kernel === 'linearCrossEntropyGrad' ? crossEntropyScratch(call) : 0;
+  call.kernel === 'argsort'
+    ? argsortScratch(call)
+    : call.kernel === 'scatterAdd'
+      ? scatterScratch(call)
+      : call.kernel === 'linearCrossEntropy' || call.kernel === 'linearCrossEntropyGrad'
+        ? crossEntropyScratch(call)
+        : 0;
 const target = { fused: hasKernel, gemmReads: readable, reduceParts, scratchBytes };
 
 function sourceOf(c: Case, abilities?: Abilities): string {

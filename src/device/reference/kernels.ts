@@ -134,7 +134,7 @@ export const kernels: { [K in KernelName]?: Kernel<K> } = {
     for (let o = 0; o < outer; o++)
       for (let i = 0; i < picks * inner; i++) out!.set((o * axis + start) * inner + i, values!.get(o * picks * inner + i));
   },
-  argsort({ attrs: { rows, width, descending } }, [x], [out]) {
+  argsort({ attrs: { rows, width, first, descending } }, [x], [out]) {
     for (let r = 0; r < rows; r++) {
       const row = Array.from({ length: width }, (_, i) => x!.get(r * width + i));
       const compare = (a: number, b: number): number => {
@@ -145,8 +145,9 @@ export const kernels: { [K in KernelName]?: Kernel<K> } = {
       row
         .map((_, i) => i)
         .sort((a, b) => (row[a] === row[b] ? 0 : compare(a, b)))
+        .slice(0, first)
         .forEach((i, at) => {
-          out!.set(r * width + at, i);
+          out!.set(r * first + at, i);
         });
     }
   },

@@ -2,8 +2,8 @@
 import { axesOf, axisOf, ShapeError } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
-import { flip, narrow, reshape } from './layout.ts';
-import { add, broadcastTo, cast, div, equal, exp, log, mul, neg, sqrt, stopGradient, sub, where } from './pointwise.ts';
+import { flip, reshape } from './layout.ts';
+import { add, broadcastTo, div, equal, exp, log, mul, neg, sqrt, stopGradient, sub, where } from './pointwise.ts';
 
 export interface ReduceOptions {
   /** Keep the reduced axes as size 1. */
@@ -72,11 +72,7 @@ export function cumsum(x: Tensor, axis = -1, options: { reverse?: boolean } = {}
 
 /** Stable order (i32) along the last axis; NaN comes last. */
 export const argsort = (x: Tensor, options: { descending?: boolean } = {}): Tensor =>
-  apply('argsort', { descending: options.descending ?? false }, [sortable(x)]);
-
-/** Kernels order 32-bit numbers and i64; what is narrower fits into one. */
-const sortable = (x: Tensor): Tensor =>
-  x.dtype === 'i64' ? x : cast(x, x.dtype === 'f32' || x.dtype === 'bf16' || x.dtype === 'f16' ? 'f32' : 'i32');
+  apply('argsort', { descending: options.descending ?? false, first: x.shape.at(-1) ?? 1 }, [x]);
 
 /** Sorted values and their indices along the last axis; gradients flow to the values. */
 export function sort(x: Tensor, options: { descending?: boolean } = {}): { values: Tensor; indices: Tensor } {
@@ -87,7 +83,7 @@ export function sort(x: Tensor, options: { descending?: boolean } = {}): { value
 export function topK(x: Tensor, k: number): { values: Tensor; indices: Tensor } {
   const d = x.shape.at(-1) ?? 0;
   if (k > d) throw new ShapeError(`[topK] k = ${k} is more than the ${d} entries of the last axis; lower k`);
-  const indices = narrow(argsort(x, { descending: true }), -1, 0, k);
+  const indices = apply('argsort', { descending: true, first: k }, [x]);
   return { values: apply('takeAlong', { axis: x.rank - 1 }, [x, indices]), indices };
 }
 

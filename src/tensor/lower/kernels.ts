@@ -98,7 +98,7 @@ export function emitNode(e: Emitter, node: Node, fusion: Fusion): void {
     );
   }
   if (is(node, 'argsort'))
-    return e.call('argsort', { ...rowsOf(out.type.shape), descending: node.attrs.descending }, all(), writes(), node.op, flops);
+    return e.call('argsort', { ...rowsOf(node.inputs[0]!.type.shape), ...node.attrs }, all(), writes(), node.op, flops);
   if (is(node, 'cumsum')) {
     const { axis } = node.attrs;
     const { shape } = out.type;

@@ -94,7 +94,7 @@ export interface CallAttrs {
   takeAlong: Indexed & { picks: number };
   scatterAlong: Indexed & { picks: number };
   updateAt: Indexed & { picks: number };
-  argsort: { rows: number; width: number; descending: boolean };
+  argsort: { rows: number; width: number; first: number; descending: boolean };
   cumsum: Indexed;
   unfold: Window2d & { height: number; width: number };
   fold: Window2d & { height: number; width: number };

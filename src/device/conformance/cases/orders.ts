@@ -1,4 +1,4 @@
-/** Orders of every dtype: many ties, and the ends of what the dtype holds; rows that one block sorts and rows that are sorted in parts. */
+/** Orders of every dtype and their first entries: many ties, and the ends of what the dtype holds; rows that one block sorts and rows in parts. */
 import type { DType } from '../../../tensor/index.ts';
 import * as t from '../../../tensor/index.ts';
 import { apart, type Case, given, ints } from '../inputs.ts';
@@ -24,7 +24,11 @@ export const orders: Case[] = apart(() =>
         name: `orders of ${width} ${dtype}`,
         ops: ['argsort'],
         inputs: [given(picked, [2, width], dtype as DType)],
-        f: (x) => t.concat([t.argsort(x), t.argsort(x, { descending: true })]),
+        f: (x) =>
+          t.concat(
+            [t.argsort(x), t.argsort(x, { descending: true }), ...[1, 50, 1100].flatMap((k) => (k <= width ? t.topK(x, k).indices : []))],
+            1,
+          ),
         forwardOnly: true,
       };
     }),

@@ -85,4 +85,18 @@ export const wide: Case[] = apart((): Case[] => [
   },
   { name: 'cumsum of long rows', ops: ['cumsum'], inputs: [floats([2, 20000])], f: (x) => t.mul(t.cumsum(x, 1), 0.01) },
   { name: 'cumsum of long columns', ops: ['cumsum'], inputs: [floats([70, 5])], f: (x) => t.cumsum(x, 0) },
+  { name: 'cumsum of wide columns', ops: ['cumsum'], inputs: [ints([130, 3075], 9)], f: (x) => t.cumsum(x, 0), forwardOnly: true },
+  {
+    name: 'scatterAdd, uneven',
+    ops: ['scatterAdd'],
+    inputs: [
+      floats([2500, 8], -0.5, 0.5),
+      given(
+        ints([2500], 68).values.map((i) => Math.floor(i ** 3 / 1024)),
+        [2500],
+      ),
+    ],
+    f: (x, i) => t.scatterAdd(x, i, 308),
+    forwardOnly: true,
+  },
 ]);

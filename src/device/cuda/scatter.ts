@@ -1,0 +1,76 @@
+/** Sums of rows by index as launches: the indices are sorted, the result is cleared beside that, then neighbours in the order are added up. */
+import { laneOf } from '../../tensor/dtype.ts';
+import type { Call, View } from '../../tensor/lower/program.ts';
+import { type Kernel, type Launch, rowPack } from './calls.ts';
+import { laneType } from './codegen.ts';
+import { aligned, carve, launchCount, type Order, order, orderScratch } from './order.ts';
+
+type Scatter = Pick<Call<'scatterAdd'>, 'attrs' | 'reads'>;
+
+/** Terms that a warp adds up, at most as many as it has lanes. */
+const CHUNK = 16;
+/** Packs that a block clears. */
+const CLEARED = 2048;
+
+/** The order of the indices: as many bytes of them as the axis needs. */
+const orderOf = ({ attrs: { axis, picks } }: Scatter): Order => ({
+  rows: 1,
+  width: picks,
+  first: picks,
+  descending: false,
+  digits: Math.max(1, Math.ceil(Math.log2(axis) / 8)),
+});
+
+/** The order, what its sort needs, two partial sums of each chunk. */
+function partsOf(call: Scatter): number[] {
+  const { outer, inner, picks } = call.attrs;
+  const [dy, index] = call.reads as [View, View];
+  const number = laneOf[dy.dtype] === 'i64' ? 8 : 4;
+  return [4 * picks, orderScratch(index.dtype, orderOf(call)), 2 * number * outer * Math.ceil(picks / CHUNK) * inner];
+}
+export const scatterScratch = (call: Scatter): number => partsOf(call).reduce((n, bytes) => n + aligned(bytes), 0);
+
+export function scatterAdd(call: Call<'scatterAdd'>, kernel: Kernel): Launch[] {
+  const { outer, axis, inner, picks } = call.attrs;
+  const [dy, index, out, scratch] = [...call.reads, ...call.writes] as [View, View, View, View | undefined];
+  if (outer * axis * inner === 0) return [];
+  const width = rowPack(inner, [dy, out]);
+  const packs = (outer * axis * inner) / width;
+  const clear = (p: string, first: number, end: number, block: string): string =>
+    `clear<${width}>(${p}, ${first}ull, ${end}ull, ${block});`;
+  if (picks === 0) return kernel([out], [Math.ceil(packs / CLEARED), 1, 1], (p) => clear(p(0), 0, packs, 'blockIdx.x'));
+
+  const [sorted, sorting, partial] = carve(scratch, partsOf(call)) as [View, View, View];
+  const share = Math.ceil(packs / launchCount(orderOf(call)) / CLEARED) * CLEARED;
+  let cleared = 0;
+  /** Blocks behind those of the sort clear a share of the result. */
+  const clearing: Kernel = (views, [blocks], body, options) => {
+    const [first, end] = [cleared, Math.min(packs, cleared + share)];
+    cleared = end;
+    return kernel(
+      [...views, out],
+      [blocks + Math.ceil((end - first) / CLEARED), 1, 1],
+      (p) => `if (blockIdx.x >= ${blocks}u) return ${clear(p(views.length), first, end, `blockIdx.x - ${blocks}u`)} ${body(p)}`,
+      options,
+    );
+  };
+  const chunks = Math.ceil(picks / CHUNK);
+  const slices = Math.ceil(inner / (32 * width));
+  const warps = outer * chunks * slices;
+  const grid = [Math.ceil(warps / 8), 1, 1] as const;
+  const numbers = laneType[laneOf[dy.dtype]];
+  const shape = `${warps}ull, ${axis}u, ${inner}u, ${picks}u, ${chunks}u, ${slices}u`;
+  return [
+    ...order(index, sorted, sorting, orderOf(call), clearing),
+    ...kernel(
+      [dy, index, sorted, out, partial, 'bad'],
+      grid,
+      (p) => `sum_runs<${CHUNK}, ${width}>(${p(0)}, ${p(1)}, ${p(2)}, ${p(3)}, (${numbers} *)${p(4)}, ${p(5)}, ${shape});`,
+    ),
+    ...kernel(
+      [index, sorted, out, partial],
+      grid,
+      (p) => `join_runs<${CHUNK}, ${width}>(${p(0)}, ${p(1)}, ${p(2)}, (const ${numbers} *)${p(3)}, ${shape});`,
+    ),
+  ];
+}
