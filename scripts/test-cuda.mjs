@@ -9,7 +9,7 @@ import { root } from './install.mjs';
 import { chosenFiles, runTests } from './run-tests.mjs';
 
 /** Processes that share the card: what they mostly wait for is the compiler, which has a core each. */
-const most = 8;
+const most = 12;
 
 build();
 ensureNative({ quiet: true });
@@ -19,7 +19,7 @@ const present = gpuPresent();
 if (present) process.env.THIMBLE_DEVICE = 'cuda';
 else console.log('no NVIDIA GPU is here: testing what needs none');
 const computing = present
-  ? /^(dist.(bench|data|decode|device.cuda|methods|nn|tasks|tensor|train)|build.examples)\b/
+  ? /^(dist.(bench|cli|data|decode|device.cuda|methods|nn|tasks|tensor|train)|build.examples)\b/
   : /^dist.device.cuda\b/;
 const files = chosenFiles(process.argv.slice(2), (path) => computing.test(path));
 runTests(files, Math.max(2, Math.min(most, availableParallelism() - 1)));

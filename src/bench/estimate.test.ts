@@ -16,8 +16,10 @@ function ratio(step: ReturnType<(typeof benchSteps)['light']>): number {
   return planned / Math.min(...times);
 }
 
+// on a card that other tests share, nothing can be timed to a factor of two
+const skip = defaultDevice().name !== 'cpu' && 'the default device is a GPU';
 for (const name of ['reference', 'vit', 'light'] as const)
-  test(`the planned time of the ${name} step is within a factor of two of the measured`, () => {
+  test(`the planned time of the ${name} step is within a factor of two of the measured`, { skip }, () => {
     const step = benchSteps[name]();
     step.run();
     const ratios: number[] = [];

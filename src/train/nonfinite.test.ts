@@ -93,8 +93,10 @@ test('it is found however old the checkpoint is, and the checkpoint stays as it 
     /stop/,
   );
   const before = await readFile(path);
+  const { step } = await checkpointInfo(path); // on a device with a queue, that of the last step in it
+  assert.ok(step >= 5 && step < 33, `stopped at step ${step}`);
   const error = await failure(options);
-  assert.deepEqual([error.step, error.checkpoint], [33, { path, step: 5 }]);
+  assert.deepEqual([error.step, error.checkpoint], [33, { path, step }]);
   assert.deepEqual(await readFile(path), before);
   // the way out: another source of trouble-free batches goes on from there
   assert.equal((await train({ ...options, batches: itemsWith(-1, 0) })).step, 40);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import '../../device/index.ts';
-import { compile, random as keys, tensor, withDevice } from '../../tensor/index.ts';
+import { compile, random as keys, device as openDevice, tensor, withDevice } from '../../tensor/index.ts';
 import type { ImageShape } from '../image-set.ts';
 import { DataRandom } from '../random.ts';
 import {
@@ -165,7 +165,7 @@ test('erasing boxes have the area and the share of the recipe', () => {
 test('mixing keeps labels and pixels in proportion', () => {
   const images = tensor(
     Float32Array.from({ length: 4 * 64 }, (_, i) => Math.floor(i / 64)),
-    { shape: [4, 1, 8, 8] },
+    { shape: [4, 1, 8, 8], device: openDevice('cpu') },
   );
   const step = compile(
     (x: typeof images, targets: typeof images, mix: typeof images) => [mixImages(x, mix), mixTargets(targets, mix)] as const,
