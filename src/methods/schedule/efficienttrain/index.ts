@@ -6,8 +6,9 @@
  * compute out equally over ten, so that small images are passed over more often (`stepsForCompute` gives the steps of a run); Lanczos makes
  * them small. The batch stays the same throughout, so learning rate and weight decay are those of the plain recipe.
  *
- * For long training from scratch: every change of side costs some hundred steps of recovery, so a run of a few epochs over a small set loses
- * accuracy by it (bench.json). Not for fine-tuning, nor where fine detail decides early.
+ * For long training from scratch, with crops at every scale (`Recipe.resizedCrop`), as published. A patch of a smaller image holds more of the scene, so a
+ * change of side is a change of scale: a model that has only seen whole images unlearns it for some hundred steps. Even so a run of a few epochs over a small
+ * set loses accuracy in equal steps; for equal cost it gains (bench.json). Not for fine-tuning, nor where fine detail decides early.
  */
 import { BudgetError } from '../../../bytes/index.ts';
 import type { ScheduleTarget } from '../../contracts/schedule.ts';
