@@ -56,7 +56,7 @@ export interface TrainProgress {
   samplesPerSecond: number;
   /** Of the remaining steps, at the speed of the last ten seconds. */
   etaSeconds: number;
-  /** Device bytes at the worst moment of a step, with the next batch beside it (up to eight on a device with a queue): known before the first step ran. */
+  /** Device bytes at the worst moment of a step, with the next batch beside it: known before the first step ran. */
   plannedPeakBytes: number;
   /** The latest one, if any. */
   evaluation: Evaluation | undefined;

@@ -114,11 +114,14 @@ export class Stepper<S, B, H extends Placed> implements AsyncDisposable {
     return this.#underWay.length >= depth;
   }
 
-  /** Bytes at the worst moment of a step: its plan, and beside it the next batch, or those that a queue may hold. Draws the first batch. */
+  /**
+   * Bytes at the worst moment of a step: its plan, and the next batch beside it (a queue may hold batches of further steps). Draws the first
+   * batch.
+   */
   async plannedPeakBytes(): Promise<number> {
     const { args } = await this.#arguments();
     const [, batch, key, lr] = args;
-    const bytes = this.#o.step.plan(...args).peakBytes + (this.#device.fetch ? mostQueued : 1) * treeBytes(batch);
+    const bytes = this.#o.step.plan(...args).peakBytes + treeBytes(batch);
     disposeTree([key, lr]);
     return bytes;
   }
