@@ -1,7 +1,9 @@
 // Sums of rows of dy [O, J, N] by index: out [O, A, N]. The indices are sorted first (`order`, stable), so that the terms of a row are neighbours,
 // and `out` is cleared beside that. Each warp adds up the rows of a chunk of the order, for a slice of 32 * W columns; rows that go beyond their
 // chunk leave partial sums [O, chunks, 2, N]: 0 of the row that comes from the chunk before, 1 of the one that begins here and goes on. A
-// second launch adds those up. The indices alone decide the order of every sum.
+// second launch adds those up: `runs` [chunks] has the row that begins in a chunk and goes on, THROUGH where a chunk is all of one that came
+// from before and goes on, or NONE. The indices alone decide the order of every sum.
+enum { NONE = -1, THROUGH = -2 };
 template <int W, class T> __device__ inline void clear(T *out, u64 first, u64 end, u32 block) {
   pack<T, W, W * sizeof(T)> zero = {};
   #pragma unroll
@@ -26,7 +28,7 @@ template <int W, class T> struct Terms {
 };
 
 template <u32 CHUNK, int W, class T, class I, class Number> __device__ inline void sum_runs(
-    const T *dy, const I *index, const int *order, T *out, Number *partial, u32 *bad, u64 warps, u32 A, u32 N, u32 J, u32 chunks, u32 slices) {
+    const T *dy, const I *index, const int *order, T *out, Number *partial, int *runs, u32 *bad, u64 warps, u32 A, u32 N, u32 J, u32 chunks, u32 slices) {
   using Pack = pack<T, W, W * sizeof(T)>;
   constexpr u32 AHEAD = 8;
   u64 g = blockIdx.x * 8ull + threadIdx.x / 32;
@@ -46,6 +48,11 @@ template <u32 CHUNK, int W, class T, class I, class Number> __device__ inline vo
   if (lane < n && !valid && slice == 0 && o == 0) atomicAdd(bad, 1u);
   auto later = __shfl_down_sync(~0u, id, 1);
   u32 ends = __ballot_sync(~0u, lane + 1 >= n || id != later), valids = __ballot_sync(~0u, valid);
+  int last = (int)__shfl_sync(~0u, id, n - 1);
+  if (slice == 0 && o == 0 && lane == 0) {
+    bool through = from_before && __ffs(ends) == (int)n;
+    runs[c] = !goes_on ? NONE : through ? THROUGH : valids >> (n - 1) & 1 ? last : NONE;
+  }
   Terms<W, T> run;
   run.reset();
   bool open = from_before;
@@ -72,23 +79,19 @@ template <u32 CHUNK, int W, class T, class I, class Number> __device__ inline vo
     }
   }
 }
-template <u32 CHUNK, int W, class T, class I, class Number> __device__ inline void join_runs(
-    const I *index, const int *order, T *out, const Number *partial, u64 warps, u32 A, u32 N, u32 J, u32 chunks, u32 slices) {
+template <int W, class T, class Number> __device__ inline void join_runs(
+    const int *runs, T *out, const Number *partial, u64 warps, u32 A, u32 N, u32 chunks, u32 slices) {
   u64 g = blockIdx.x * 8ull + threadIdx.x / 32;
   if (g >= warps) return;
   u32 lane = threadIdx.x % 32, slice = g % slices, c = g / slices % chunks, column = (slice * 32 + lane) * W;
   u64 o = g / slices / chunks;
-  auto id_at = [&](u32 i) { return load(index[order[i]]); };
-  if (c + 1 == chunks) return;
-  auto id = id_at((c + 1) * CHUNK);
-  if (id_at((c + 1) * CHUNK - 1) != id || (c > 0 && id_at(c * CHUNK) == id && id_at(c * CHUNK - 1) == id)) return; // none begins here and goes on
-  if (id < 0 || id >= A) return;
+  int row = runs[c];
+  if (row < 0) return;
   u32 more = 1; // chunks that it goes on in
-  for (bool on = true; on;) {
-    u32 i = (c + more + 1 + lane) * CHUNK;
-    u32 ended = __ballot_sync(~0u, c + more + 1 + lane >= chunks || id_at(i) != id);
-    on = ended == 0;
-    more += on ? 32 : __ffs(ended) - 1;
+  for (u32 ended = 0; !ended;) {
+    u32 i = c + more + lane;
+    ended = __ballot_sync(~0u, i >= chunks || runs[i] != THROUGH);
+    more += ended ? __ffs(ended) - 1 : 32;
   }
   if (column >= N) return;
   Number sum[W];
@@ -99,5 +102,5 @@ template <u32 CHUNK, int W, class T, class I, class Number> __device__ inline vo
   for (u32 k = 1; k <= more; k++)
     #pragma unroll
     for (u32 j = 0; j < W; j++) sum[j] += p[(u64)k * 2 * N + j];
-  put<W * sizeof(T)>(out + (o * A + id) * N + column, sum);
+  put<W * sizeof(T)>(out + (o * A + row) * N + column, sum);
 }

@@ -8,7 +8,7 @@ import { laneType } from './codegen.ts';
 const BLOCKS = 256;
 const THREADS = 1 << 17;
 /** Columns that a block takes from top to bottom, rows that are worth it, and how many such strips fill a GPU. */
-const STRIP = 32;
+const STRIP_COLUMNS = [32, 16];
 const STRIP_ROWS = 128;
 const STRIPS = 96;
 
@@ -18,14 +18,16 @@ export function cumsum({ attrs: { outer, axis, inner }, reads, writes }: Call<'c
   const N = laneType[laneOf[x.dtype]];
   const rows = inner === 1;
   const width = rowPack(axis, [x, out]);
-  const strips = Math.ceil(inner / STRIP);
-  if (!rows && axis >= STRIP_ROWS && outer * strips >= STRIPS)
+  const across = STRIP_COLUMNS.find((L) => outer * Math.ceil(inner / L) >= STRIPS);
+  if (!rows && axis >= STRIP_ROWS && across) {
+    const strips = Math.ceil(inner / across);
     return kernel(
       [x, out],
       [outer * strips, 1, 1],
-      (p) => `cumsum_strips<${STRIP}, 8>(${p(0)}, ${p(1)}, ${axis}u, ${inner}u, ${strips}u);`,
+      (p) => `cumsum_strips<${across}, 8>(${p(0)}, ${p(1)}, ${axis}u, ${inner}u, ${strips}u);`,
       { block: 1024 },
     );
+  }
   // a long axis is shared out in chunks, whose sums come first; sums have up to 8 bytes
   const most = rows ? Math.min(BLOCKS / outer, axis / 8192) : Math.min(THREADS / (outer * inner), axis / 32);
   const wish = Math.max(1, Math.min(Math.ceil(most), Math.floor(WORKSPACE_FLOATS / 2 / (outer * inner))));

@@ -7,8 +7,8 @@ import { aligned, carve, launchCount, type Order, order, orderScratch } from './
 
 type Scatter = Pick<Call<'scatterAdd'>, 'attrs' | 'reads'>;
 
-/** Terms that a warp adds up, at most as many as it has lanes. */
-const CHUNK = 16;
+/** Terms that a warp adds up: as many as it has lanes. */
+const CHUNK = 32;
 /** Packs that a block clears. */
 const CLEARED = 2048;
 
@@ -21,12 +21,13 @@ const orderOf = ({ attrs: { axis, picks } }: Scatter): Order => ({
   digits: Math.max(1, Math.ceil(Math.log2(axis) / 8)),
 });
 
-/** The order, what its sort needs, two partial sums of each chunk. */
+/** The order, what its sort needs, two partial sums of each chunk, and which row goes on beyond it. */
 function partsOf(call: Scatter): number[] {
   const { outer, inner, picks } = call.attrs;
   const [dy, index] = call.reads as [View, View];
   const number = laneOf[dy.dtype] === 'i64' ? 8 : 4;
-  return [4 * picks, orderScratch(index.dtype, orderOf(call)), 2 * number * outer * Math.ceil(picks / CHUNK) * inner];
+  const chunks = Math.ceil(picks / CHUNK);
+  return [4 * picks, orderScratch(index.dtype, orderOf(call)), 2 * number * outer * chunks * inner, 4 * chunks];
 }
 export const scatterScratch = (call: Scatter): number => partsOf(call).reduce((n, bytes) => n + aligned(bytes), 0);
 
@@ -40,7 +41,7 @@ export function scatterAdd(call: Call<'scatterAdd'>, kernel: Kernel): Launch[] {
     `clear<${width}>(${p}, ${first}ull, ${end}ull, ${block});`;
   if (picks === 0) return kernel([out], [Math.ceil(packs / CLEARED), 1, 1], (p) => clear(p(0), 0, packs, 'blockIdx.x'));
 
-  const [sorted, sorting, partial] = carve(scratch, partsOf(call)) as [View, View, View];
+  const [sorted, sorting, partial, runs] = carve(scratch, partsOf(call)) as [View, View, View, View];
   const share = Math.ceil(packs / launchCount(orderOf(call)) / CLEARED) * CLEARED;
   let cleared = 0;
   /** Blocks behind those of the sort clear a share of the result. */
@@ -59,18 +60,20 @@ export function scatterAdd(call: Call<'scatterAdd'>, kernel: Kernel): Launch[] {
   const warps = outer * chunks * slices;
   const grid = [Math.ceil(warps / 8), 1, 1] as const;
   const numbers = laneType[laneOf[dy.dtype]];
-  const shape = `${warps}ull, ${axis}u, ${inner}u, ${picks}u, ${chunks}u, ${slices}u`;
   return [
     ...order(index, sorted, sorting, orderOf(call), clearing),
     ...kernel(
-      [dy, index, sorted, out, partial, 'bad'],
+      [dy, index, sorted, out, partial, runs, 'bad'],
       grid,
-      (p) => `sum_runs<${CHUNK}, ${width}>(${p(0)}, ${p(1)}, ${p(2)}, ${p(3)}, (${numbers} *)${p(4)}, ${p(5)}, ${shape});`,
+      (p) =>
+        `sum_runs<${CHUNK}, ${width}>(${p(0)}, ${p(1)}, ${p(2)}, ${p(3)}, (${numbers} *)${p(4)}, ${p(5)}, ${p(6)}, ` +
+        `${warps}ull, ${axis}u, ${inner}u, ${picks}u, ${chunks}u, ${slices}u);`,
     ),
     ...kernel(
-      [index, sorted, out, partial],
+      [runs, out, partial],
       grid,
-      (p) => `join_runs<${CHUNK}, ${width}>(${p(0)}, ${p(1)}, ${p(2)}, (const ${numbers} *)${p(3)}, ${shape});`,
+      (p) =>
+        `join_runs<${width}>(${p(0)}, ${p(1)}, (const ${numbers} *)${p(2)}, ${warps}ull, ${axis}u, ${inner}u, ${chunks}u, ${slices}u);`,
     ),
   ];
 }
