@@ -7,6 +7,8 @@ struct f16 { unsigned short bits; };
 struct bool8 { unsigned char bits; };
 // N neighbours that lie at a multiple of A bytes: one access of A bytes, or several.
 template <class T, int N, int A> struct alignas(A) pack { T x[N]; };
+// Neighbours of a row of D elements that one access moves: 16 bytes, or as much as divides the row.
+__device__ constexpr int pack_width(int D, int size) { int w = 16 / size; while (D % w) w /= 2; return w; }
 
 __device__ inline float load(float x) { return x; }
 __device__ inline float load(bf16 x) { return __uint_as_float((u32)x.bits << 16); }

@@ -1,8 +1,6 @@
 // Norms, softmax and cross-entropy over rows of D elements, D known when a kernel is made. Rows that fit are read once and held in registers,
 // a warp or a block a row; the rest is walked again.
 
-__device__ constexpr int pack_width(int D, int size) { int w = 16 / size; while (D % w) w /= 2; return w; }
-
 // A row over G threads: each holds N packs of W neighbours, pack n of thread `lane` at (n * G + lane) * W.
 template <class T, int D, int G> struct Row {
   static constexpr int W = pack_width(D, sizeof(T)), N = (D + G * W - 1) / (G * W);
