@@ -55,7 +55,7 @@ INLINE vf v_fma(vf a, vf b, vf c) {
 #endif
 }
 
-// The larger (smaller) of each lane; where one is NaN the result is b on x86, NaN on others: mask NaN where it matters.
+// The larger (smaller) of each lane; where one is NaN the result is b on x86 and WebAssembly, NaN on ARM: mask NaN where it matters.
 INLINE vf v_max(vf a, vf b) {
 #if VW == 16
   return (vf)_mm512_max_ps((__m512)a, (__m512)b);
@@ -66,7 +66,7 @@ INLINE vf v_max(vf a, vf b) {
 #elif defined(__aarch64__)
   return (vf)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
 #elif defined(__wasm__)
-  return (vf)wasm_f32x4_max((v128_t)a, (v128_t)b);
+  return (vf)wasm_f32x4_pmax((v128_t)b, (v128_t)a); // one instruction on x86, where f32x4.max takes eight
 #else
   return v_select(a > b, a, b);
 #endif
@@ -81,7 +81,7 @@ INLINE vf v_min(vf a, vf b) {
 #elif defined(__aarch64__)
   return (vf)vminq_f32((float32x4_t)a, (float32x4_t)b);
 #elif defined(__wasm__)
-  return (vf)wasm_f32x4_min((v128_t)a, (v128_t)b);
+  return (vf)wasm_f32x4_pmin((v128_t)b, (v128_t)a);
 #else
   return v_select(a < b, a, b);
 #endif
