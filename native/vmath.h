@@ -107,12 +107,16 @@ INLINE vf v_exp(vf x) {
 #endif
 }
 
+// exp of x in [-87, 88], whose result is a normal number; NaN passes.
+INLINE vf exp_normal(vf x) {
+  vf t, p = exp_parts(x, &t);
+  return p * (vf)(((vi)t - ROUND_MAGIC_BITS + 127) << 23);
+}
+
 // exp of x <= 0, or little more, as a softmax needs it: 0 for what is under exp(-87). A result below the normal numbers would cost
 // x86 more than a hundred cycles, and every hidden score, exp(-inf), would be one.
 INLINE vf v_exp_share(vf x) {
-  vf t, p = exp_parts(v_min(v_splat(88.0f), v_max(v_splat(-87.0f), x)), &t);
-  vf y = p * (vf)(((vi)t - ROUND_MAGIC_BITS + 127) << 23);
-  return v_select(x < -87.0f, v_splat(0.0f), y);
+  return v_select(x < -87.0f, v_splat(0.0f), exp_normal(v_min(v_splat(88.0f), v_max(v_splat(-87.0f), x))));
 }
 
 // x = 2^e m with m in [sqrt(1/2), sqrt(2)); log x = e ln2 + log1p(m - 1).
@@ -142,7 +146,7 @@ INLINE vf v_tanh(vf x) {
   p = v_fma(p, s, v_splat(-5.385385664e-2f));
   p = v_fma(p, s, v_splat(0.13332601672f));
   p = v_fma(p, s, v_splat(-0.33333318045f));
-  vf small = v_fma(p, s * x, x), large = 1.0f - 2.0f / (v_exp(a + a) + 1.0f);
+  vf small = v_fma(p, s * x, x), large = 1.0f - 2.0f / (exp_normal(v_min(v_splat(88.0f), a + a)) + 1.0f);
   return v_select(a < 0.55f, small, v_copysign(large, x));
 }
 
