@@ -15,24 +15,43 @@ constexpr int DECODE_THREADS = 128, DECODE_KEYS = 4; // keys of a chunk that one
 // Lanes that hold the features of one key.
 __device__ constexpr int decode_lanes(int packs) { int n = 1; while (n < packs) n *= 2; return n; }
 
-// Grid (splits, kv heads x blocks of Q queries, batch). Query u of a kv head is token u / G of its query head u % G.
-template <class T, int E, int Q, bool ALIGNED, class I>
-__device__ inline void decode_attention(const T *q, Steps qs, const T *k, Steps ks, const T *v, Steps vs, const I *length, T *o, float *lse,
-                                        float *partial, u32 *tickets, DecodeShape s) {
+// Grid (splits, kv heads x blocks of Q queries, batch). Query u of a kv head is token u / G of its query head u % G, with the features
+// ask(b, t, h, e). The keys and values of the last NEW tokens are not in the cache yet but made(b, t, kv head, e, of the value): every block makes
+// those of its head for itself, one puts them into the cache.
+template <class T, int E, int Q, int NEW, bool ALIGNED, class Ask, class Made, class I>
+__device__ inline void decode_attention(Ask ask, Made made, T *k, Steps ks, T *v, Steps vs, const I *length, T *o, float *lse, float *partial,
+                                        u32 *tickets, u32 *bad, DecodeShape s) {
   constexpr int V = 16 / sizeof(T), LANES = decode_lanes(E / V), GROUPS = DECODE_THREADS / LANES, CHUNK = GROUPS * DECODE_KEYS;
   constexpr int WARPS = DECODE_THREADS / 32, ROW = E + 2; // of the partial results: output, maximum, sum
   __shared__ float query[Q][E], score[Q][CHUNK], top[Q], total[Q], shrink[Q], sums[WARPS][Q][E];
+  __shared__ alignas(16) T fresh[NEW ? NEW : 1][2][E];
   __shared__ u32 order;
   const float none = __int_as_float(0xff800000);
   int lane = threadIdx.x % LANES, group = threadIdx.x / LANES, warp = threadIdx.x / 32;
   int G = s.Hq / s.Hkv, all = G * s.Tq, blocks = (all + Q - 1) / Q, kv = blockIdx.y / blocks, first = blockIdx.y % blocks * Q, b = blockIdx.z;
-  int n = min((long long)s.C, (long long)load(*length)), chunks = (n + CHUNK - 1) / CHUNK, parts = max(1, min((int)gridDim.x, chunks));
+  const long long wanted = load(*length);
+  const bool fits = wanted >= NEW && wanted <= s.C;
+  if (NEW && !fits && blockIdx.x + blockIdx.y + blockIdx.z + threadIdx.x == 0) atomicAdd(bad, 1u);
+  int n = min((long long)s.C, wanted), old = NEW && fits ? n - NEW : n, chunks = (n + CHUNK - 1) / CHUNK, parts = max(1, min((int)gridDim.x, chunks));
   if ((int)blockIdx.x >= parts) return;
 
-  for (int t = threadIdx.x; t < Q * E; t += DECODE_THREADS) {
-    int u = first + t / E;
-    query[t / E][t % E] = u < all ? load(q[b * qs.b + u / G * qs.t + (kv * G + u % G) * qs.h + t % E]) * s.scale : 0;
-  }
+  // after the first keys are asked for
+  auto prepare = [&] {
+    for (int t = threadIdx.x; t < Q * E; t += DECODE_THREADS) {
+      int u = first + t / E;
+      query[t / E][t % E] = u < all ? ask(b, u / G, kv * G + u % G, t % E) * s.scale : 0;
+    }
+    for (int t = threadIdx.x; t < NEW * 2 * E; t += DECODE_THREADS) {
+      int e = t % E, value = t / E % 2, token = t / (2 * E);
+      T x;
+      store(x, made(b, token, kv, e, value));
+      fresh[token][value][e] = x;
+      if (fits && blockIdx.x == 0 && first == 0) {
+        if (value) v[b * vs.b + (old + token) * vs.t + kv * vs.h + e] = x;
+        else k[b * ks.b + (old + token) * ks.t + kv * ks.h + e] = x;
+      }
+    }
+  };
   if (threadIdx.x < Q) top[threadIdx.x] = none, total[threadIdx.x] = 0;
   float sum[Q][V] = {};
   bool holds = lane < E / V;
@@ -41,14 +60,21 @@ __device__ inline void decode_attention(const T *q, Steps qs, const T *k, Steps 
     #pragma unroll
     for (int i = 0; i < DECODE_KEYS; i++) {
       int j = chunk * CHUNK + i * GROUPS + group;
-      if (j < n && holds) key[i] = load_pack<ALIGNED>(k + b * ks.b + j * ks.t + kv * ks.h + lane * V);
+      if (j < old && holds) key[i] = load_pack<ALIGNED>(k + b * ks.b + j * ks.t + kv * ks.h + lane * V);
     }
     #pragma unroll
     for (int i = 0; i < DECODE_KEYS; i++) {
       int j = chunk * CHUNK + i * GROUPS + group;
-      if (j < n && holds) value[i] = load_pack<ALIGNED>(v + b * vs.b + j * vs.t + kv * vs.h + lane * V);
+      if (j < old && holds) value[i] = load_pack<ALIGNED>(v + b * vs.b + j * vs.t + kv * vs.h + lane * V);
     }
+    if (chunk == (int)blockIdx.x) prepare();
     __syncthreads();
+    if (NEW)
+      #pragma unroll
+      for (int i = 0; i < DECODE_KEYS; i++) {
+        int t = chunk * CHUNK + i * GROUPS + group - old;
+        if (t >= 0 && t < n - old && holds) key[i] = *(Pack<T> *)&fresh[t][0][lane * V], value[i] = *(Pack<T> *)&fresh[t][1][lane * V];
+      }
     #pragma unroll
     for (int u = 0; u < Q; u++) {
       float dot[DECODE_KEYS] = {};

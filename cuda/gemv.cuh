@@ -1,12 +1,16 @@
-// Products of a few rows: y[m, n] = sum_k a[m, k] w[n, k]. They are as fast as the weights can be read, so all of a warp's first loads are in
+// Products of a few rows: y[m, n] = sum_k a[m, k] w[k, n]. They are as fast as the weights can be read, so all of a warp's first loads are in
 // flight before anything else happens. `a` is made by each block for itself, in shared memory: an expression, or an RMS norm of one; `out` is given
-// each sum and stores what is to become of it. Sums are taken in an order that depends on the shape alone.
+// the sums of a column and stores what is to become of them. Sums are taken in an order that depends on the shape alone.
 template <class T> struct alignas(16) Pack { T x[16 / sizeof(T)]; };
-// Read once, so not kept in L1.
-template <class T> __device__ inline Pack<T> stream_pack(const T *p) {
+// Read once, so not kept in L1. What another kernel may still write while this one is resident is no constant to it (no .nc).
+template <bool STEADY, class T> __device__ inline Pack<T> stream_pack(const T *p) {
   union { uint4 bits; Pack<T> pack; } v;
-  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.bits.x), "=r"(v.bits.y), "=r"(v.bits.z), "=r"(v.bits.w) : "l"(p));
+  if (STEADY)
+    asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.bits.x), "=r"(v.bits.y), "=r"(v.bits.z), "=r"(v.bits.w) : "l"(p));
+  else
+    asm volatile("ld.global.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.bits.x), "=r"(v.bits.y), "=r"(v.bits.z), "=r"(v.bits.w) : "l"(p) : "memory");
   return v.pack;
 }
 
@@ -26,9 +30,38 @@ __device__ inline float dot(const Pack<bf16> &a, const Pack<bf16> &b, float sum)
   return sum;
 }
 
-// The N columns of each of P parts lie N apart. A warp owns R neighbouring columns of each part; its lanes stride over k, U packs of each column in
+// x[m, k] = a(m, k), or its RMS norm over k with a gain (or none).
+template <class T, int M, int K, int THREADS, bool NORM, class A>
+__device__ inline void make_operand(T *x, A a, const float *gain, float eps) {
+  if (NORM) {
+    __shared__ float parts[M][THREADS / 32];
+    #pragma unroll
+    for (int m = 0; m < M; m++) {
+      float square = 0;
+      #pragma unroll 8
+      for (u32 k = threadIdx.x; k < K; k += THREADS) { float v = a(m, k); store(x[m * K + k], v); square = fmaf(v, v, square); }
+      for (int d = 16; d; d /= 2) square += __shfl_xor_sync(~0u, square, d);
+      if (threadIdx.x % 32 == 0) parts[m][threadIdx.x / 32] = square;
+    }
+    __syncthreads();
+    #pragma unroll
+    for (int m = 0; m < M; m++) {
+      float total = 0;
+      for (int i = 0; i < THREADS / 32; i++) total += parts[m][i];
+      const float scale = rsqrtf(total / K + eps);
+      #pragma unroll 8
+      for (u32 k = threadIdx.x; k < K; k += THREADS) store(x[m * K + k], load(x[m * K + k]) * scale * (gain ? gain[k] : 1.f));
+    }
+  } else {
+    #pragma unroll 8
+    for (u32 i = threadIdx.x; i < M * K; i += THREADS) store(x[i], a(i / K, i % K));
+  }
+  __syncthreads();
+}
+
+// Weights with neighbours along k. The columns of P parts lie N apart. A warp owns R neighbouring columns of each part; its lanes stride over k, U packs of each column in
 // flight; `out` is given the sums of a column of all parts. Grid: ceil(N / (R * THREADS / 32)).
-template <class T, int M, int K, int R, int P, int U, int THREADS, bool NORM, class A, class Out>
+template <class T, int M, int K, int R, int P, int U, int THREADS, bool NORM, bool STEADY, class A, class Out>
 __device__ inline void gemv(const T *w, u64 step, u32 N, A a, const float *gain, float eps, Out out) {
   constexpr int V = 16 / sizeof(T), WARPS = THREADS / 32, STRIDE = 32 * V, C = R * P;
   __shared__ alignas(16) T x[M * K];
@@ -40,33 +73,13 @@ __device__ inline void gemv(const T *w, u64 step, u32 N, A a, const float *gain,
     for (int u = 0; u < U; u++)
       #pragma unroll
       for (int c = 0; c < C; c++)
-        if (first + c % R < N && lane * V + k + u * STRIDE < K) pack[u][c] = stream_pack(mine + (c % R + (u64)N * (c / R)) * step + k + u * STRIDE);
+        if (first + c % R < N && lane * V + k + u * STRIDE < K) pack[u][c] = stream_pack<STEADY>(mine + (c % R + (u64)N * (c / R)) * step + k + u * STRIDE);
   };
-  fetch(0);
-  if (NORM) {
-    __shared__ float parts[M][WARPS];
-    #pragma unroll
-    for (int m = 0; m < M; m++) {
-      float square = 0;
-      #pragma unroll 8
-      for (u32 k = threadIdx.x; k < K; k += THREADS) { float v = a(m, k); store(x[m * K + k], v); square = fmaf(v, v, square); }
-      for (int d = 16; d; d /= 2) square += __shfl_xor_sync(~0u, square, d);
-      if (lane == 0) parts[m][warp] = square;
-    }
-    __syncthreads();
-    #pragma unroll
-    for (int m = 0; m < M; m++) {
-      float total = 0;
-      for (int i = 0; i < WARPS; i++) total += parts[m][i];
-      const float scale = rsqrtf(total / K + eps);
-      #pragma unroll 8
-      for (u32 k = threadIdx.x; k < K; k += THREADS) store(x[m * K + k], load(x[m * K + k]) * scale * (gain ? gain[k] : 1.f));
-    }
-  } else {
-    #pragma unroll 8
-    for (u32 i = threadIdx.x; i < M * K; i += THREADS) store(x[i], a(i / K, i % K));
-  }
-  __syncthreads();
+  let_next_in();
+  if (STEADY) fetch(0); // the weights need not wait for the kernel before
+  await_previous();
+  if (!STEADY) fetch(0);
+  make_operand<T, M, K, THREADS, NORM>(x, a, gain, eps);
 
   float sum[C][M] = {};
   for (u32 k = 0; k < K; k += U * STRIDE) {
@@ -96,4 +109,86 @@ __device__ inline void gemv(const T *w, u64 step, u32 N, A a, const float *gain,
         if constexpr (P == 1) out(m, first + r, sum[r][m]);
         else out(m, first + r, sum[r][m], sum[R + r][m]);
       }
+}
+
+// Weights with neighbours along n: 8 lanes hold a line of columns of each part, 32 lines of k are a block's, and k is shared out over gridDim.y
+// blocks; the last of them to arrive adds what all have left in `partial`, in order. Grid: (ceil(N / line), splits).
+template <class T, int M, int K, int P, int U, bool NORM, bool STEADY, class A, class Out>
+__device__ inline void gemv_columns(const T *w, u64 step, u32 N, A a, const float *gain, float eps, float *partial, u32 *tickets, Out out) {
+  constexpr int V = 16 / sizeof(T), LANES = 8, LINE = LANES * V, ROWS = 256 / LANES;
+  __shared__ alignas(16) T x[M * K];
+  __shared__ float lines[ROWS][LINE + 1];
+  __shared__ u32 order;
+  const u32 lane = threadIdx.x % LANES, row = threadIdx.x / LANES, n = blockIdx.x * LINE + lane * V;
+  const u32 share = (K + gridDim.y - 1) / gridDim.y, from = blockIdx.y * share, to = min((u32)K, from + share);
+  Pack<T> pack[U][P];
+  auto fetch = [&](u32 k) {
+    #pragma unroll
+    for (int u = 0; u < U; u++)
+      #pragma unroll
+      for (int p = 0; p < P; p++)
+        if (n < N && k + u * ROWS < to) pack[u][p] = stream_pack<STEADY>(w + (k + u * ROWS) * step + n + p * N);
+  };
+  let_next_in();
+  if (STEADY) fetch(from + row);
+  await_previous();
+  if (!STEADY) fetch(from + row);
+  make_operand<T, M, K, 256, NORM>(x, a, gain, eps);
+
+  float sum[P][M][V] = {};
+  for (u32 k = from + row; k < to; k += U * ROWS) {
+    #pragma unroll
+    for (int u = 0; u < U; u++) {
+      if (n >= N || k + u * ROWS >= to) continue;
+      #pragma unroll
+      for (int m = 0; m < M; m++) {
+        const float v = load(x[m * K + k + u * ROWS]);
+        #pragma unroll
+        for (int p = 0; p < P; p++)
+          #pragma unroll
+          for (int i = 0; i < V; i++) sum[p][m][i] = fmaf(v, load(pack[u][p].x[i]), sum[p][m][i]);
+      }
+    }
+    fetch(k + U * ROWS);
+  }
+  float total[P][M];
+  #pragma unroll
+  for (int p = 0; p < P; p++)
+    #pragma unroll
+    for (int m = 0; m < M; m++) {
+      #pragma unroll
+      for (int i = 0; i < V; i++) lines[row][lane * V + i] = sum[p][m][i];
+      __syncthreads();
+      total[p][m] = 0;
+      if (threadIdx.x < LINE) for (int r = 0; r < ROWS; r++) total[p][m] += lines[r][threadIdx.x];
+      __syncthreads();
+    }
+  const u32 column = blockIdx.x * LINE + threadIdx.x;
+  const bool mine = threadIdx.x < LINE && column < N;
+  if (gridDim.y > 1) {
+    auto left = [&](u32 split, int p, int m) -> float * { return partial + ((split * P + p) * M + m) * (u64)N + column; };
+    #pragma unroll
+    for (int p = 0; p < P; p++)
+      #pragma unroll
+      for (int m = 0; m < M; m++) if (mine) *left(blockIdx.y, p, m) = total[p][m];
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) order = atomicInc(tickets + blockIdx.x, gridDim.y - 1); // wraps to 0: ready for the next launch
+    __syncthreads();
+    if (order != gridDim.y - 1) return;
+    __threadfence();
+    #pragma unroll
+    for (int p = 0; p < P; p++)
+      #pragma unroll
+      for (int m = 0; m < M; m++) {
+        total[p][m] = 0;
+        if (mine) for (u32 s = 0; s < gridDim.y; s++) total[p][m] += __ldcg(left(s, p, m));
+      }
+  }
+  if (mine)
+    #pragma unroll
+    for (int m = 0; m < M; m++) {
+      if constexpr (P == 1) out(m, column, total[0][m]);
+      else out(m, column, total[0][m], total[1][m]);
+    }
 }

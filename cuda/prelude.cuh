@@ -68,6 +68,22 @@ __device__ inline float min_nan(float a, float b) { return a != a ? a : b != b ?
 __device__ inline int max_nan(int a, int b) { return a > b ? a : b; }
 __device__ inline long long max_nan(long long a, long long b) { return a > b ? a : b; }
 
+// Programmatic dependent launch (PTX ISA, griddepcontrol): a kernel that is launched early becomes resident once every block of the one before it has
+// begun, and waits here until that one has ended and its writes can be seen. Every thread waits before it touches anything that the program
+// writes: reads would be of the past, and writes could hit what the other still reads. Since every kernel waits, the end of one is the end of
+// all before it. A kernel lets its successor in at once; the successor's blocks take only room that no block of its own wants any more.
+__device__ inline void let_next_in() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+__device__ inline void await_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ inline void begin() { let_next_in(); await_previous(); }
+
 // Philox-4x32-10 (Salmon et al. 2011): word index % 4 of counter index / 4.
 __device__ inline int philox(int key0, int key1, u64 index) {
   u64 counter = index >> 2;

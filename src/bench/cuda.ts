@@ -44,7 +44,14 @@ async function lastLine(
   try {
     const [status, signal] = (await once(child, 'close')) as [number | null, string | null];
     if (status === 0) return { value: JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as Record<string, unknown> };
-    if (signal) return { reason: performance.now() >= deadline ? 'out of time' : `ended by ${signal}` };
+    if (signal) {
+      const [known] = stdout
+        .split('\n')
+        .filter((l) => l.startsWith('{'))
+        .slice(-1);
+      const value = known === undefined ? undefined : (JSON.parse(known) as Record<string, unknown>);
+      return { reason: performance.now() >= deadline ? 'out of time' : `ended by ${signal}`, ...(value ? { value } : {}) };
+    }
     return { reason: lines.find((l) => l.startsWith('Error')) ?? lines.at(-1) ?? `exit code ${status}` };
   } catch (error) {
     return { reason: lines.at(-1) ?? (error as Error).message };

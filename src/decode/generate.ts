@@ -39,7 +39,7 @@ export interface GenerateOptions extends SamplingOptions {
   seed?: number;
   /** Tokens of prompt and answer together that there is room for; default what this call needs. The same capacity reuses the compiled programs. */
   capacity?: number;
-  /** Tokens that one program makes before the host looks at them; default 8. */
+  /** Tokens that one program makes before the host looks at them; default 16. */
   tokensPerCall?: number;
   /** Tokens of the prompt that are read at once; default 128, less for shorter prompts. */
   prefillChunk?: number;
@@ -71,7 +71,7 @@ interface Sizes {
 const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 
 function sizesOf(model: Decoder, prompt: number, options: GenerateOptions): Sizes {
-  const { maxNewTokens, tokensPerCall = 8, prefillChunk = 128, capacity = prompt + maxNewTokens } = options;
+  const { maxNewTokens, tokensPerCall = 16, prefillChunk = 128, capacity = prompt + maxNewTokens } = options;
   for (const [name, n] of Object.entries({ maxNewTokens, tokensPerCall, prefillChunk, capacity }))
     if (!(Number.isInteger(n) && n >= 1)) throw new RangeError(`[generate] ${name} ${n} must be a whole number from 1 on`);
   checkSampling(options);

@@ -4,7 +4,7 @@ import type { AnyCall, Call, Program, View } from './lower/program.ts';
 import type { TensorType } from './shape.ts';
 
 /** What lowering asks of a device. */
-export type Target = Pick<Device, 'fused' | 'gemmReads' | 'epilogue' | 'scratchBytes' | 'skinny' | 'reduceParts'>;
+export type Target = Pick<Device, 'fused' | 'gemmReads' | 'epilogue' | 'scratchBytes' | 'skinny' | 'appends' | 'reduceParts'>;
 
 /** A piece of device memory. `address` means something to its device only. */
 export interface DeviceBuffer {
@@ -45,11 +45,13 @@ export interface Device {
   readonly skinny?: {
     /** Whether a [m, k] x [k, n] may be one. */
     fits(a: TensorType, w: TensorType): boolean;
-    /** Whether the weights [k, n] can be read as they lie. */
-    reads(w: View): boolean;
+    /** Whether the weights [k, n] can be read as they lie, for m rows. */
+    reads(w: View, m: number): boolean;
   };
   /** Whether a matrix product can end in what the call's attributes say: sums of matrices of its type, a GELU. Absent: in nothing. */
   epilogue?(call: Call<'gemm'>): boolean;
+  /** Whether attention over a cache can take in new entries and what makes them (lower/append.ts). Absent: no. */
+  readonly appends?: boolean;
   alloc(bytes: number): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
   /** New memory that holds `data` for all that runs later; the copy may still be on its way. Absent: `alloc` and `write`. */

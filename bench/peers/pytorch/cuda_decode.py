@@ -1,6 +1,13 @@
 """Decoding at batch 1 with Hugging Face's Llama and its static cache: CUDA graph by hand, torch.compile, plain generate."""
 import argparse, json, statistics, sys, time, traceback
 
+
+def progress(text):
+    print(f"> {text}", file=sys.stderr, flush=True)
+
+
+progress("importing torch and transformers")
+
 import torch
 import transformers
 from transformers import LlamaConfig, LlamaForCausalLM, StaticCache
@@ -8,9 +15,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, StaticCache
 parser = argparse.ArgumentParser()
 parser.add_argument("--prompt", type=int, default=128)
 parser.add_argument("--tokens", type=int, default=256)
-parser.add_argument("--reps", type=int, default=5)
+parser.add_argument("--reps", type=int, default=3)
 parser.add_argument("--layers", type=int, default=24)
-parser.add_argument("--skip-compile", action="store_true", help="torch.compile takes about a minute")
+parser.add_argument("--skip-compile", action="store_true", help="torch.compile takes longer than all else: most of a minute")
 args = parser.parse_args()
 
 # 1.36e9 parameters; src/bench/cuda/decode.ts has the same
@@ -94,7 +101,7 @@ def rate(decode):
 
 @torch.no_grad()
 def plain():
-    n = min(args.tokens, 64)
+    n = min(args.tokens, 32)
     run = lambda: model.generate(prompt, max_new_tokens=n, min_new_tokens=n, do_sample=False, pad_token_id=0)
     run()
     torch.cuda.synchronize()
@@ -109,8 +116,10 @@ for name, way in ways.items():
     if name == "torch.compile" and args.skip_compile:
         continue
     try:
+        progress(f"{name} ...")
         figures[name] = way()
-        print(json.dumps({name: figures[name]}), file=sys.stderr, flush=True)
+        progress(f"{name}: {figures[name]} tokens/s")
+        print(json.dumps(result), flush=True)  # what is known counts if there is no time for the rest
     except Exception:  # noqa: BLE001 - one way that fails must not hide the others
         traceback.print_exc(limit=4)
-print(json.dumps(result))
+print(json.dumps(result), flush=True)

@@ -126,7 +126,8 @@ function encodeCall(call: AnyCall, ref: Ref): Encoded {
       return { extent: batch[0] * batch[1] * perBatch, grain, words };
     }
     case 'gemv':
-      throw new Error('[cpu] has no gemv kernel: products are gemm calls here; please report this program');
+    case 'appendAttention':
+      throw new Error(`[cpu] has no ${call.kernel} kernel: it is made of other calls here; please report this program`);
     case 'norm': {
       const { rows, width, eps, rms, affine } = call.attrs;
       const words = [

@@ -4,8 +4,9 @@ import type { AnyCall, Call, View } from '../../tensor/lower/program.ts';
 import { windows } from '../../tensor/ops.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { attentionKernels } from './attention.ts';
-import { constant, storageType } from './codegen.ts';
+import { storageType } from './codegen.ts';
 import type { AttentionCall } from './cudnn.ts';
+import { decodeKernels } from './decode-attention.ts';
 import { gemvKernel } from './gemv.ts';
 import { shortLoop } from './launch.ts';
 import { crossEntropyGradKernels, crossEntropyKernels } from './linear-cross-entropy.ts';
@@ -15,13 +16,9 @@ import { reduceKernel } from './reductions.ts';
 import { rowKernels } from './rows.ts';
 import { cumsum } from './scan.ts';
 import { scatterAdd } from './scatter.ts';
+import type { Shared } from './shared.ts';
 
-/** Memory of the device that all programs share: the count of bad indices, room for partial results, counters that are zero between launches. */
-export type Shared = 'bad' | 'workspace' | 'tickets';
 const sharedType: Record<Shared, string> = { bad: 'u32 *', workspace: 'float *', tickets: 'u32 *' };
-/** Elements that the shared memory has at least. */
-export const WORKSPACE_FLOATS = 8 << 20;
-export const TICKETS = 1 << 14;
 
 /** One launch: a kernel with pointers to views (in this order) and bytes of dynamic shared memory, or a call of a library. */
 export type Launch =
@@ -31,6 +28,8 @@ export type Launch =
       grid: readonly [number, number, number];
       block: number;
       shared?: number;
+      /** Whether the kernel itself waits for the end of the one before it (prelude.cuh), so that it may be launched early. */
+      waits?: boolean;
       views: readonly (View | Shared | null | number)[];
     }
   | { kind: 'gemm'; call: Call<'gemm'> }
@@ -65,7 +64,6 @@ export class Sources {
   }
 }
 
-const ceil = (a: number, b: number): number => Math.ceil(a / b);
 const blocks = (threads: number): readonly [number, number, number] => [Math.max(1, Math.ceil(threads / 256)), 1, 1];
 
 /** Neighbours that one access moves in rows of `inner` elements: 16 bytes where alignment allows. */
@@ -102,17 +100,24 @@ export function launchOfMany(calls: readonly (Call<'map'> | Call<'reduce'>)[], s
 export interface Abilities {
   /** Whether cuDNN takes an attention. */
   library?: (call: AttentionCall) => boolean;
+  /** Whether nothing in the program writes what a view looks at. Default: never. */
+  steady?: (v: View) => boolean;
   /** Shared memory that a block may have. */
   sharedBytes?: number;
+  multiprocessors?: number;
+  /** Compute capability x 10. */
+  capability?: number;
 }
-const SHARED_BYTES = 227 << 10;
+/** Of an H100. */
+export const HOPPER = { sharedBytes: 227 << 10, multiprocessors: 132, capability: 90 };
 
 /** The launches of a call, in order; none for one without elements. */
 export function launchesOf(
   call: AnyCall,
   sources: Sources,
-  { library = () => false, sharedBytes = SHARED_BYTES }: Abilities = {},
+  { library = () => false, steady = () => false, ...gpu }: Abilities = {},
 ): Launch[] {
+  const { sharedBytes, multiprocessors, capability } = { ...HOPPER, ...gpu };
   const { reads, writes } = call;
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
   const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident } = {}) => {
@@ -122,9 +127,9 @@ export function launchesOf(
     const name = sources.add(
       `${types.join()}|${code}`,
       (n) =>
-        `extern "C" __global__ void __launch_bounds__(${block}${resident ? `, ${resident}` : ''}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`,
+        `extern "C" __global__ void __launch_bounds__(${block}${resident ? `, ${resident}` : ''}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { begin(); ${code} }`,
     );
-    return [{ kind: 'kernel', name, grid, block, shared, views }];
+    return [{ kind: 'kernel', name, grid, block, shared, waits: true, views }];
   };
 
   switch (call.kernel) {
@@ -133,21 +138,31 @@ export function launchesOf(
       if (sizeOf(dims) === 0) return [];
       const { source, blocks } = mapKernel('@', dims, expression, reads, writes);
       const name = sources.add(source, (n) => source.replaceAll('@', n));
-      return [{ kind: 'kernel', name, grid: [blocks, 1, 1], block: 256, views: [...reads, ...writes] }];
+      return [{ kind: 'kernel', name, grid: [blocks, 1, 1], block: 256, waits: true, views: [...reads, ...writes] }];
     }
     case 'reduce':
     case 'argreduce': {
       const made = reduceKernel('@', call.attrs, reads, writes[0]!, call.kernel === 'argreduce');
       if (call.attrs.outer * call.attrs.inner === 0) return [];
       const name = sources.add(made.source, (n) => made.source.replaceAll('@', n));
-      return [{ kind: 'kernel', name, grid: [made.blocks, 1, 1], block: 256, views: [...reads, writes[0]!] }];
+      return [{ kind: 'kernel', name, grid: [made.blocks, 1, 1], block: 256, waits: true, views: [...reads, writes[0]!] }];
     }
     case 'gemm':
       return call.attrs.m * call.attrs.n ? [{ kind: 'gemm', call: shortLoop(call) }] : [];
     case 'gemv': {
-      const made = gemvKernel('@', call);
+      const made = gemvKernel('@', call, { sharedBytes, multiprocessors, capability }, steady);
       const name = sources.add(made.source, (n) => made.source.replaceAll('@', n));
-      return [{ kind: 'kernel', name, grid: [made.grid, 1, 1], block: made.block, views: [...reads, ...writes] }];
+      return [
+        {
+          kind: 'kernel',
+          name,
+          grid: made.grid,
+          block: made.block,
+          shared: made.sharedBytes,
+          waits: true,
+          views: [...reads, ...writes, ...made.shared],
+        },
+      ];
     }
     case 'norm':
     case 'normGrad':
@@ -213,30 +228,8 @@ export function launchesOf(
       return library(call)
         ? [{ kind: 'cudnn', call }]
         : attentionKernels(call, sharedBytes).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
-    case 'decodeAttention': {
-      const { scale, window } = call.attrs;
-      const [B, Tq, Hq, E] = reads[0]!.shape as [number, number, number, number];
-      const [, C, Hkv] = reads[1]!.shape as [number, number, number];
-      const queries = (Hq / Hkv) * Tq;
-      const Q = Math.min(8, queries);
-      const rows = Hkv * ceil(queries, Q);
-      if (B * rows === 0) return [];
-      // enough blocks to fill a large GPU, each with at least one chunk of keys
-      const pack = 16 / itemSize[reads[0]!.dtype];
-      const chunk = (4 * 128) / 2 ** Math.ceil(Math.log2(E / pack));
-      const room = Math.floor(WORKSPACE_FLOATS / (B * rows * Q * (E + 2)));
-      const splits = B * rows > TICKETS ? 1 : Math.max(1, Math.min(ceil(C, chunk), ceil(512, B * rows), room));
-      const aligned = reads.slice(0, 3).every((v) => v.offset % pack === 0 && v.strides.slice(0, 3).every((s) => s % pack === 0));
-      const steps = (v: View): string => `Steps{${v.strides.slice(0, 3).map((s) => `${s}ull`)}}`;
-      const given = (p: (i: number) => string): string => [0, 1, 2].map((i) => `${p(i)}, ${steps(reads[i]!)}`).join(', ');
-      return kernel(
-        [...reads, ...writes, 'workspace', 'tickets'],
-        [splits, rows, B],
-        (p) =>
-          `decode_attention<${storageType[reads[0]!.dtype]}, ${E}, ${Q}, ${aligned}>(${given(p)}, ${[3, 4, 5, 6, 7].map(p)}, ` +
-          `DecodeShape{${[Hq, Hkv, Tq, C, window]}, ${constant(scale, 'f32')}});`,
-        { block: 128 },
-      );
-    }
+    case 'decodeAttention':
+    case 'appendAttention':
+      return decodeKernels(call).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
   }
 }

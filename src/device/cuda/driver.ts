@@ -30,6 +30,7 @@ const signatures = {
   cuModuleUnload: ['uintptr_t'],
   cuFuncSetAttribute: ['uintptr_t', 'int', 'int'],
   cuLaunchKernel: ['uintptr_t', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uint', 'uintptr_t', 'uintptr_t', 'uintptr_t'],
+  cuLaunchKernelEx: ['void *', 'uintptr_t', 'uintptr_t', 'uintptr_t'],
   cuStreamCreate: ['void *', 'uint'],
   cuStreamSynchronize: ['uintptr_t'],
   cuStreamDestroy_v2: ['uintptr_t'],
@@ -87,7 +88,10 @@ export function openDriver(): Driver {
     try {
       return lib.func(name, 'int', [...args]) as unknown as Fn;
     } catch {
-      throw new Error(`[cuda] the driver at ${path} has no ${name}: it is older than CUDA 11.4, or no driver; update NVIDIA's driver`);
+      const missing = (): never => {
+        throw new Error(`[cuda] the driver at ${path} has no ${name}: it is older than CUDA 11.4, or no driver; update NVIDIA's driver`);
+      };
+      return name === 'cuLaunchKernelEx' ? missing : missing(); // of CUDA 11.8, as are the first drivers for the cards that it is for
     }
   };
   const raw = Object.fromEntries(Object.entries(signatures).map(([name, args]) => [name, bind(name, args)])) as unknown as Record<

@@ -26,13 +26,19 @@ export class CudaExecutable implements Executable {
     const names = new Set(launches.flat().flatMap((l) => (l.kind === 'kernel' ? [l.name] : [])));
     const module = names.size ? d.get('cuModuleLoadData', cachedCubin(source, archOf(source, gpu.info.capability))) : 0;
     const functions = new Map([...names].map((name) => [name, d.get('cuModuleGetFunction', module, name)]));
+    // The first kernel starts when all that was put on the stream before has ended, whoever wrote it: what no kernel of the program writes may
+    // then be read by any of them before its turn. On sm_80 and older every kernel starts that way.
+    const first = launches.flat().find((l) => l.kind === 'kernel');
+    // Others than decoders have few kernels that are as short as what this saves.
+    const short = program.calls.some((c) => c.kernel === 'gemv');
+    const early = (l: Launch): boolean => l.kind === 'kernel' && !!l.waits && l !== first && short && gpu.info.capability >= 90;
     this.#calls = launches.map((list, i) =>
       list.map((l) =>
         l.kind === 'gemm'
           ? gemmStep(gpu.stream, l, gpu.blas.product(l.call, gpu.tf32, alignmentsOf(program, l)))
           : l.kind === 'cudnn'
             ? cudnnStep(l, gpu.cudnn)
-            : kernelStep(d, gpu.stream, program.calls[i]!, l, functions.get(l.name)!),
+            : kernelStep(d, gpu.stream, program.calls[i]!, l, functions.get(l.name)!, early(l)),
       ),
     );
     this.#graphs = new Graphs(d, gpu.stream, this.#calls.flat(), program.externals, (b) => program.buffers[b]!.external);
@@ -87,7 +93,7 @@ export class CudaExecutable implements Executable {
   }
   async runAsync(buffers: readonly DeviceBuffer[]): Promise<void> {
     this.#launch(buffers);
-    await this.#gpu.driver.async('cuStreamSynchronize', this.#gpu.stream);
+    await this.#gpu.ended();
     this.#gpu.checkIndices();
   }
   enqueue(buffers: readonly DeviceBuffer[]): void {

@@ -1,12 +1,12 @@
 /** One GPU as everything on it shares it: driver, context, stream, memory, matrix products. */
 import koffi from 'koffi';
-import { type Shared, TICKETS, WORKSPACE_FLOATS } from './calls.ts';
 import { CublasLt } from './cublaslt.ts';
 import { AttentionLibrary } from './cudnn.ts';
 import { CudaError, type Driver, type GpuInfo, openGpu } from './driver.ts';
 import { Memory } from './memory.ts';
 import { nvrtcAbilities } from './nvrtc.ts';
 import { unmet } from './requirements.ts';
+import { type Shared, TICKETS, WORKSPACE_FLOATS } from './shared.ts';
 import type { CapturedWork } from './tuning.ts';
 
 export class Gpu {
@@ -91,6 +91,14 @@ export class Gpu {
     });
     this.synchronize();
     return this.between(events);
+  }
+  /** As `synchronize`, on another thread. It waits for an event: the stream itself may by then be captured for another program. */
+  async ended(): Promise<void> {
+    const d = this.driver;
+    const event = d.get('cuEventCreate', 2);
+    d.cuEventRecord(event, this.stream);
+    await d.async('cuEventSynchronize', event);
+    d.cuEventDestroy_v2(event);
   }
   /** Milliseconds on the GPU of what `body` submits, from the moment the GPU begins it. */
   elapsed(body: () => void): number {

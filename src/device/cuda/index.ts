@@ -9,7 +9,7 @@ import { type Abilities, type Launch, launchesOf, launchOfMany, Sources } from '
 import { hasEpilogue, readable } from './cublaslt.ts';
 import type { GpuInfo } from './driver.ts';
 import { CudaExecutable } from './executable.ts';
-import { skinny } from './gemv.ts';
+import { skinnyOn } from './gemv.ts';
 import { Gpu } from './gpu.ts';
 import { groupCalls } from './group.ts';
 import { crossEntropyFits, crossEntropyScratch } from './linear-cross-entropy.ts';
@@ -22,7 +22,7 @@ const sourceFiles = (names: readonly string[]): string =>
 
 /** The .cuh files, which every program's source begins with. */
 export const preludeSource = (): string =>
-  sourceFiles(['prelude', 'rows', 'indexing', 'scan', 'order', 'scatter', 'attention', 'attention-grad', 'gemv', 'decode']);
+  sourceFiles(['prelude', 'rows', 'indexing', 'scan', 'order', 'scatter', 'attention', 'attention-grad', 'gemv', 'gemv-tiles', 'decode']);
 
 /**
  * The whole source of a program, and the launches at the place of each call. Calls of one kind wait for each other and are one launch, unless
@@ -33,13 +33,16 @@ export function programSource(
   { apart = false, ...abilities }: Abilities & { apart?: boolean } = {},
 ): { source: string; launches: Launch[][] } {
   const sources = new Sources();
+  const external = (v: View): number => program.buffers[v.buffer]!.external;
+  const written = new Set(program.calls.flatMap((c) => c.writes.map(external)));
+  const steady = (v: View): boolean => external(v) >= 0 && !written.has(external(v));
   const places = apart ? program.calls.map((_, i) => [[i]]) : groupCalls(program);
   const launches = places.map((groups) =>
     groups.flatMap((group) => {
       const calls = group.map((i) => program.calls[i]!);
       return calls.length > 1
         ? [launchOfMany(calls as (Call<'map'> | Call<'reduce'>)[], sources)]
-        : launchesOf(calls[0]!, sources, abilities);
+        : launchesOf(calls[0]!, sources, { ...abilities, steady });
     }),
   );
   const hopper = program.calls.some((c) => c.kernel.startsWith('linearCrossEntropy'))
@@ -67,6 +70,7 @@ export class CudaDevice implements Device {
   /** @param index which of the visible GPUs; default: THIMBLE_GPU, else the first. */
   constructor(index = Number(process.env.THIMBLE_GPU ?? 0)) {
     this.#gpu = new Gpu(index);
+    this.skinny = skinnyOn(this.info);
   }
 
   get info(): GpuInfo {
@@ -78,7 +82,8 @@ export class CudaDevice implements Device {
   get arenaBytes(): number {
     return this.#gpu.memory.arenaBytes;
   }
-  readonly skinny = skinny;
+  readonly skinny;
+  readonly appends = true;
   fused(op: string, inputs: readonly TensorType[]): boolean {
     // attention is made of products that come with 8.0
     return hasKernel(op, inputs, this.info.capability) && (this.info.capability >= 80 || !op.startsWith('attention'));
@@ -142,7 +147,7 @@ export class CudaDevice implements Device {
 
   prepare(program: Program): CudaExecutable {
     this.#gpu.enter();
-    const abilities: Abilities = { library: (call) => this.#gpu.cudnn.takes(call), sharedBytes: this.info.sharedBytes };
+    const abilities: Abilities = { library: (call) => this.#gpu.cudnn.takes(call), ...this.info };
     const { source, launches } = programSource(program, abilities);
     return new CudaExecutable(program, source, launches, this.#gpu, () => {
       const one = programSource(program, { ...abilities, apart: true });

@@ -2,10 +2,11 @@
 import koffi from 'koffi';
 import { itemSize } from '../../tensor/dtype.ts';
 import type { AnyCall, Call, Program, View } from '../../tensor/lower/program.ts';
-import type { Launch, Shared } from './calls.ts';
+import type { Launch } from './calls.ts';
 import type { Product } from './cublaslt.ts';
 import type { AttentionLibrary } from './cudnn.ts';
 import { CudaError, type Driver } from './driver.ts';
+import type { Shared } from './shared.ts';
 
 const MAX_DYNAMIC_SHARED = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
@@ -45,7 +46,26 @@ class Parameters {
 export const nameOf = ({ label, writes }: AnyCall): string =>
   `${label} -> ${writes.map((v) => `${v.dtype}[${v.shape.join(', ')}]`).join(', ')}`;
 
-export function kernelStep(d: Driver, stream: number, call: AnyCall, launch: Extract<Launch, { kind: 'kernel' }>, fn: number): Step {
+const PROGRAMMATIC_STREAM_SERIALIZATION = 6; // CUlaunchAttributeID
+/** CUlaunchConfig of a kernel that may start while the one before it still runs. */
+function earlyLaunch(grid: readonly number[], block: number, shared: number, stream: number): Uint8Array {
+  const memory = new ArrayBuffer(256);
+  const configuration = new Uint8Array(memory);
+  new Int32Array(memory).set([PROGRAMMATIC_STREAM_SERIALIZATION, 0, 1], 32);
+  new Uint32Array(memory).set([...grid, block, 1, 1, shared]);
+  new BigUint64Array(memory).set([BigInt(stream), koffi.address(configuration) + 128n, 1n], 4);
+  return configuration;
+}
+
+/** @param early whether it may become resident before the kernel ahead of it has ended, and waits for that one itself. */
+export function kernelStep(
+  d: Driver,
+  stream: number,
+  call: AnyCall,
+  launch: Extract<Launch, { kind: 'kernel' }>,
+  fn: number,
+  early: boolean,
+): Step {
   const { views, grid, block, shared = 0 } = launch;
   if (shared) d.cuFuncSetAttribute(fn, MAX_DYNAMIC_SHARED, shared);
   const parameters = new Parameters(views.length);
@@ -58,12 +78,14 @@ export function kernelStep(d: Driver, stream: number, call: AnyCall, launch: Ext
   new Uint32Array(node).set([...grid, block, 1, 1, shared], 2);
   new BigUint64Array(node).set([parameters.address], 5);
   const nodeParameters = new Uint8Array(node);
+  const configuration = early ? earlyLaunch(grid, block, shared, stream) : undefined;
   return {
     operands: views,
     submit(at) {
       fill(at);
       try {
-        d.cuLaunchKernel(fn, grid[0], grid[1], grid[2], block, 1, 1, shared, stream, parameters.address, 0);
+        if (configuration) d.cuLaunchKernelEx(configuration, fn, parameters.address, 0);
+        else d.cuLaunchKernel(fn, grid[0], grid[1], grid[2], block, 1, 1, shared, stream, parameters.address, 0);
       } catch (error) {
         throw error instanceof CudaError ? new CudaError(error.code, `the launch of ${nameOf(call)}`) : error;
       }

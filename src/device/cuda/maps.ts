@@ -77,7 +77,7 @@ function turningKernel(
   const stores = writes.map((v, i) => `store(out${i}[${offsetOf(v)}], v${e.results[i]});`).join(' ');
   const step = 256 / side;
   const source = `extern "C" __global__ void __launch_bounds__(256) ${name}(${[...pointers(reads, 'in'), ...pointers(writes, 'out')].join(', ')}) {
-  ${tiles.join(' ')} u32 x = threadIdx.x % ${side}u, y = threadIdx.x / ${side}u; ${space} ${others}
+  begin(); ${tiles.join(' ')} u32 x = threadIdx.x % ${side}u, y = threadIdx.x / ${side}u; ${space} ${others}
   #pragma unroll
   for (u32 j = 0; j < ${side}u; j += ${step}u) { ${at(axis, last)} { ${fill} } }
   __syncthreads();
@@ -111,7 +111,7 @@ export function mapKernel(
     ? `if (blockIdx.x == 0 && threadIdx.x < ${rest}u) { ${index} c0 = ${count * width}u + threadIdx.x; ${body.element} }`
     : '';
   const source = `extern "C" __global__ void __launch_bounds__(256) ${name}(${[...pointers(reads, 'in'), ...pointers(writes, 'out')].join(', ')}) {
-  ${index} first = blockIdx.x * ${256 * unroll}u + threadIdx.x; ${body.declare(unroll)}
+  begin(); ${index} first = blockIdx.x * ${256 * unroll}u + threadIdx.x; ${body.declare(unroll)}
   #pragma unroll
   for (u32 u = 0; u < ${unroll}; u++) { ${index} t = first + u * 256u; ${guard}{ ${body.loads} } }
   #pragma unroll

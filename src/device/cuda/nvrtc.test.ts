@@ -15,8 +15,9 @@ import { Trace, within } from '../../tensor/trace.ts';
 import { cases } from '../conformance/cases/index.ts';
 import type { Case } from '../conformance/inputs.ts';
 import { weighted } from '../conformance/run.ts';
-import type { Abilities } from './calls.ts';
+import { type Abilities, HOPPER } from './calls.ts';
 import { readable } from './cublaslt.ts';
+import { skinnyOn } from './gemv.ts';
 import { hasKernel, preludeSource, programSource } from './index.ts';
 import { openLibrary } from './libraries.ts';
 import { crossEntropyScratch } from './linear-cross-entropy.ts';
@@ -39,7 +40,7 @@ const scratchBytes = (call: AnyCall): number =>
       : call.kernel === 'linearCrossEntropy' || call.kernel === 'linearCrossEntropyGrad'
         ? crossEntropyScratch(call)
         : 0;
-const target = { fused: hasKernel, gemmReads: readable, reduceParts, scratchBytes };
+const target = { fused: hasKernel, gemmReads: readable, reduceParts, scratchBytes, skinny: skinnyOn(HOPPER), appends: true };
 
 function sourceOf(c: Case, abilities?: Abilities): string {
   const trace = new Trace();

@@ -40,7 +40,7 @@ export function reduceKernel(
     ? `reduce_row<${policy}, ${threads}, ${width}>(${value}, out0, ${outer}ull, ${count}ull);`
     : `reduce_columns<${policy}, ${lanes}, ${width}>(${value}, out0, ${count}ull, ${inner}ull);`;
   const kernel = (given: string, first = ''): string =>
-    `extern "C" __global__ void __launch_bounds__(256) ${name}(${given}) { ${first} ${code} }`;
+    `extern "C" __global__ void __launch_bounds__(256) ${name}(${given}) { begin(); ${first} ${code} }`;
   const own = params.map((p, i) => `${p} = (${p.replace(/\w+$/, '')})all.p[blockIdx.y * ${params.length} + ${i}];`).join(' ');
   const source =
     members === 1

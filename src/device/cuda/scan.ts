@@ -1,8 +1,9 @@
 /** Running sums as launches: long axes in parts that fill the GPU. */
 import { laneOf } from '../../tensor/dtype.ts';
 import type { Call } from '../../tensor/lower/program.ts';
-import { type Kernel, type Launch, rowPack, WORKSPACE_FLOATS } from './calls.ts';
+import { type Kernel, type Launch, rowPack } from './calls.ts';
 import { laneType } from './codegen.ts';
+import { WORKSPACE_FLOATS } from './shared.ts';
 
 /** Blocks of rows, and threads of columns, that fill a GPU. */
 const BLOCKS = 256;

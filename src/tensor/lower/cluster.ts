@@ -6,6 +6,7 @@
 import type { Node, Value } from '../graph.ts';
 import { is } from '../graph.ts';
 import { ops } from '../ops.ts';
+import type { Append } from './append.ts';
 
 /** What runs as one unit: some stored pointwise values, or one node of another kind. */
 export interface Unit {
@@ -18,10 +19,13 @@ export interface Unit {
   /** A product of a few rows: its roots, if any, are expressions of its result, its norm makes its left operand (skinny.ts). */
   skinny?: boolean;
   norm?: Node<'norm'>;
+  /** What an attention over a cache takes in (append.ts). */
+  append?: Append;
 }
 
 /** What a unit leaves in memory. */
-export const outputsOf = (u: Unit): readonly Value[] => (u.roots.length || !u.node ? u.roots : u.node.outputs);
+export const outputsOf = (u: Unit): readonly Value[] =>
+  u.append ? [...u.node!.outputs, ...u.append.update.outputs] : u.roots.length || !u.node ? u.roots : u.node.outputs;
 
 const MAX_LOADS = 16;
 const MAX_STEPS = 40;

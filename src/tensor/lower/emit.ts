@@ -5,17 +5,16 @@ import { type DType, itemSize } from '../dtype.ts';
 import { is, type Node, type Value } from '../graph.ts';
 import { ops } from '../ops.ts';
 import { type Shape, sizeOf, stridesOf } from '../shape.ts';
+import { emitAppend } from './append.ts';
 import { type Fusion, isPointwise, storedUnder, type Unit } from './cluster.ts';
 import { joinSums, narrowBiases } from './epilogue.ts';
-import { expressionOf } from './expression.ts';
+import { COPY, expressionOf } from './expression.ts';
 import { joinGelus } from './gelu.ts';
 import { emitNode } from './kernels.ts';
 import type { Lowered } from './lower.ts';
 import type { AnyCall, Call, CallAttrs, Expression, KernelName, View } from './program.ts';
 import { emitSkinny } from './skinny.ts';
 import { broadcastView, collapse, flipView, isContiguous, permuteView, reshapeView, sliceView } from './views.ts';
-
-const COPY: Expression = { loads: 1, steps: [], results: [0] };
 
 export class Emitter {
   readonly calls: AnyCall[] = [];
@@ -177,7 +176,8 @@ export class Emitter {
   }
 
   unit(unit: Unit): void {
-    if (unit.skinny) emitSkinny(this, unit, this.#fusion);
+    if (unit.append) emitAppend(this, unit, this.#fusion);
+    else if (unit.skinny) emitSkinny(this, unit, this.#fusion);
     else if (unit.node) emitNode(this, unit.node, this.#fusion);
     else this.expression(unit.roots, this.#fusion);
     for (const v of unit.reads) this.#readers.set(v, this.#readers.get(v)! - 1);

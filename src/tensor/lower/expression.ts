@@ -5,6 +5,9 @@ import type { UnaryName } from '../ops.ts';
 import { isPointwise } from './cluster.ts';
 import type { Expression, Step } from './program.ts';
 
+/** One load, as it is. */
+export const COPY: Expression = { loads: 1, steps: [], results: [0] };
+
 /** An expression and the values that its loads read (in the space of `results`). */
 export function expressionOf(results: readonly Value[], stored: ReadonlySet<Value>): { expression: Expression; loads: Value[] } {
   const own = new Set(results);

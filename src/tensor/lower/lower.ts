@@ -2,6 +2,7 @@
 
 import type { Target } from '../device.ts';
 import { is, reachable, type Value } from '../graph.ts';
+import { fuseAppends } from './append.ts';
 import { fuse, storedUnder, type Unit } from './cluster.ts';
 import { Emitter } from './emit.ts';
 import type { AnyCall } from './program.ts';
@@ -25,7 +26,7 @@ export interface Lowered {
 export function lower(results: readonly Value[], donated: ReadonlySet<number>, target: Target): Lowered {
   const nodes = reachable(results);
   const wanted = new Set(results.map(storedUnder));
-  const fusion = fuseSkinny(fuse(nodes, results), nodes, wanted, target);
+  const fusion = fuseAppends(fuseSkinny(fuse(nodes, results), nodes, wanted, target), wanted, target);
   const donatedValues = new Set(nodes.flatMap((n) => (is(n, 'input') && donated.has(n.attrs.index) ? [n.outputs[0]!] : [])));
   const order: Unit[] = schedule(fusion.units, fusion.unitOf, donatedValues, wanted);
   const emitter = new Emitter(fusion, nodes, target, wanted);

@@ -87,6 +87,12 @@ export interface CallAttrs {
   attention: AttentionAttrs;
   attentionGrad: AttentionAttrs;
   decodeAttention: DecodeAttentionAttrs;
+  /**
+   * decodeAttention that first writes new entries into the cache. reads: keys and values, which are parts of the cache, length (the new ones
+   * among them: they are the last), the loads of `expression` over `dims`; writes: the result, lse, the cache [B, C, heads, E]. Queries and new entries
+   * are elements of what the expression makes: where `query` [B, T, Hq, E] and `entries` [B, T, heads, E] say.
+   */
+  appendAttention: DecodeAttentionAttrs & { dims: readonly number[]; expression: Expression; query: View; entries: View };
   linearCrossEntropy: LinearCrossEntropyAttrs;
   linearCrossEntropyGrad: LinearCrossEntropyAttrs;
   take: Indexed & { picks: number };

@@ -42,7 +42,11 @@ export function schedule(
   };
   for (const v of donated)
     for (const writer of readers.get(v) ?? []) {
-      const inPlace = writer.node ? (writer.node.op === 'updateAt' ? outputsOf(writer) : []) : writer.roots.filter((r) => wanted.has(r));
+      const inPlace = writer.node
+        ? writer.append || writer.node.op === 'updateAt'
+          ? outputsOf(writer)
+          : []
+        : writer.roots.filter((r) => wanted.has(r));
       if (!inPlace.some((r) => r.type === v.type)) continue;
       for (const reader of readers.get(v)!) if (reader !== writer && !reaches(writer, reader)) edge(reader, writer);
     }

@@ -7,7 +7,7 @@ import type { Target } from '../device.ts';
 import { is, type Node, type Value } from '../graph.ts';
 import { type Fusion, isPointwise, storedUnder, type Unit } from './cluster.ts';
 import { type Emitter, flopsOf } from './emit.ts';
-import { expressionOf } from './expression.ts';
+import { COPY, expressionOf } from './expression.ts';
 import { emitNode } from './kernels.ts';
 import type { Expression, View } from './program.ts';
 import { broadcastView, reshapeView } from './views.ts';
@@ -90,7 +90,7 @@ function partOf(v: Value, y: Value, parts: number): number | undefined {
 }
 
 /** Whether `later` also needs something else that is computed from `first`, so that the two cannot be one. */
-function waitsFor(later: Unit, first: Unit, units: ReadonlySet<Unit>, unitOf: ReadonlyMap<Value, Unit>, direct: Value): boolean {
+export function waitsFor(later: Unit, first: Unit, units: ReadonlySet<Unit>, unitOf: ReadonlyMap<Value, Unit>, direct: Value): boolean {
   const seen = new Set<Unit>();
   const stack = [...later.reads].filter((v) => v !== direct).map((v) => unitOf.get(v));
   for (let u = stack.pop(); stack.length || u; u = stack.pop()) {
@@ -125,7 +125,7 @@ export function emitSkinny(e: Emitter, unit: Unit, fusion: Fusion): void {
   const others = right.loads.filter((v) => storedUnder(v) !== y);
   const rightViews = others.map((v) => seen(v, roots[0]!.type.shape, [m, n / parts]));
 
-  const ready = e.target.skinny!.reads(weights) && [...leftViews, ...rightViews].every((v) => v);
+  const ready = e.target.skinny!.reads(weights, m) && [...leftViews, ...rightViews].every((v) => v);
   const writes = ready ? roots.map((r) => reshapeView(e.allocate(r, { strided: true }), [m, n / parts])) : [];
   if (!ready || !writes.every((v) => v)) {
     if (unit.norm) emitNode(e, unit.norm, fusion);
@@ -153,8 +153,6 @@ export function emitSkinny(e: Emitter, unit: Unit, fusion: Fusion): void {
     flopsOf(node),
   );
 }
-
-const COPY: Expression = { loads: 1, steps: [], results: [0] };
 
 /** The expression with load i as load to[i] of `loads`. */
 function reordered(e: Expression, to: readonly number[], loads: number): Expression {

@@ -6,6 +6,7 @@ import type { Case } from '../inputs.ts';
 import { attention } from './attention.ts';
 import { classifier } from './classifier.ts';
 import { contractions } from './contractions.ts';
+import { decoder } from './decoder.ts';
 import { fewRows } from './few-rows.ts';
 import { indexing } from './indexing.ts';
 import { layout } from './layout.ts';
@@ -25,6 +26,7 @@ export const families = {
   indexing,
   rows,
   attention,
+  decoder,
   classifier,
   orders,
   wide,

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { assemble } from '../assemble.ts';
+import * as t from '../index.ts';
+import { type Tensor, typeOf } from '../index.ts';
+import { Trace, within } from '../trace.ts';
+
+/** The calls of a step over a cache [1, 32, 4, 8] from four heads [1, 1, 6, 8], by label; what is donated: the cache. */
+function calls(f: (qkv: Tensor, cache: Tensor, at: Tensor) => Tensor[], appends = true): string[] {
+  const trace = new Trace();
+  const inputs = [trace.input(typeOf([1, 1, 6, 8], 'f32')), trace.input(typeOf([1, 32, 4, 8], 'f32')), trace.input(typeOf([], 'i32'))];
+  const results = within(trace, () => f(...(inputs as [Tensor, Tensor, Tensor]))).map((y) => trace.valueOf(y));
+  const types = inputs.map((x) => x.type);
+  return assemble({ fused: () => true, appends }, results, types, new Set([1])).program.calls.map((c) => `${c.kernel} ${c.label}`);
+}
+function step(made: Tensor, cache: Tensor, at: Tensor, length: Tensor): Tensor[] {
+  const [q, k, v] = t.split(made, [2, 2, 2], 2) as [Tensor, Tensor, Tensor];
+  const entries = t.updateAt(cache, t.concat([k, v], 2), at, 1);
+  const [keys, values] = t.split(entries, 2, 2) as [Tensor, Tensor];
+  return [t.decodeAttention(q, keys, values, length), entries];
+}
+
+test('the expression of queries and entries and their write are part of the attention, in the memory of a donated cache', () => {
+  const f = (qkv: Tensor, cache: Tensor, at: Tensor): Tensor[] => step(t.tanh(qkv), cache, at, t.add(at, 1));
+  assert.deepEqual(calls(f), ['map add', 'appendAttention tanh+updateAt+decodeAttention']);
+  assert.deepEqual(calls(f, false), ['map tanh', 'map add', 'updateAt updateAt', 'decodeAttention decodeAttention']);
+});
+
+test('what others read too is stored, and read', () => {
+  assert.deepEqual(
+    calls((qkv, cache, at) => {
+      const made = t.tanh(qkv);
+      return [...step(made, cache, at, t.add(at, 1)), made];
+    }),
+    ['map tanh', 'map add', 'appendAttention updateAt+decodeAttention'],
+  );
+});
+
+test('a write of other keys than the last ones stays apart', () => {
+  assert.deepEqual(
+    calls((qkv, cache, at) => step(t.tanh(qkv), cache, at, t.add(at, 2))),
+    ['map tanh', 'map add', 'updateAt updateAt', 'decodeAttention decodeAttention'],
+  );
+});

@@ -1,0 +1,110 @@
+/**
+ * Attention over a cache takes in what comes right before it in a decoder: the expression that makes queries and new entries (where positions
+ * are put in), and the write of the entries into the cache. A step is then bound by reading the keys, not by two more launches.
+ */
+import type { Target } from '../device.ts';
+import { is, type Node, type Value } from '../graph.ts';
+import { stridesOf } from '../shape.ts';
+import { type Fusion, isPointwise, storedUnder, type Unit } from './cluster.ts';
+import { type Emitter, flopsOf } from './emit.ts';
+import { COPY, expressionOf } from './expression.ts';
+import type { View } from './program.ts';
+import { waitsFor } from './skinny.ts';
+import { flipView, permuteView, reshapeView, sliceView } from './views.ts';
+
+/** What a decodeAttention takes in. */
+export interface Append {
+  update: Node<'updateAt'>;
+  /** The value that queries and new entries are parts of. */
+  made: Value;
+  /** Where in it they lie. */
+  query: View;
+  entries: View;
+}
+
+/** Where the elements of `v` lie in `base`, of which it is a view; undefined where no strides say it. */
+function seenIn(base: Value, v: Value): View | undefined {
+  const { node, type } = v;
+  if (v === base) return { buffer: -1, offset: 0, shape: type.shape, strides: stridesOf(type.shape), dtype: type.dtype };
+  const x = seenIn(base, node.inputs[0]!);
+  if (!x) return undefined;
+  if (is(node, 'slice')) return sliceView(x, node.attrs);
+  if (is(node, 'permute')) return permuteView(x, node.attrs.axes);
+  if (is(node, 'flip')) return flipView(x, node.attrs.axes);
+  return is(node, 'reshape') ? reshapeView(x, type.shape) : undefined;
+}
+
+/** Whether `total` is `start` and `count` more. */
+function isSum(total: Value, start: Value, count: number): boolean {
+  const { node } = total;
+  if (node.op === 'reshape') return isSum(node.inputs[0]!, start, count);
+  const constant = (v: Value): boolean => {
+    const { node: n } = storedUnder(v);
+    return is(n, 'full') && n.attrs.value === count;
+  };
+  return node.op === 'add' && node.inputs.some((v, i) => storedUnder(v) === storedUnder(start) && constant(node.inputs[1 - i]!));
+}
+
+function appendOf(node: Node<'decodeAttention'>): Append | undefined {
+  const [q, k, v, length] = node.inputs as [Value, Value, Value, Value];
+  const { node: update } = storedUnder(k);
+  if (!is(update, 'updateAt') || update.attrs.axis !== 1 || storedUnder(v) !== update.outputs[0]) return undefined;
+  const [cache, rows, start] = update.inputs as [Value, Value, Value];
+  const made = storedUnder(q);
+  const [query, entries] = [seenIn(made, q), storedUnder(rows) === made ? seenIn(made, rows) : undefined];
+  const heads = (x: Value): boolean => {
+    const view = seenIn(update.outputs[0]!, x);
+    const [B, C, H, E] = cache.type.shape as [number, number, number, number];
+    return !!view && view.shape.join() === [B, C, view.shape[2], E].join() && view.strides.join() === [C * H * E, H * E, E, 1].join();
+  };
+  const fits = cache.type.shape.length === 4 && cache.type.dtype === made.type.dtype && heads(k) && heads(v);
+  if (!query || !entries || !fits || !isSum(length, start, rows.type.shape[1]!)) return undefined;
+  return { update, made, query, entries };
+}
+
+/** Gives each attention over a cache what it takes in. */
+export function fuseAppends(fusion: Fusion, wanted: ReadonlySet<Value>, target: Target): Fusion {
+  if (!target.appends) return fusion;
+  const units = new Set(fusion.units);
+  const stored = new Set(fusion.stored);
+  const unitOf = new Map(fusion.unitOf);
+  for (const unit of fusion.units) {
+    const append = unit.node && is(unit.node, 'decodeAttention') ? appendOf(unit.node) : undefined;
+    if (!append) continue;
+    const { update, made } = append;
+    const written = update.outputs[0]!;
+    const writer = unitOf.get(written);
+    if (!writer || waitsFor(unit, writer, units, unitOf, written)) continue;
+    unit.append = append;
+    unit.reads.delete(written);
+    for (const v of writer.reads) unit.reads.add(v);
+    units.delete(writer);
+    unitOf.set(written, unit);
+    const maker = unitOf.get(made);
+    const others = [...units].some((u) => u !== unit && u.reads.has(made));
+    if (!maker || maker.node || maker.roots.length !== 1 || wanted.has(made) || others) continue;
+    stored.delete(made);
+    unit.reads.delete(made);
+    for (const v of maker.reads) unit.reads.add(v);
+    units.delete(maker);
+  }
+  return { units: [...units], stored, unitOf };
+}
+
+export function emitAppend(e: Emitter, unit: Unit, { stored }: Fusion): void {
+  const node = unit.node as Node<'decodeAttention'>;
+  const { update, made, query, entries } = unit.append!;
+  const [, k, v, length] = node.inputs as [Value, Value, Value, Value];
+  const inline = isPointwise(made.node) && !stored.has(made);
+  const { expression, loads } = inline ? expressionOf([made], stored) : { expression: COPY, loads: [made] };
+  const reads = e.loads(loads, made.type.shape);
+  const to = e.takeOver(update.inputs[0]!, update.outputs[0]!);
+  e.call(
+    'appendAttention',
+    { ...node.attrs, dims: made.type.shape, expression, query, entries },
+    [e.view(k), e.view(v), e.contiguous(e.view(length), node.op), ...reads],
+    [...node.outputs.map((o) => e.allocate(o)), to],
+    `${inline ? `${made.node.op}+` : ''}updateAt+decodeAttention`,
+    flopsOf(node),
+  );
+}
