@@ -132,35 +132,47 @@ export class Cudnn {
     return Number(count[0]);
   }
 
-  /** The fastest plan that cuDNN's own heuristic knows for these operations. */
-  plan(operations: readonly Descriptor[], what: string): CudnnPlan {
+  /**
+   * The plans that cuDNN's own heuristic proposes for these operations, its first choice first. Each takes half a second to make, when it is
+   * first asked for; undefined: an engine that cannot take these shapes after all.
+   */
+  proposals(operations: readonly Descriptor[], what: string): (() => CudnnPlan | undefined)[] {
     const graph = this.make('graph', { 800: handle(this.#handle), 801: descriptors(operations) });
     const heuristic = this.make('heuristic', { 200: heuristicMode(HEURISTIC_A), 201: descriptors([graph]) });
     const room = this.#get(heuristic, 202, 15, null, 0);
     const configs = longs(Array.from({ length: room }, () => this.#begin('engineConfig', {})));
     const found = room && this.#get(heuristic, 202, 15, configs, room);
-    for (const config of configs.subarray(0, found)) {
-      const plan = this.#begin('plan', { 400: handle(this.#handle), 401: descriptors([config]) });
-      if (this.#lib.finalize(plan) !== 0) continue; // an engine that cannot take these shapes after all: the next
-      const bytes = longs([0]);
-      this.#get(plan, 402, 3, bytes, 1);
-      return {
-        workspaceBytes: Number(bytes[0]),
-        runner: (tensors) => {
-          const ids = i64s(tensors.map((t) => t.id));
-          let latest: { key: string; pack: Descriptor } | undefined;
-          return (addresses, workspace) => {
-            const key = `${addresses.join()},${workspace}`;
-            if (latest?.key !== key) {
-              if (latest) this.#lib.destroy(latest.pack);
-              latest = { key, pack: this.make('variantPack', { 1000: ids, 1001: pointers(addresses), 1003: pointers([workspace]) }) };
-            }
-            this.#check(this.#lib.execute(this.#handle, plan, latest.pack), what);
-          };
-        },
-      };
-    }
-    throw new Error(`[cuda] cuDNN ${this.version} has no plan for ${what}: ${this.#reason()}`);
+    return [...configs.subarray(0, found)].map((config) => {
+      let made: { plan: CudnnPlan | undefined } | undefined;
+      return () => (made ??= { plan: this.#plan(config, what) }).plan;
+    });
+  }
+
+  #plan(config: Descriptor, what: string): CudnnPlan | undefined {
+    const plan = this.#begin('plan', { 400: handle(this.#handle), 401: descriptors([config]) });
+    if (this.#lib.finalize(plan) !== 0) return undefined;
+    const bytes = longs([0]);
+    this.#get(plan, 402, 3, bytes, 1);
+    return {
+      workspaceBytes: Number(bytes[0]),
+      runner: (tensors) => {
+        const ids = i64s(tensors.map((t) => t.id));
+        let latest: { key: string; pack: Descriptor } | undefined;
+        return (addresses, workspace) => {
+          const key = `${addresses.join()},${workspace}`;
+          if (latest?.key !== key) {
+            if (latest) this.#lib.destroy(latest.pack);
+            latest = { key, pack: this.make('variantPack', { 1000: ids, 1001: pointers(addresses), 1003: pointers([workspace]) }) };
+          }
+          this.#check(this.#lib.execute(this.#handle, plan, latest.pack), what);
+        };
+      },
+    };
+  }
+
+  /** Why there is no plan. */
+  none(what: string): Error {
+    return new Error(`[cuda] cuDNN ${this.version} has no plan for ${what}: ${this.#reason()}`);
   }
 }
 
@@ -230,7 +242,15 @@ export class Graph {
     this.#operations.push(this.#cudnn.make(kind, attributes));
     return to;
   }
+  proposals(what: string): (() => CudnnPlan | undefined)[] {
+    return this.#cudnn.proposals(this.#operations, what);
+  }
+  /** The first of the proposed plans. */
   plan(what: string): CudnnPlan {
-    return this.#cudnn.plan(this.#operations, what);
+    for (const proposal of this.proposals(what)) {
+      const plan = proposal();
+      if (plan) return plan;
+    }
+    throw this.#cudnn.none(what);
   }
 }

@@ -4,7 +4,15 @@ import { test } from 'node:test';
 import type { View } from '../../tensor/lower/program.ts';
 import { stridesOf } from '../../tensor/shape.ts';
 import { type AttentionCall, AttentionLibrary } from './cudnn.ts';
+import type { Bench } from './tuning.ts';
 
+const bench: Bench = {
+  machine: 'none',
+  stream: 0,
+  captured: () => assert.fail(),
+  timed: () => assert.fail(),
+  scratch: () => assert.fail(),
+};
 const view = (shape: readonly number[], dtype: View['dtype'] = 'bf16'): View => ({
   buffer: 0,
   offset: 0,
@@ -30,7 +38,7 @@ function takes(c: AttentionCall, wish?: string): boolean {
   if (wish === undefined) delete process.env.THIMBLE_ATTENTION;
   else process.env.THIMBLE_ATTENTION = wish;
   try {
-    return new AttentionLibrary(0).takes(c);
+    return new AttentionLibrary(bench).takes(c);
   } finally {
     if (before === undefined) delete process.env.THIMBLE_ATTENTION;
     else process.env.THIMBLE_ATTENTION = before;

@@ -7,7 +7,7 @@ import { Memory } from './memory.ts';
 import { nvrtcAbilities } from './nvrtc.ts';
 import { unmet } from './requirements.ts';
 import { type Shared, TICKETS, WORKSPACE_FLOATS } from './shared.ts';
-import type { CapturedWork } from './tuning.ts';
+import type { Bench, CapturedWork } from './tuning.ts';
 
 export class Gpu {
   readonly driver: Driver;
@@ -45,14 +45,15 @@ export class Gpu {
     this.stream = driver.get('cuStreamCreate', 1);
     this.memory = new Memory(driver, device, this.stream);
     const workspace = driver.get('cuMemAlloc_v2', 4 * WORKSPACE_FLOATS);
-    this.blas = new CublasLt(workspace, 4 * WORKSPACE_FLOATS, {
+    const bench: Bench = {
       machine: `${info.name}, driver ${info.driverVersion}`,
       stream: this.stream,
       captured: (work) => this.captured(work),
       timed: (bodies) => this.timed(bodies),
       scratch: (bytes, body) => this.memory.scratch(bytes, body),
-    });
-    this.cudnn = new AttentionLibrary(this.stream);
+    };
+    this.blas = new CublasLt(workspace, 4 * WORKSPACE_FLOATS, bench);
+    this.cudnn = new AttentionLibrary(bench);
     const bad = driver.get('cuMemHostAlloc', 64, 2);
     this.bad = new Uint32Array(koffi.view(BigInt(bad), 64));
     const tickets = driver.get('cuMemAlloc_v2', 4 * TICKETS);
