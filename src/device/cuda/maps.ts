@@ -60,29 +60,43 @@ function turningKernel(
   const grid = dims.map((d, i) => (i === axis || i === last ? Math.ceil(d / side) : d));
   const space = coordinates(grid, 'blockIdx.x').replaceAll(/\bc(\d+)\b/g, 'b$1');
   const others = dims.map((_, i) => (i === axis || i === last ? '' : `u32 c${i} = b${i};`)).join(' ');
+  // two halves side by side move together, where both axes have whole pairs: accesses of 4 bytes
+  const wide = dims[axis]! % 2 || dims[last]! % 2 || reads.some((v, i) => turned[i] && itemSize[v.dtype] > 2) ? 1 : 2;
+  const packs = new Packs(reads, wide);
   const at = (x: number, y: number): string =>
     `u32 c${x} = b${x} * ${side}u + x, c${y} = b${y} * ${side}u + y + j; if (c${x} < ${dims[x]}u && c${y} < ${dims[y]}u)`;
   const flat = dims.map((_, i) => `(u64)c${i} * ${sizeOf(dims.slice(i + 1))}ull`).join(' + ');
   const tiles = reads.map((v, i) => {
     const pitch = side + Math.max(1, 4 / itemSize[v.dtype]); // neighbours of a column lie in different banks
-    return turned[i] ? `__shared__ ${storageType[v.dtype]} tile${i}[${side}][${pitch}];` : '';
+    return turned[i] ? `__shared__ alignas(16) ${storageType[v.dtype]} tile${i}[${side}][${pitch}];` : '';
   });
-  const fill = reads.map((v, i) => (turned[i] ? `tile${i}[y + j][x] = in${i}[${offsetOf(v)}];` : '')).join(' ');
+  const fill = reads.map((v, i) => {
+    const along = { ...v, strides: [...v.strides.filter((_, d) => d !== axis), 1] };
+    const type = `pack<${storageType[v.dtype]}, ${wide}, ${alignment(along, wide)}>`;
+    return turned[i] ? `*(${type} *)&tile${i}[y + j][x] = *(const ${type} *)(in${i} + (${offsetOf(v)}));` : '';
+  });
+  const straight = reads.map((_, i) => (turned[i] ? '' : `${packs.type(i)} a${i} = ${packs.read(i, `in${i}`)};`)).join(' ');
   const body = statements(
     e,
     'v',
-    (i) => ({ code: turned[i] ? `load(tile${i}[x][y + j])` : `load(in${i}[${offsetOf(reads[i]!)}])`, lane: laneOf[reads[i]!.dtype] }),
-    `(${flat})`,
+    (i) => ({ code: turned[i] ? `load(tile${i}[x + k][y + j])` : packs.element(i, `a${i}`), lane: laneOf[reads[i]!.dtype] }),
+    `(${flat} + k)`,
   );
-  const stores = writes.map((v, i) => `store(out${i}[${offsetOf(v)}], v${e.results[i]});`).join(' ');
-  const step = 256 / side;
+  const laneAt = (id: number): string => laneType[id < e.loads ? laneOf[reads[id]!.dtype] : resultLane(e.steps[id - e.loads]!)];
+  const results = writes.map((_, i) => `${laneAt(e.results[i]!)} r${i}[${wide}];`).join(' ');
+  const kept = writes.map((_, i) => `r${i}[k] = v${e.results[i]};`).join(' ');
+  const stores = writes.map((v, i) => `put<${alignment(v, wide)}>(out${i} + (${offsetOf(v)}), r${i});`).join(' ');
+  const across = side / wide;
+  const step = 256 / across;
   const source = `extern "C" __global__ void __launch_bounds__(256) ${name}(${[...pointers(reads, 'in'), ...pointers(writes, 'out')].join(', ')}) {
-  begin(); ${tiles.join(' ')} u32 x = threadIdx.x % ${side}u, y = threadIdx.x / ${side}u; ${space} ${others}
+  begin(); ${tiles.join(' ')} u32 x = threadIdx.x % ${across}u * ${wide}u, y = threadIdx.x / ${across}u; ${space} ${others}
   #pragma unroll
-  for (u32 j = 0; j < ${side}u; j += ${step}u) { ${at(axis, last)} { ${fill} } }
+  for (u32 j = 0; j < ${side}u; j += ${step}u) { ${at(axis, last)} { ${fill.join(' ')} } }
   __syncthreads();
   #pragma unroll
-  for (u32 j = 0; j < ${side}u; j += ${step}u) { ${at(last, axis)} { ${body} ${stores} } }
+  for (u32 j = 0; j < ${side}u; j += ${step}u) { ${at(last, axis)} { ${straight} ${results}
+    #pragma unroll
+    for (int k = 0; k < ${wide}; k++) { ${body} ${kept} } ${stores} } }
 }`;
   return { source, blocks: sizeOf(grid) };
 }
