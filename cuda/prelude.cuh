@@ -165,20 +165,26 @@ template <class P, int BLOCK> __device__ inline P share_block(P p) {
   __syncthreads();
   return whole;
 }
-// value(flat, r) gives the W neighbours from `flat` on. Rows: G threads each (32 or a whole block of 256).
-template <class P, int G, int W, class F, class O> __device__ inline void reduce_row(F value, O *out, u64 outer, u64 count) {
-  u64 row = blockIdx.x * (256ull / G) + threadIdx.x / G;
-  if (row >= outer) return;
-  P p;
+// value(flat, r) gives the W neighbours from `flat` on. G threads (32 or a whole block of 256) fold M rows at once.
+template <class P, int G, int W, int M, class F, class O> __device__ inline void reduce_row(F value, O *out, u64 outer, u64 count) {
+  u64 first = (blockIdx.x * (256ull / G) + threadIdx.x / G) * M;
+  if (first >= outer) return;
+  P p[M];
   #pragma unroll 4
   for (u64 c = threadIdx.x % G * W; c < count; c += G * W) {
-    typename P::type r[W];
-    value(row * count + c, r);
     #pragma unroll
-    for (int k = 0; k < W; k++) p.add(r[k], c + k);
+    for (int m = 0; m < M; m++) {
+      typename P::type r[W];
+      value(min(first + m, outer - 1) * count + c, r);
+      #pragma unroll
+      for (int k = 0; k < W; k++) p[m].add(r[k], c + k);
+    }
   }
-  p = fold_block<P, G>(p);
-  if (threadIdx.x % G == 0) p.finish(out[row]);
+  #pragma unroll
+  for (int m = 0; m < M; m++) {
+    p[m] = fold_block<P, G>(p[m]);
+    if (threadIdx.x % G == 0 && first + m < outer) p[m].finish(out[first + m]);
+  }
 }
 // Columns: X threads side by side, W columns each, by 256 / X rows of threads; blocks go over the columns first, then over `outer`.
 template <class P, int X, int W, class F, class O> __device__ inline void reduce_columns(F value, O *out, u64 count, u64 inner) {

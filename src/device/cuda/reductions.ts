@@ -34,10 +34,12 @@ export function reduceKernel(
   const params = [...pointers(reads, 'in'), ...pointers([write], 'out')];
   const policy = arg ? `Arg<${type}>` : op === 'sum' ? `Sum<${type}>` : `Max<${type}>`;
   const threads = count > LONG ? 256 : 32;
+  // a warp with few packs of a row to read reads two rows, so that more is on its way
+  const together = threads === 32 && outer >= MANY_ROWS && count <= 3 * 32 * width ? 2 : 1;
   let lanes = 32;
   while (lanes > 1 && (lanes * width >= 2 * inner || (lanes > 8 && outer * Math.ceil(inner / (lanes * width)) < FEW_BLOCKS))) lanes /= 2;
   const code = rows
-    ? `reduce_row<${policy}, ${threads}, ${width}>(${value}, out0, ${outer}ull, ${count}ull);`
+    ? `reduce_row<${policy}, ${threads}, ${width}, ${together}>(${value}, out0, ${outer}ull, ${count}ull);`
     : `reduce_columns<${policy}, ${lanes}, ${width}>(${value}, out0, ${count}ull, ${inner}ull);`;
   const kernel = (given: string, first = ''): string =>
     `extern "C" __global__ void __launch_bounds__(256) ${name}(${given}) { begin(); ${first} ${code} }`;
@@ -46,12 +48,14 @@ export function reduceKernel(
     members === 1
       ? kernel(params.join(', '))
       : `struct ${name}_pointers { u64 p[${members * params.length}]; };\n${kernel(`const __grid_constant__ ${name}_pointers all`, own)}`;
-  return { source, blocks: rows ? Math.ceil((outer * threads) / 256) : Math.ceil(inner / (lanes * width)) * outer };
+  return { source, blocks: rows ? Math.ceil((Math.ceil(outer / together) * threads) / 256) : Math.ceil(inner / (lanes * width)) * outer };
 }
 
 /** Blocks below which a GPU is not filled; the same for all, so that they give the same bits. */
 const FEW_BLOCKS = 128;
 const MANY_BLOCKS = 1024;
+/** Rows from which two a warp still fill a GPU. */
+const MANY_ROWS = 8192;
 /** Elements of a row from which a block adds it up, not a warp. */
 const LONG = 8192;
 
