@@ -8,7 +8,7 @@
  *
  * For long training from scratch, with crops at every scale (`Recipe.resizedCrop`), as published. A patch of a smaller image holds more of the scene, so a
  * change of side is a change of scale: a model that has only seen whole images unlearns it for some hundred steps. Even so a run of a few epochs over a small
- * set loses accuracy in equal steps; longer ones do not (bench.json). Not for fine-tuning, nor where fine detail decides early.
+ * set loses accuracy in equal steps; one of forty epochs did not (bench.json). Not for fine-tuning, nor where fine detail decides early.
  */
 import { BudgetError } from '../../../bytes/index.ts';
 import type { ScheduleTarget } from '../../contracts/schedule.ts';
