@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { openGpu } from '../device/cuda/driver.ts';
 import { surveyLibraries } from '../device/cuda/libraries.ts';
@@ -27,12 +28,14 @@ async function lastLine(
   command: string,
   args: readonly string[],
   progress: (line: string) => void = () => {},
+  seconds = Number.POSITIVE_INFINITY,
 ): Promise<{ value?: Record<string, unknown>; reason?: string }> {
+  const until = Math.min(deadline, performance.now() + seconds * 1000);
   const child = spawn(command, args, {
     cwd: root,
     env: { ...process.env, THIMBLE_DEVICE: 'cuda' },
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: Math.max(1, Math.round(deadline - performance.now())),
+    timeout: Math.max(1, Math.round(until - performance.now())),
   });
   let stdout = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
@@ -42,7 +45,12 @@ async function lastLine(
     else lines.push(line);
   });
   try {
-    const [status, signal] = (await once(child, 'close')) as [number | null, string | null];
+    const closed = once(child, 'close').catch(() => {});
+    const [status, signal] = (await once(child, 'exit')) as [number | null, string | null];
+    // processes that it started, a compiler's, may keep its pipes open after its end
+    await Promise.race([closed, delay(2000)]);
+    child.stdout.destroy();
+    child.stderr.destroy();
     if (status === 0) return { value: JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as Record<string, unknown> };
     if (signal) {
       const [known] = stdout
@@ -50,7 +58,7 @@ async function lastLine(
         .filter((l) => l.startsWith('{'))
         .slice(-1);
       const value = known === undefined ? undefined : (JSON.parse(known) as Record<string, unknown>);
-      return { reason: performance.now() >= deadline ? 'out of time' : `ended by ${signal}`, ...(value ? { value } : {}) };
+      return { reason: performance.now() >= until ? 'out of time' : `ended by ${signal}`, ...(value ? { value } : {}) };
     }
     return { reason: lines.find((l) => l.startsWith('Error')) ?? lines.at(-1) ?? `exit code ${status}` };
   } catch (error) {
@@ -109,7 +117,7 @@ async function main(): Promise<void> {
 
   const sections: Record<string, { seconds: number; lines: Line[]; remarks?: Figures; reasons?: string[] }> = {};
   for (const id of wanted.length ? wanted : ids) {
-    const { title, peer, rows, rounds = 1 } = await load(id);
+    const { title, peer, peerSeconds, rows, rounds = 1 } = await load(id);
     const start = performance.now();
     const reasons: string[] = [];
     const measured = (run: { value?: Record<string, unknown>; reason?: string }, who: string): Figures => {
@@ -123,7 +131,8 @@ async function main(): Promise<void> {
     const theirs: Figures[] = [];
     for (let r = 0; r < rounds && typeof card !== 'string' && !reasons.length; r++) {
       ours.push(measured(await lastLine(process.execPath, [fileURLToPath(import.meta.url), '--measure', id], during('ours')), 'ours'));
-      if (peer && torch && existsSync(script)) theirs.push(measured(await lastLine('python3', [script], during('PyTorch')), 'PyTorch'));
+      if (peer && torch && existsSync(script))
+        theirs.push(measured(await lastLine('python3', [script], during('PyTorch'), peerSeconds), 'PyTorch'));
     }
     const figures = medians(ours);
     const lines = linesOf(rows, figures, medians(theirs));

@@ -24,6 +24,8 @@ export interface Section {
    * medians over CUDA events.
    */
   peer?: string;
+  /** What the peer may take; of one that prints a line after each part, the parts it ended until then count. Default: the time of the command. */
+  peerSeconds?: number;
   /** How often ours and the peer's are measured in turn, so that a GPU that grows warm meets both; default 1. Figures are medians over rounds. */
   rounds?: number;
   rows: readonly Row[];
