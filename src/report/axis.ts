@@ -70,7 +70,10 @@ export function axis({ label, log = false, unit = 'number', include = [] }: Axis
   if (log && low <= 0)
     throw new RangeError(`[report] the log axis '${label}' has the value ${low}; drop values of 0 and less, or use a linear axis`);
   const [forth, back] = log ? [Math.log, Math.exp] : [(x: number) => x, (x: number) => x];
-  const air = (forth(high) - forth(low)) * 0.05 || (log ? 0.5 : Math.abs(low) * 0.1 || 1);
+  const spread = forth(high) - forth(low);
+  // Values that differ in their last digits only are drawn as equal ones: between them there is no number for a tick.
+  const alike = spread <= 1e-9 * (log ? 1 : Math.max(Math.abs(low), Math.abs(high)));
+  const air = alike ? (log ? 0.5 : Math.abs(low) * 0.1 || 1) : spread * 0.05;
   // No air below zero where all values are counts, sizes or shares.
   const floor = !log && low >= 0 ? 0 : Number.NEGATIVE_INFINITY;
   [low, high] = [Math.max(back(forth(low) - air), floor), back(forth(high) + air)];

@@ -68,6 +68,7 @@ test('an axis keeps its values inside, in order, with few and distinct ticks', (
       assert.ok(places.every((place, index) => place >= -1e-6 && place <= 1 + 1e-6 && (index === 0 || place > places[index - 1]!)));
       assert.ok(ticks.length <= 12, `${ticks.length} ticks`);
     }),
+    { examples: [[[0.0000010000000000000033, 0.0000010000000000000014], true, 'number']] },
   );
 });
 
