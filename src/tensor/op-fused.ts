@@ -3,7 +3,7 @@ import { attentionFlops, attentionTypes, like, linearCrossEntropyTypes, needFloa
 import type { OpTable } from './op-types.ts';
 import { ShapeError, sameShape, show, typeOf } from './shape.ts';
 
-type FusedOp =
+export type FusedOp =
   | 'norm'
   | 'normGrad'
   | 'softmax'

@@ -1,10 +1,9 @@
 /** GPU time of a function: events around replays of a graph that takes many operands in turn, as a step takes its layers'. */
 import type { CudaDevice } from '../../device/index.ts';
-import { assemble } from '../../tensor/assemble.ts';
+import { assembleTraced } from '../../tensor/assemble-traced.ts';
 import type { DeviceBuffer } from '../../tensor/device.ts';
 import type { Tensor } from '../../tensor/index.ts';
 import type { TensorType } from '../../tensor/shape.ts';
-import { Trace, within } from '../../tensor/trace.ts';
 import { median } from '../median.ts';
 
 const CACHE = 50e6;
@@ -36,13 +35,10 @@ export function replayable(
   types: readonly TensorType[],
   donate: readonly number[] = [],
 ): Replayable {
-  const trace = new Trace();
-  const inputs = types.map((type) => trace.input(type));
-  const outputs = within(trace, () => f(...inputs)).map((y) => trace.valueOf(y));
-  const { program, externalInputs, externalResults, plan, resultTypes } = assemble(device, outputs, types, new Set(donate));
+  const { program, externalInputs, externalResults, plan, resultTypes } = assembleTraced(device, f, types, donate);
   const executable = device.prepare(program);
   return {
-    bytes: plan.argumentBytes + outputs.reduce((n, v) => n + v.type.bytes, 0),
+    bytes: plan.argumentBytes + resultTypes.reduce((n, type) => n + type.bytes, 0),
     launches: executable.launches,
     microseconds(sets) {
       const results: DeviceBuffer[] = [];

@@ -21,6 +21,10 @@ interface Prepared {
   ownBytes: number;
 }
 
+/** Where the tensors of a graph are in one run. */
+const addresses = (places: Prepared['places'], operand: (at: number) => number, scratch: number): (number | bigint)[] =>
+  places.map(([, p]) => ('at' in p ? operand(p.at) : 'host' in p ? p.host : scratch + p.scratch));
+
 /** Bytes from a view's first element to its last. */
 const extentOf = (v: View): number => itemSize[v.dtype] * (1 + v.shape.reduce((sum, size, i) => sum + (size - 1) * v.strides[i]!, 0));
 
@@ -100,9 +104,10 @@ export class AttentionLibrary {
     const run = plan.runner(places.map(([t]) => t));
     return (address) => {
       const scratch = ownBytes + plan.workspaceBytes ? address(operands.at(-1)!) : 0;
-      const find = ([, p]: (typeof places)[number]): number | bigint =>
-        'at' in p ? address(operands[p.at]!) : 'host' in p ? p.host : scratch + p.scratch;
-      run(places.map(find), scratch + ownBytes);
+      run(
+        addresses(places, (at) => address(operands[at]!), scratch),
+        scratch + ownBytes,
+      );
     };
   }
 
@@ -200,10 +205,11 @@ export class AttentionLibrary {
       operands: [...[...call.reads, ...call.writes.slice(0, 2)].map(extentOf), MOST_WORKSPACE],
       runner: ([i]) => {
         const run = proposals[i!]!()!.runner(places.map(([t]) => t));
-        return (at) => {
-          const find = ([, p]: (typeof places)[number]): number | bigint => ('at' in p ? at[p.at]! : 'host' in p ? p.host : 0);
-          run(places.map(find), at.at(-1)!);
-        };
+        return (given) =>
+          run(
+            addresses(places, (at) => given[at]!, 0),
+            given.at(-1)!,
+          ); // no tensor of a forward graph is scratch
       },
     });
     return proposals[choice[0]!]!()!;

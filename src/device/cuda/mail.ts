@@ -1,14 +1,12 @@
 /** A few numbers of the GPU, sent to the host when the programs' stream comes to them, while it goes on. */
-import koffi from 'koffi';
 import type { DeviceBuffer } from '../../tensor/device.ts';
 import type { Driver } from './driver.ts';
+import { type PageLocked, pageLocked } from './staging.ts';
 
 const BOX = 4096;
 
 /** A letter box: page-locked memory, and a stream of its own that waits for the programs', copies and can be waited for. */
-interface Box {
-  address: bigint;
-  view: Uint8Array;
+interface Box extends PageLocked {
   bytes: number;
   stream: number;
   /** On the programs' stream, behind what is to be read. */
@@ -28,14 +26,7 @@ export class Mail {
     if (known) return known;
     const d = this.#driver;
     const size = Math.max(BOX, bytes);
-    const address = BigInt(d.get('cuMemHostAlloc', size, 0));
-    return {
-      address,
-      view: new Uint8Array(koffi.view(address, size)),
-      bytes: size,
-      stream: d.get('cuStreamCreate', 1),
-      event: d.get('cuEventCreate', 2),
-    };
+    return { ...pageLocked(d, size), bytes: size, stream: d.get('cuStreamCreate', 1), event: d.get('cuEventCreate', 2) };
   }
   #putBack(box: Box): void {
     if (box.bytes === BOX) this.#idle.push(box);

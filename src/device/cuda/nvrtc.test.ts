@@ -6,12 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { assemble } from '../../tensor/assemble.ts';
+import { assembleTraced } from '../../tensor/assemble-traced.ts';
 import { grad, linearCrossEntropy, zeros } from '../../tensor/index.ts';
 import type { AnyCall } from '../../tensor/lower/program.ts';
 import { typeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { Trace, within } from '../../tensor/trace.ts';
 import { cases } from '../conformance/cases/index.ts';
 import type { Case } from '../conformance/inputs.ts';
 import { weighted } from '../conformance/run.ts';
@@ -43,23 +42,13 @@ const scratchBytes = (call: AnyCall): number =>
 const target = { fused: hasKernel, gemmReads: readable, reduceParts, scratchBytes, skinny: skinnyOn(HOPPER), appends: true };
 
 function sourceOf(c: Case, abilities?: Abilities): string {
-  const trace = new Trace();
-  const inputs = c.inputs.map((i) => trace.input(typeOf(i.shape, i.dtype)));
-  const outputs = within(trace, () => {
+  const both = (...inputs: Tensor[]): Tensor[] => {
     const value = c.f(...inputs);
     const gradients = c.forwardOnly ? [] : (grad((xs: Tensor[]) => weighted(c.f(...xs)))(inputs) as (Tensor | undefined)[]);
     return [value, ...gradients.filter((g) => g !== undefined)];
-  });
-  const types = [...inputs.map((t) => t.type), ...[...trace.captured.keys()].map((t) => t.type)];
-  return programSource(
-    assemble(
-      target,
-      outputs.map((t) => trace.valueOf(t)),
-      types,
-      new Set(),
-    ).program,
-    abilities,
-  ).source;
+  };
+  const types = c.inputs.map((i) => typeOf(i.shape, i.dtype));
+  return programSource(assembleTraced(target, both, types).program, abilities).source;
 }
 
 test('the conformance programs compile', { skip: missing }, () => {

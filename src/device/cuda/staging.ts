@@ -5,9 +5,17 @@ import type { Driver } from './driver.ts';
 const SLOT = 4 << 20;
 const SLOTS = 8;
 
-interface Slot {
+/** Host memory that the GPU copies from and to by itself. */
+export interface PageLocked {
   address: bigint;
   view: Uint8Array;
+}
+export function pageLocked(driver: Driver, bytes: number): PageLocked {
+  const address = BigInt(driver.get('cuMemHostAlloc', bytes, 0));
+  return { address, view: new Uint8Array(koffi.view(address, bytes)) };
+}
+
+interface Slot extends PageLocked {
   /** After the latest copy from or into the slot. */
   event: number;
 }
@@ -30,8 +38,7 @@ export class Staging {
       d.cuEventSynchronize(known.event);
       return known;
     }
-    const address = BigInt(d.get('cuMemHostAlloc', SLOT, 0));
-    return (this.#slots[at] = { address, view: new Uint8Array(koffi.view(address, SLOT)), event: d.get('cuEventCreate', 2) });
+    return (this.#slots[at] = { ...pageLocked(d, SLOT), event: d.get('cuEventCreate', 2) });
   }
 
   /** Puts the copy of `data` to a device address on a stream; `data` may change afterwards. */

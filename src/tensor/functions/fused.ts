@@ -2,6 +2,7 @@
  * Functions that have kernels of their own. `references` holds what each fused op means in terms of primitives: devices without the
  * kernel run that, tests compare with it, and second derivatives differentiate it.
  */
+import type { FusedOp } from '../op-fused.ts';
 import type { AttentionAttrs, DecodeAttentionAttrs, OpAttrs } from '../ops.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply, applyAll } from '../trace.ts';
@@ -100,19 +101,6 @@ export function decodeAttention(q: Tensor, k: Tensor, v: Tensor, length: Tensor,
   return apply('decodeAttention', attrs, [q, k, v, length]);
 }
 
-type Fused =
-  | 'norm'
-  | 'normGrad'
-  | 'softmax'
-  | 'softmaxGrad'
-  | 'crossEntropy'
-  | 'crossEntropyGrad'
-  | 'attention'
-  | 'attentionGrad'
-  | 'decodeAttention'
-  | 'linearCrossEntropy'
-  | 'linearCrossEntropyGrad';
-
 /** f32 [T]: how many offsets lie at or before token i, 0 for a token after the last as for one before the first. */
 function sequenceOf(offsets: Tensor, T: number): Tensor {
   const passed = lessEqual(reshape(offsets, [1, -1]), reshape(iota(T), [T, 1]));
@@ -154,7 +142,7 @@ function scores(attrs: AttentionAttrs, q: Tensor, k: Tensor, offsets?: Tensor): 
   return mask ? add(s, mask) : s;
 }
 
-export const references: { [K in Fused]: (attrs: OpAttrs[K], inputs: readonly Tensor[]) => Tensor[] } = {
+export const references: { [K in FusedOp]: (attrs: OpAttrs[K], inputs: readonly Tensor[]) => Tensor[] } = {
   norm({ eps, rms, affine }, [x, gain, bias]) {
     const f = cast(x!, 'f32');
     const m = rms ? full([...x!.shape.slice(0, -1), 1], 0) : mean(f, -1, { keepDims: true });

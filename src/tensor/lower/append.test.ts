@@ -1,17 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { assemble } from '../assemble.ts';
+import { assembleTraced } from '../assemble-traced.ts';
 import * as t from '../index.ts';
 import { type Tensor, typeOf } from '../index.ts';
-import { Trace, within } from '../trace.ts';
 
 /** The calls of a step over a cache [1, 32, 4, 8] from four heads [1, 1, 6, 8], by label; what is donated: the cache. */
 function calls(f: (qkv: Tensor, cache: Tensor, at: Tensor) => Tensor[], appends = true): string[] {
-  const trace = new Trace();
-  const inputs = [trace.input(typeOf([1, 1, 6, 8], 'f32')), trace.input(typeOf([1, 32, 4, 8], 'f32')), trace.input(typeOf([], 'i32'))];
-  const results = within(trace, () => f(...(inputs as [Tensor, Tensor, Tensor]))).map((y) => trace.valueOf(y));
-  const types = inputs.map((x) => x.type);
-  return assemble({ fused: () => true, appends }, results, types, new Set([1])).program.calls.map((c) => `${c.kernel} ${c.label}`);
+  const types = [typeOf([1, 1, 6, 8], 'f32'), typeOf([1, 32, 4, 8], 'f32'), typeOf([], 'i32')];
+  const { program } = assembleTraced({ fused: () => true, appends }, f as (...xs: Tensor[]) => Tensor[], types, [1]);
+  return program.calls.map((c) => `${c.kernel} ${c.label}`);
 }
 function step(made: Tensor, cache: Tensor, at: Tensor, length: Tensor): Tensor[] {
   const [q, k, v] = t.split(made, [2, 2, 2], 2) as [Tensor, Tensor, Tensor];

@@ -10,7 +10,7 @@ import { type Emitter, flopsOf } from './emit.ts';
 import { COPY, expressionOf } from './expression.ts';
 import type { View } from './program.ts';
 import { waitsFor } from './skinny.ts';
-import { flipView, permuteView, reshapeView, sliceView } from './views.ts';
+import { viewOf } from './views.ts';
 
 /** What a decodeAttention takes in. */
 export interface Append {
@@ -26,12 +26,9 @@ export interface Append {
 function seenIn(base: Value, v: Value): View | undefined {
   const { node, type } = v;
   if (v === base) return { buffer: -1, offset: 0, shape: type.shape, strides: stridesOf(type.shape), dtype: type.dtype };
+  if (node.op === 'broadcast' || node.op === 'barrier') return undefined; // entries that repeat, and another expression
   const x = seenIn(base, node.inputs[0]!);
-  if (!x) return undefined;
-  if (is(node, 'slice')) return sliceView(x, node.attrs);
-  if (is(node, 'permute')) return permuteView(x, node.attrs.axes);
-  if (is(node, 'flip')) return flipView(x, node.attrs.axes);
-  return is(node, 'reshape') ? reshapeView(x, type.shape) : undefined;
+  return x && viewOf(node, x);
 }
 
 /** Whether `total` is `start` and `count` more. */

@@ -35,7 +35,7 @@ const MAX_MERGED_STEPS = 64;
 const RECOMPUTE_STEPS = 16;
 
 export const isPointwise = (node: Node): boolean => ops[node.op].kind === 'pointwise';
-const isView = (node: Node): boolean => ops[node.op].kind === 'view';
+export const isView = (node: Node): boolean => ops[node.op].kind === 'view';
 
 /** The value whose memory a chain of views looks at. */
 export function storedUnder(v: Value): Value {

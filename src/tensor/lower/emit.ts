@@ -6,7 +6,7 @@ import { is, type Node, type Value } from '../graph.ts';
 import { ops } from '../ops.ts';
 import { type Shape, sizeOf, stridesOf } from '../shape.ts';
 import { emitAppend } from './append.ts';
-import { type Fusion, isPointwise, storedUnder, type Unit } from './cluster.ts';
+import { type Fusion, isPointwise, isView, storedUnder, type Unit } from './cluster.ts';
 import { joinSums, narrowBiases } from './epilogue.ts';
 import { COPY, expressionOf } from './expression.ts';
 import { joinGelus } from './gelu.ts';
@@ -14,7 +14,7 @@ import { emitNode } from './kernels.ts';
 import type { Lowered } from './lower.ts';
 import type { AnyCall, Call, CallAttrs, Expression, KernelName, View } from './program.ts';
 import { emitSkinny } from './skinny.ts';
-import { broadcastView, collapse, flipView, isContiguous, permuteView, reshapeView, sliceView } from './views.ts';
+import { broadcastView, collapse, isContiguous, reshapeView, sliceView, viewOf } from './views.ts';
 
 export class Emitter {
   readonly calls: AnyCall[] = [];
@@ -95,18 +95,15 @@ export class Emitter {
     let view = this.#views.get(v);
     if (view) return view;
     const { node } = v;
-    const x = (): View => this.view(node.inputs[0]!);
     if (is(node, 'input')) {
       const buffer = this.newBuffer(v.type.bytes);
       this.#inputs.set(node.attrs.index, buffer);
       view = { buffer, offset: 0, shape: v.type.shape, strides: stridesOf(v.type.shape), dtype: v.type.dtype };
-    } else if (is(node, 'barrier')) view = x();
-    else if (is(node, 'permute')) view = permuteView(x(), node.attrs.axes);
-    else if (is(node, 'broadcast')) view = broadcastView(x(), node.attrs.shape);
-    else if (is(node, 'slice')) view = sliceView(x(), node.attrs);
-    else if (is(node, 'flip')) view = flipView(x(), node.attrs.axes);
-    else if (is(node, 'reshape')) view = reshapeView(x(), v.type.shape) ?? reshapeView(this.contiguous(x(), 'reshape'), v.type.shape)!;
-    else throw new Error(`[lower] ${node.op} ${v.type.key} is read before it is computed; please report this program`);
+    } else if (isView(node)) {
+      const x = this.view(node.inputs[0]!);
+      view = viewOf(node, x) ?? (is(node, 'reshape') ? reshapeView(this.contiguous(x, 'reshape'), v.type.shape) : undefined);
+    }
+    if (!view) throw new Error(`[lower] ${node.op} ${v.type.key} is read before it is computed; please report this program`);
     this.#views.set(v, view);
     return view;
   }

@@ -1,33 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ReferenceDevice } from '../../device/index.ts';
+import { Watched, watch } from '../../device/conformance/watched.ts';
 import * as t from '../index.ts';
+import type { AnyCall } from './program.ts';
 
 type Tensor = t.Tensor;
-const cpu = t.device('cpu');
 
-/** The reference device, whose products add; it keeps the calls that it was given. */
-class Watched extends ReferenceDevice {
-  readonly calls: string[] = [];
-  override prepare(program: Parameters<ReferenceDevice['prepare']>[0]): ReturnType<ReferenceDevice['prepare']> {
-    for (const { kernel, attrs } of program.calls)
-      this.calls.push(kernel === 'gemm' ? `gemm${attrs.bias ? '+bias' : ''}${attrs.residual ? '+residual' : ''}` : kernel);
-    return super.prepare(program);
-  }
-}
-
-/** The calls of a program there, and the greatest difference of its results from the processor's. */
-function run(f: (...xs: Tensor[]) => Tensor | Tensor[], ...shapes: (readonly number[])[]): { calls: string[]; worst: number } {
-  const inputs = shapes.map((shape, s) => Float32Array.from({ length: t.sizeOf(shape) }, (_, i) => Math.sin(7 * i + s)));
-  const on = (device: t.Device): number[] => {
-    const given = inputs.map((x, s) => t.tensor(x, { shape: shapes[s]!, device }));
-    const results = t.compile((...xs: Tensor[]) => f(...xs), { device })(...given);
-    return [results].flat().flatMap((r) => [...(r.data() as Iterable<number>)]);
-  };
-  const watched = new Watched();
-  const [ours, theirs] = [on(watched), on(cpu)];
-  return { calls: watched.calls, worst: Math.max(...ours.map((x, i) => Math.abs(x - theirs[i]!))) };
-}
+const nameOf = ({ kernel, attrs }: AnyCall): string =>
+  kernel === 'gemm' ? `gemm${attrs.bias ? '+bias' : ''}${attrs.residual ? '+residual' : ''}` : kernel;
 
 const X = [2, 5, 6];
 const W = [6, 4];
@@ -81,13 +61,13 @@ test('a bias of another type is cast first, where there are rows enough to pay f
     const args = [of([rows, 6], 'bf16'), of([6, 4], 'bf16'), of([4], 'f32')] as const;
     device.calls.length = 0;
     assert.deepEqual([...(f(...args).data() as Float32Array)], new Array(rows * 4).fill(26));
-    assert.deepEqual(device.calls, expected);
+    assert.deepEqual(device.calls.map(nameOf), expected);
   }
 });
 
 for (const [what, f, shapes, expected] of cases)
   test(`sums at the end of a product: ${what}`, () => {
-    const { calls, worst } = run(f, ...shapes);
-    assert.deepEqual(calls, expected);
+    const { calls, worst } = watch(f, shapes);
+    assert.deepEqual(calls.map(nameOf), expected);
     assert.ok(worst < 1e-5, `differs by ${worst}`);
   });

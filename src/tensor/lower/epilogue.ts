@@ -46,6 +46,34 @@ export function matrixOf(v: View, m: number, n: number): View | undefined {
   return isMatrix ? { ...v, shape: [1, 1, m, n], strides: [0, 0, v.strides[0]!, 1] } : undefined;
 }
 
+/** Whether `v` looks at the result of a product, row for row. */
+export function isResult(v: View, { attrs: { m, n }, writes: [c] }: Call<'gemm'>): boolean {
+  const matrix = matrixOf(v, m, n);
+  return v.buffer === c!.buffer && matrix?.offset === c!.offset && matrix.strides[2] === c!.strides[2];
+}
+/** Whether `v` is the same row of n for all rows, as a bias is. */
+export const isBias = (v: View, n: number): boolean => v.shape.length === 2 && v.shape[1] === n && v.strides[0] === 0 && v.strides[1] === 1;
+
+/** The product with what `call` makes of it at its end, for which it reads `more`; undefined where the device refuses. */
+export function extended(
+  product: Call<'gemm'>,
+  call: AnyCall,
+  attrs: Partial<Call<'gemm'>['attrs']>,
+  more: readonly (View | undefined)[],
+  writes: readonly View[],
+  target: Target,
+): Call<'gemm'> | undefined {
+  const one: Call<'gemm'> = {
+    ...product,
+    attrs: { ...product.attrs, ...attrs },
+    reads: [...product.reads, ...more.filter((v) => v !== undefined)],
+    writes,
+    label: `${product.label}+${call.label}`,
+    flops: product.flops + call.flops,
+  };
+  return target.epilogue?.(one) ? one : undefined;
+}
+
 /** A narrower copy of a bias pays for products of this many rows. */
 const WORTH_A_CAST = 64;
 export const takesBias = ({ attrs, writes }: Call<'gemm'>, bias: View): boolean =>
@@ -63,23 +91,13 @@ function joined(product: Call<'gemm'>, terms: readonly Term[], sum: AnyCall, tar
     if (dtype !== c.dtype) return undefined;
     const matrix = matrixOf(view, m, n);
     if (view.buffer === c.buffer) {
-      if (!matrix || view.offset !== c.offset || matrix.strides[2] !== c.strides[2]) return undefined;
+      if (!isResult(view, product)) return undefined;
     } else if (matrix && matrix.strides[2]! >= n && view.dtype === dtype && !residual) residual = matrix;
-    else if (view.shape.length === 2 && view.shape[1] === n && view.strides[0] === 0 && view.strides[1] === 1 && !bias) bias = view;
+    else if (isBias(view, n) && !bias) bias = view;
     else return undefined;
   }
   if (bias && !takesBias(product, bias)) return undefined;
-  const attrs = { ...product.attrs, bias: bias !== undefined, residual: residual !== undefined };
-  const reads = [...product.reads, ...(bias ? [bias] : []), ...(residual ? [residual] : [])];
-  const call: Call<'gemm'> = {
-    ...product,
-    attrs,
-    reads,
-    writes: [to],
-    label: `${product.label}+${sum.label}`,
-    flops: product.flops + sum.flops,
-  };
-  return target.epilogue?.(call) ? call : undefined;
+  return extended(product, sum, { bias: bias !== undefined, residual: residual !== undefined }, [bias, residual], [to], target);
 }
 
 /** A call that makes a bias [m, n] (every row the same) one of another type, and the bias then. */

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '../../device/index.ts';
-import { assemble } from '../assemble.ts';
+import { assembleTraced } from '../assemble-traced.ts';
 import * as t from '../index.ts';
-import { Trace, within } from '../trace.ts';
 
 type Tensor = t.Tensor;
 type Tree = Tensor | { [k: string]: Tree } | Tree[];
@@ -11,11 +10,8 @@ const nothing = t.device('null');
 
 /** The calls of a program over f32 arguments of the given shapes, and its plan. */
 function programOf(f: (...xs: Tensor[]) => Tree, ...shapes: (readonly number[])[]) {
-  const trace = new Trace();
-  const inputs = shapes.map((shape) => trace.input(t.typeOf(shape, 'f32')));
-  const results = t.leaves(t.withDevice(nothing, () => within(trace, () => f(...inputs)))).map((r) => trace.valueOf(r));
-  const types = [...inputs, ...trace.captured.keys()].map((x) => x.type);
-  const { program, plan, sources } = assemble(nothing, results, types, new Set());
+  const types = shapes.map((shape) => t.typeOf(shape, 'f32'));
+  const { program, plan, sources } = assembleTraced(nothing, (...xs) => t.withDevice(nothing, () => t.leaves(f(...xs))), types);
   return { calls: program.calls.map((c) => c.kernel), reads: program.calls.map((c) => c.reads.length), plan, sources };
 }
 

@@ -1,33 +1,17 @@
 /** Which GELUs become part of the products before them, and that the numbers stay. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ReferenceDevice } from '../../device/index.ts';
+import { watch } from '../../device/conformance/watched.ts';
 import * as t from '../index.ts';
+import type { AnyCall } from './program.ts';
 
 type Tensor = t.Tensor;
-const cpu = t.device('cpu');
 
-/** The reference device, whose products end in GELUs; it keeps the products that it was given. */
-class Watched extends ReferenceDevice {
-  readonly calls: string[] = [];
-  override prepare(program: Parameters<ReferenceDevice['prepare']>[0]): ReturnType<ReferenceDevice['prepare']> {
-    for (const { kernel, attrs, writes } of program.calls)
-      this.calls.push(kernel === 'gemm' ? ['gemm', attrs.bias && 'bias', attrs.gelu, writes[1] && 'h'].filter(Boolean).join('+') : kernel);
-    return super.prepare(program);
-  }
-}
-
-/** The calls of a program there, and the greatest difference of its results from the processor's. */
+const nameOf = ({ kernel, attrs, writes }: AnyCall): string =>
+  kernel === 'gemm' ? ['gemm', attrs.bias && 'bias', attrs.gelu, writes[1] && 'h'].filter(Boolean).join('+') : kernel;
 function run(f: (...xs: Tensor[]) => Tensor | Tensor[], ...shapes: (readonly number[])[]): { calls: string[]; worst: number } {
-  const inputs = shapes.map((shape, s) => Float32Array.from({ length: t.sizeOf(shape) }, (_, i) => Math.sin(7 * i + s)));
-  const on = (device: t.Device): number[] => {
-    const given = inputs.map((x, s) => t.tensor(x, { shape: shapes[s]!, device }));
-    const results = t.compile((...xs: Tensor[]) => f(...xs), { device })(...given);
-    return [results].flat().flatMap((r) => [...(r.data() as Iterable<number>)]);
-  };
-  const watched = new Watched();
-  const [ours, theirs] = [on(watched), on(cpu)];
-  return { calls: watched.calls, worst: Math.max(...ours.map((x, i) => Math.abs(x - theirs[i]!))) };
+  const { calls, worst } = watch(f, shapes);
+  return { calls: calls.map(nameOf), worst };
 }
 
 const X = [2, 5, 6];

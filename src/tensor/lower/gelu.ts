@@ -3,7 +3,7 @@
  * C = (A B) gelu'(h). The tanh form (Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2), which is the one that libraries have.
  */
 import type { Target } from '../device.ts';
-import { matrixOf, stays, takesBias, usesOf } from './epilogue.ts';
+import { extended, isBias, isResult, matrixOf, stays, takesBias, usesOf } from './epilogue.ts';
 import type { AnyCall, Call, Expression, View } from './program.ts';
 
 const C = Math.sqrt(2 / Math.PI);
@@ -49,19 +49,18 @@ interface Reader {
 
 function readerOf(call: AnyCall, maker: Call<'gemm'>): Reader | undefined {
   const { m, n } = maker.attrs;
-  const product = maker.writes[0]!;
   if (call.kernel !== 'map' || call.writes.length !== 1) return undefined;
   const to = matrixOf(call.writes[0]!, m, n);
   let [bias, gradient]: (View | undefined)[] = [];
   let [atGradient, ofProduct] = [-1, 0];
   for (const [i, v] of call.reads.entries()) {
     const matrix = matrixOf(v, m, n);
-    if (v.buffer === product.buffer && matrix?.offset === product.offset && matrix.strides[2] === product.strides[2]) ofProduct++;
+    if (isResult(v, maker)) ofProduct++;
     else if (matrix && matrix.strides[2]! >= n && !gradient) [gradient, atGradient] = [matrix, i];
-    else if (v.shape.length === 2 && v.shape[1] === n && v.strides[0] === 0 && v.strides[1] === 1 && !bias) bias = v;
+    else if (isBias(v, n) && !bias) bias = v;
     else return undefined;
   }
-  if (!to || ofProduct !== 1 || to.dtype !== product.dtype || (bias && !takesBias(maker, bias))) return undefined;
+  if (!to || ofProduct !== 1 || to.dtype !== maker.writes[0]!.dtype || (bias && !takesBias(maker, bias))) return undefined;
   const of = (loads: number[]): number => {
     const h = loads.reduce((sum, x, i) => (i === atGradient ? sum : sum + x), 0);
     return gradient ? loads[atGradient]! * geluSlope(h) : geluOf(h);
@@ -95,16 +94,7 @@ export function joinGelus(calls: readonly AnyCall[], kept: ReadonlySet<number>, 
     const product = calls[from] as Call<'gemm'>;
     const { buffer } = product.writes[0]!;
     if (kept.has(buffer) || writes.get(buffer) !== 1 || !stays(product, calls.slice(from + 1, to))) return undefined;
-    const { label, flops } = calls[to]!;
-    const call: Call<'gemm'> = {
-      ...product,
-      attrs: { ...product.attrs, ...attrs },
-      reads: [...product.reads, ...more.filter((v) => v !== undefined)],
-      writes: results,
-      label: `${product.label}+${label}`,
-      flops: product.flops + flops,
-    };
-    return target.epilogue!(call) ? call : undefined;
+    return extended(product, calls[to]!, attrs, more, results, target);
   };
 
   for (const [buffer, from] of makerOf) {

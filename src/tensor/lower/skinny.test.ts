@@ -2,11 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { testDevice } from '../../device/conformance/suite.ts';
 import { ReferenceDevice } from '../../device/reference/index.ts';
-import { assemble } from '../assemble.ts';
+import { assembleTraced } from '../assemble-traced.ts';
 import type { Target } from '../device.ts';
 import * as t from '../index.ts';
 import { type Tensor, typeOf } from '../index.ts';
-import { Trace, within } from '../trace.ts';
 
 const skinny: NonNullable<Target['skinny']> = { fits: (a) => a.shape[0]! <= 8, reads: (w) => w.strides[0] === 1 };
 
@@ -24,16 +23,9 @@ function calls(
   f: (...xs: Tensor[]) => Tensor | Tensor[],
   donate: readonly number[] = [],
 ): string[] {
-  const trace = new Trace();
-  const inputs = shapes.map((s) => trace.input(typeOf(s, 'f32')));
-  const made = within(trace, () => f(...inputs));
-  const results = (Array.isArray(made) ? made : [made]).map((y) => trace.valueOf(y));
-  return assemble(
-    target,
-    results,
-    inputs.map((x) => x.type),
-    new Set(donate),
-  ).program.calls.map((c) => `${c.kernel} ${c.label}`);
+  const types = shapes.map((s) => typeOf(s, 'f32'));
+  const { program } = assembleTraced(target, (...xs) => [f(...xs)].flat(), types, donate);
+  return program.calls.map((c) => `${c.kernel} ${c.label}`);
 }
 const project = (x: Tensor, w: Tensor): Tensor => t.matmul(x, t.transpose(w));
 

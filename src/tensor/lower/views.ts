@@ -1,4 +1,5 @@
 /** Arithmetic on strided views: what the view ops do without moving a byte. */
+import { is, type Node } from '../graph.ts';
 import type { OpAttrs } from '../ops.ts';
 import { type Shape, sameShape, sizeOf, stridesOf } from '../shape.ts';
 import type { View } from './program.ts';
@@ -96,4 +97,14 @@ export function collapse(shape: Shape, operands: readonly (readonly number[])[])
     for (const s of strides) s.push(0);
   }
   return { dims, strides };
+}
+
+/** What a view op makes of the view of its operand; undefined when no strides can express it, and for any other op. */
+export function viewOf(node: Node, x: View): View | undefined {
+  if (is(node, 'barrier')) return x;
+  if (is(node, 'permute')) return permuteView(x, node.attrs.axes);
+  if (is(node, 'broadcast')) return broadcastView(x, node.attrs.shape);
+  if (is(node, 'slice')) return sliceView(x, node.attrs);
+  if (is(node, 'flip')) return flipView(x, node.attrs.axes);
+  return is(node, 'reshape') ? reshapeView(x, node.outputs[0]!.type.shape) : undefined;
 }

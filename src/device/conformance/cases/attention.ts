@@ -4,6 +4,28 @@ import { apart, type Case, floats, given, halves, type Input } from '../inputs.t
 
 type Tensor = t.Tensor;
 
+/** Attention in bf16 with its gradient; `offsets` say where packed sequences begin. */
+function inHalves(
+  what: string,
+  [B, Tq, Tk, Hq, Hkv, E]: readonly [number, number, number, number, number, number],
+  options: { causal: boolean; window: number },
+  offsets?: readonly number[],
+): Case {
+  const { causal, window } = options;
+  return {
+    name: `attention in bf16, ${what}, ${Hq}/${Hkv} heads of ${E}${causal ? ', causal' : ''}${window ? `, window ${window}` : ''}`,
+    ops: ['attention', 'attentionGrad'],
+    tolerance: 2e-2,
+    inputs: [
+      halves([B, Tq, Hq, E]),
+      halves([B, Tk, Hkv, E]),
+      halves([B, Tk, Hkv, E]),
+      ...(offsets ? [given([...offsets], [offsets.length])] : []),
+    ],
+    f: (a, b, c, packed) => t.cast(t.attention(a, b, c, { ...options, ...(packed && { offsets: packed }) }), 'f32'),
+  };
+}
+
 const q = (T: number, H: number, E = 4): Input => floats([2, T, H, E]);
 export const attention: Case[] = apart((): Case[] => [
   { name: 'attention', ops: ['attention', 'attentionGrad'], inputs: [q(5, 2), q(5, 2), q(5, 2)], f: (a, b, c) => t.attention(a, b, c) },
@@ -44,42 +66,23 @@ export const attention: Case[] = apart((): Case[] => [
       return t.attention(part(0), part(1), part(2));
     },
   },
-  ...[
-    [16, 70, 70, 2, 2, true, 0],
-    [64, 130, 130, 4, 2, true, 0],
-    [128, 65, 90, 2, 1, false, 0],
-    [32, 100, 100, 2, 2, true, 40],
-    [48, 20, 75, 2, 2, true, 0],
-  ].map(
-    ([E, Tq, Tk, Hq, Hkv, causal, window]): Case => ({
-      name: `attention in bf16, ${Tq} x ${Tk}, ${Hq}/${Hkv} heads of ${E}${causal ? ', causal' : ''}${window ? `, window ${window}` : ''}`,
-      ops: ['attention', 'attentionGrad'],
-      tolerance: 2e-2,
-      inputs: [
-        halves([2, Tq as number, Hq as number, E as number]),
-        halves([2, Tk as number, Hkv as number, E as number]),
-        halves([2, Tk as number, Hkv as number, E as number]),
-      ],
-      f: (a, b, c) => t.cast(t.attention(a, b, c, { causal: causal as boolean, window: window as number }), 'f32'),
-    }),
-  ),
-  ...[
-    [64, 150, [0, 7, 70, 70, 134, 145], 2, 1, true, 0],
-    [128, 132, [0, 66, 132], 1, 1, false, 0],
-    [48, 140, [0, 15, 139], 1, 1, true, 30],
-  ].map(
-    ([E, T, offsets, Hq, Hkv, causal, window]): Case => ({
-      name: `attention in bf16, ${(offsets as number[]).length - 1} sequences of ${T} tokens, ${Hq}/${Hkv} heads of ${E}${causal ? ', causal' : ''}${window ? `, window ${window}` : ''}`,
-      ops: ['attention', 'attentionGrad'],
-      tolerance: 2e-2,
-      inputs: [
-        halves([1, T as number, Hq as number, E as number]),
-        halves([1, T as number, Hkv as number, E as number]),
-        halves([1, T as number, Hkv as number, E as number]),
-        given(offsets as number[], [(offsets as number[]).length]),
-      ],
-      f: (a, b, c, packed) => t.cast(t.attention(a, b, c, { causal: causal as boolean, window: window as number, offsets: packed }), 'f32'),
-    }),
+  ...(
+    [
+      [16, 70, 70, 2, 2, true, 0],
+      [64, 130, 130, 4, 2, true, 0],
+      [128, 65, 90, 2, 1, false, 0],
+      [32, 100, 100, 2, 2, true, 40],
+      [48, 20, 75, 2, 2, true, 0],
+    ] as const
+  ).map(([E, Tq, Tk, Hq, Hkv, causal, window]) => inHalves(`${Tq} x ${Tk}`, [2, Tq, Tk, Hq, Hkv, E], { causal, window })),
+  ...(
+    [
+      [64, 150, [0, 7, 70, 70, 134, 145], 2, 1, true, 0],
+      [128, 132, [0, 66, 132], 1, 1, false, 0],
+      [48, 140, [0, 15, 139], 1, 1, true, 30],
+    ] as const
+  ).map(([E, T, offsets, Hq, Hkv, causal, window]) =>
+    inHalves(`${offsets.length - 1} sequences of ${T} tokens`, [1, T, T, Hq, Hkv, E], { causal, window }, offsets),
   ),
   {
     name: 'decodeAttention, one query',
