@@ -32,7 +32,11 @@ __device__ inline void decode_attention(Ask ask, Made made, T *k, Steps ks, T *v
   const long long wanted = load(*length);
   const bool fits = wanted >= NEW && wanted <= s.C;
   if (NEW && !fits && blockIdx.x + blockIdx.y + blockIdx.z + threadIdx.x == 0) atomicAdd(bad, 1u);
-  int n = min((long long)s.C, wanted), old = NEW && fits ? n - NEW : n, chunks = (n + CHUNK - 1) / CHUNK, parts = max(1, min((int)gridDim.x, chunks));
+  int n = min((long long)s.C, wanted), old = NEW && fits ? n - NEW : n;
+  // of the keys that some query of the block sees: [from, chunks)
+  int earliest = n - s.Tq + first / G, latest = n - s.Tq + (min(first + Q, all) - 1) / G;
+  int from = s.window ? max(0, earliest - s.window + 1) / CHUNK : 0, chunks = (max(0, latest + 1) + CHUNK - 1) / CHUNK;
+  int parts = max(1, min((int)gridDim.x, chunks - from));
   if ((int)blockIdx.x >= parts) return;
 
   // after the first keys are asked for
@@ -55,7 +59,7 @@ __device__ inline void decode_attention(Ask ask, Made made, T *k, Steps ks, T *v
   if (threadIdx.x < Q) top[threadIdx.x] = none, total[threadIdx.x] = 0;
   float sum[Q][V] = {};
   bool holds = lane < E / V;
-  for (int chunk = blockIdx.x; chunk < chunks; chunk += parts) {
+  for (int chunk = from + blockIdx.x; chunk < chunks; chunk += parts) {
     Pack<T> key[DECODE_KEYS] = {}, value[DECODE_KEYS] = {};
     #pragma unroll
     for (int i = 0; i < DECODE_KEYS; i++) {
@@ -67,7 +71,7 @@ __device__ inline void decode_attention(Ask ask, Made made, T *k, Steps ks, T *v
       int j = chunk * CHUNK + i * GROUPS + group;
       if (j < old && holds) value[i] = load_pack<ALIGNED>(v + b * vs.b + j * vs.t + kv * vs.h + lane * V);
     }
-    if (chunk == (int)blockIdx.x) prepare();
+    if (chunk == from + (int)blockIdx.x) prepare();
     __syncthreads();
     if (NEW)
       #pragma unroll
@@ -157,10 +161,17 @@ __device__ inline void decode_attention(Ask ask, Made made, T *k, Steps ks, T *v
     float most = none, x = 0, weight = 0;
     for (int p = 0; p < parts; p++) most = fmaxf(most, __ldcg(theirs + (p * Q + u) * ROW + E));
     for (int p = 0; p < parts; p++) {
-      const float *from = theirs + (p * Q + u) * ROW;
-      float r = most == none ? 0 : expf(__ldcg(from + E) - most);
-      x += __ldcg(from + e) * r, weight += __ldcg(from + E + 1) * r;
+      const float *row = theirs + (p * Q + u) * ROW;
+      float r = most == none ? 0 : expf(__ldcg(row + E) - most);
+      x += __ldcg(row + e) * r, weight += __ldcg(row + E + 1) * r;
     }
     finish(u, e, x, most, weight);
   }
+}
+
+// Attention of many new tokens over a cache that holds them, in the tiles of attention.cuh.
+template <class T, int E, int N, class I>
+__device__ inline void decode_tiles(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const I *length, T *o, float *lse, Shape s, bool aligned) {
+  s.Tk = (int)max(0ll, min((long long)s.Tk, (long long)load(*length)));
+  attention<T, E, N>(q, sq, k, sk, v, sv, nullptr, o, lse, s, aligned);
 }

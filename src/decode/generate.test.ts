@@ -127,13 +127,12 @@ test('what does not fit is refused with both numbers', async () => {
 
 test('the plan knows the bytes before anything runs, and the cache is written in place', () => {
   const options = { maxNewTokens: 30, tokensPerCall: 4, capacity: 150 };
-  const tokens = 8; // a longer prompt takes room for its scores on a GPU, and that grows with the cache too
-  const plan = planGeneration(model, tokens, options);
+  const plan = planGeneration(model, prompt.length, options);
   assert.equal(plan.capacity, 160); // 150 + 4, in chunks of 32
   assert.equal(plan.kvBytes, kvBytes(config, 160, 4));
   assert.equal(plan.kvBytes, 2 * 2 * 160 * 2 * 8 * 4);
   assert.equal(plan.weightBytes, treeBytes(model));
-  const small = planGeneration(model, tokens, { ...options, capacity: 51 });
+  const small = planGeneration(model, prompt.length, { ...options, capacity: 51 });
   const rest = ({ peakBytes, kvBytes, weightBytes }: typeof plan): number => peakBytes - kvBytes - weightBytes;
   const growth = rest(plan) - rest(small);
   assert.ok(

@@ -50,8 +50,8 @@ export interface Device {
   };
   /** Whether a matrix product can end in what the call's attributes say: sums of matrices of its type, a GELU. Absent: in nothing. */
   epilogue?(call: Call<'gemm'>): boolean;
-  /** Whether attention over a cache can take in new entries and what makes them (lower/append.ts). Absent: no. */
-  readonly appends?: boolean;
+  /** Whether attention over a cache can take in the entries of so many tokens and what makes them (lower/append.ts). Absent: none. */
+  appends?(tokens: number): boolean;
   alloc(bytes: number): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
   /** New memory that holds `data` for all that runs later; the copy may still be on its way. Absent: `alloc` and `write`. */

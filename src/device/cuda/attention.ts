@@ -31,6 +31,17 @@ const SUMS = 1024;
 /** From here on blocks take large tiles: cards for servers have 164 KB and more, others 100. */
 const ROOMY = 120 << 10;
 
+/** A `Heads` of attention.cuh. */
+export const headsOf = ({ strides: [b, t, h] }: View): string => `Heads{${b}ull, ${t}ull, ${h}ull}`;
+/** Whether 16 bytes of a row can be read at once. */
+export const alignedRows = (views: readonly View[]): boolean =>
+  views.every((v) => v.offset % 8 === 0 && v.strides.slice(0, 3).every((s) => s % 8 === 0));
+/** The forward pass: keys of a tile, and the shape of its launch. */
+export function forwardTiles(E: number): { keys: number; shape: Pick<Kernel, 'block' | 'shared' | 'resident'> } {
+  const keys = E > 64 ? 32 : 64;
+  return { keys, shape: { block: 128, shared: tileBytes(128, E) + 4 * tileBytes(keys, E) + RANGES, resident: 2 } };
+}
+
 /** The launches of attention or its gradient, in order; none without elements. @param sharedBytes what a block may have of shared memory. */
 export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall, sharedBytes: number): Kernel[] {
   const { scale, causal, window } = attrs;
@@ -38,31 +49,23 @@ export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall
   const [, Tk, Hkv] = reads[1]!.shape as [number, number, number];
   if (B * Tq * Hq * Tk === 0) return [];
   const T = storageType[reads[0]!.dtype];
-  const heads = (v: View): string => {
-    const [b, t, h] = v.strides as [number, number, number];
-    return `Heads{${b}ull, ${t}ull, ${h}ull}`;
-  };
-  const aligned = (views: readonly View[]): boolean =>
-    views.every((v) => v.offset % 8 === 0 && v.strides.slice(0, 3).every((s) => s % 8 === 0));
   const [q, k, v] = reads as [View, View, View];
   const offsets = reads[kernel === 'attention' ? 3 : 6] ?? null;
   const sequences = offsets ? offsets.shape[0]! - 1 : 0;
   const shape = `Shape{${[B, Hq, Hkv, Tq, Tk, +causal, window].join(', ')}, ${constant(scale || 1e-30, 'f32')}, ${sequences}}`;
   /** The first four parameters. */
   const given = (p: (i: number) => string): string =>
-    `${[q, k, v].map((x, i) => `${p(i)}, ${heads(x)}`).join(', ')}, ${offsets ? p(3) : '(const int *)nullptr'}`;
-  const tail = `${shape}, ${aligned([q, k, v])}`;
+    `${[q, k, v].map((x, i) => `${p(i)}, ${headsOf(x)}`).join(', ')}, ${offsets ? p(3) : '(const int *)nullptr'}`;
+  const tail = `${shape}, ${alignedRows([q, k, v])}`;
 
   if (kernel === 'attention') {
-    const N = E > 64 ? 32 : 64;
+    const { keys, shape: launch } = forwardTiles(E);
     return [
       {
         views: [q, k, v, offsets, writes[0]!, writes[1]!],
         grid: [Math.ceil(Tq / 128), Hq, B],
-        body: (p) => `attention<${T}, ${E}, ${N}>(${given(p)}, ${p(4)}, ${p(5)}, ${tail});`,
-        block: 128,
-        shared: tileBytes(128, E) + 4 * tileBytes(N, E) + RANGES,
-        resident: 2,
+        body: (p) => `attention<${T}, ${E}, ${keys}>(${given(p)}, ${p(4)}, ${p(5)}, ${tail});`,
+        ...launch,
       },
     ];
   }
@@ -84,7 +87,7 @@ export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall
       views: [q, k, v, offsets, dO, lse, delta, dk, dv],
       grid: [Math.ceil(Tk / M), Hkv, B],
       body: (p) =>
-        `attention_grad_kv<${T}, ${E}, ${M}, ${queries}>(${from(p)}, ${p(7)}, ${heads(dk)}, ${p(8)}, ${heads(dv)}, ${tail}, ${aligned([dk, dv])});`,
+        `attention_grad_kv<${T}, ${E}, ${M}, ${queries}>(${from(p)}, ${p(7)}, ${headsOf(dk)}, ${p(8)}, ${headsOf(dv)}, ${tail}, ${alignedRows([dk, dv])});`,
       block: wide ? 2 * M : M,
       shared: 2 * tileBytes(M, E) + 4 * tileBytes(queries, E) + SUMS + RANGES,
       resident: wide && roomy ? 1 : 2,
@@ -92,7 +95,7 @@ export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall
     {
       views: [q, k, v, offsets, dO, lse, delta, dq],
       grid: [Math.ceil(Tq / 128), Hq, B],
-      body: (p) => `attention_grad_q<${T}, ${E}, ${keys}>(${from(p)}, ${p(7)}, ${heads(dq)}, ${tail}, ${aligned([dq])});`,
+      body: (p) => `attention_grad_q<${T}, ${E}, ${keys}>(${from(p)}, ${p(7)}, ${headsOf(dq)}, ${tail}, ${alignedRows([dq])});`,
       block: 128,
       shared: 2 * tileBytes(128, E) + 4 * tileBytes(keys, E) + RANGES,
       resident: 2,

@@ -230,6 +230,6 @@ export function launchesOf(
         : attentionKernels(call, sharedBytes).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
     case 'decodeAttention':
     case 'appendAttention':
-      return decodeKernels(call).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
+      return decodeKernels(call, capability).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
   }
 }

@@ -1,6 +1,7 @@
 /** Attention over a cache (cuda/decode.cuh): how it is shared out, and what is compiled into it of the calls before. */
 import { itemSize, laneOf } from '../../tensor/dtype.ts';
 import type { Call, View } from '../../tensor/lower/program.ts';
+import { alignedRows, forwardTiles, headsOf } from './attention.ts';
 import { constant, statements, storageType } from './codegen.ts';
 import { coordinates, offsetOf } from './packs.ts';
 import { type Shared, TICKETS, WORKSPACE_FLOATS } from './shared.ts';
@@ -9,11 +10,17 @@ interface Kernel {
   views: readonly (View | Shared)[];
   grid: readonly [number, number, number];
   body: (p: (i: number) => string) => string;
-  block: number;
+  block?: number;
+  shared?: number;
   resident?: number;
 }
 
-export function decodeKernels(call: Call<'decodeAttention'> | Call<'appendAttention'>): Kernel[] {
+/** New tokens that are attended for in one pass over the keys, and whose entries can be taken in; more come in tiles where there are some. */
+export const FEW_TOKENS = 8;
+
+/** The launch of a call; none without elements. @param capability compute capability x 10. */
+export function decodeKernels(call: Call<'decodeAttention'> | Call<'appendAttention'>, capability: number): Kernel[] {
+  if (call.kernel === 'decodeAttention' && hasTiles(call, capability)) return tiles(call);
   const { attrs, reads, writes } = call;
   const appended = 'query' in attrs ? attrs : undefined;
   const [k, v] = (appended ? reads : reads.slice(1)) as [View, View];
@@ -47,6 +54,27 @@ export function decodeKernels(call: Call<'decodeAttention'> | Call<'appendAttent
         const [before, ask, made] = appended ? making(call as Call<'appendAttention'>, p) : reading(p(0), reads[0]!);
         return `${before} decode_attention<${T}, ${E}, ${Q}, ${tokens}, ${aligned}>(${ask}, ${made}, ${given});`;
       },
+    },
+  ];
+}
+
+const hasTiles = ({ reads: [q] }: Call<'decodeAttention'>, capability: number): boolean =>
+  q!.shape[1]! > FEW_TOKENS && itemSize[q!.dtype] === 2 && q!.shape[3]! % 16 === 0 && capability >= 80;
+
+/** Queries 128 at a time beside tiles of keys, as in attention without a cache: the scores never reach memory, whatever there is room for. */
+function tiles({ attrs, reads, writes }: Call<'decodeAttention'>): Kernel[] {
+  const [q, k, v] = reads as [View, View, View];
+  const [B, Tq, Hq, E] = q.shape as [number, number, number, number];
+  const [, C, Hkv] = k.shape as [number, number, number];
+  const { keys, shape: launch } = forwardTiles(E);
+  const shape = `Shape{${[B, Hq, Hkv, Tq, C, 1, attrs.window].join(', ')}, ${constant(attrs.scale || 1e-30, 'f32')}, 0}`;
+  return [
+    {
+      views: [...reads, ...writes.slice(0, 2)],
+      grid: [Math.ceil(Tq / 128), Hq, B],
+      body: (p) =>
+        `decode_tiles<${storageType[q.dtype]}, ${E}, ${keys}>(${[q, k, v].map((x, i) => `${p(i)}, ${headsOf(x)}`).join(', ')}, ${[3, 4, 5].map(p)}, ${shape}, ${alignedRows([q, k, v])});`,
+      ...launch,
     },
   ];
 }

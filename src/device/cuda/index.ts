@@ -7,6 +7,7 @@ import type { TensorType } from '../../tensor/shape.ts';
 import { hasAttention } from './attention.ts';
 import { type Abilities, type Launch, launchesOf, launchOfMany, Sources } from './calls.ts';
 import { hasEpilogue, readable } from './cublaslt.ts';
+import { FEW_TOKENS } from './decode-attention.ts';
 import type { GpuInfo } from './driver.ts';
 import { CudaExecutable } from './executable.ts';
 import { skinnyOn } from './gemv.ts';
@@ -55,8 +56,8 @@ export function programSource(
 export function hasKernel(op: string, inputs: readonly TensorType[], capability = 90): boolean {
   if (op === 'decodeAttention') {
     const [q, , v] = inputs as [TensorType, TensorType, TensorType];
-    const [E, Tq] = [q.shape[3]!, q.shape[1]!];
-    return E % (16 / itemSize[q.dtype]) === 0 && E <= 128 && Tq <= 8 && v.shape[3] === E;
+    const E = q.shape[3]!;
+    return E % (16 / itemSize[q.dtype]) === 0 && E <= 128 && v.shape[3] === E;
   }
   if (op.startsWith('linearCrossEntropy')) return crossEntropyFits(inputs, capability);
   return (op !== 'attention' && op !== 'attentionGrad') || hasAttention(inputs);
@@ -83,7 +84,9 @@ export class CudaDevice implements Device {
     return this.#gpu.memory.arenaBytes;
   }
   readonly skinny;
-  readonly appends = true;
+  appends(tokens: number): boolean {
+    return tokens <= FEW_TOKENS;
+  }
   fused(op: string, inputs: readonly TensorType[]): boolean {
     // attention is made of products that come with 8.0
     return hasKernel(op, inputs, this.info.capability) && (this.info.capability >= 80 || !op.startsWith('attention'));

@@ -39,7 +39,14 @@ const scratchBytes = (call: AnyCall): number =>
       : call.kernel === 'linearCrossEntropy' || call.kernel === 'linearCrossEntropyGrad'
         ? crossEntropyScratch(call)
         : 0;
-const target = { fused: hasKernel, gemmReads: readable, reduceParts, scratchBytes, skinny: skinnyOn(HOPPER), appends: true };
+const target = {
+  fused: hasKernel,
+  gemmReads: readable,
+  reduceParts,
+  scratchBytes,
+  skinny: skinnyOn(HOPPER),
+  appends: (tokens: number) => tokens <= 8,
+};
 
 function sourceOf(c: Case, abilities?: Abilities): string {
   const both = (...inputs: Tensor[]): Tensor[] => {

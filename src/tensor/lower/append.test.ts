@@ -7,7 +7,7 @@ import { type Tensor, typeOf } from '../index.ts';
 /** The calls of a step over a cache [1, 32, 4, 8] from four heads [1, 1, 6, 8], by label; what is donated: the cache. */
 function calls(f: (qkv: Tensor, cache: Tensor, at: Tensor) => Tensor[], appends = true): string[] {
   const types = [typeOf([1, 1, 6, 8], 'f32'), typeOf([1, 32, 4, 8], 'f32'), typeOf([], 'i32')];
-  const { program } = assembleTraced({ fused: () => true, appends }, f as (...xs: Tensor[]) => Tensor[], types, [1]);
+  const { program } = assembleTraced({ fused: () => true, appends: () => appends }, f as (...xs: Tensor[]) => Tensor[], types, [1]);
   return program.calls.map((c) => `${c.kernel} ${c.label}`);
 }
 function step(made: Tensor, cache: Tensor, at: Tensor, length: Tensor): Tensor[] {

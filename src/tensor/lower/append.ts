@@ -67,7 +67,7 @@ export function fuseAppends(fusion: Fusion, wanted: ReadonlySet<Value>, target: 
   const unitOf = new Map(fusion.unitOf);
   for (const unit of fusion.units) {
     const append = unit.node && is(unit.node, 'decodeAttention') ? appendOf(unit.node) : undefined;
-    if (!append) continue;
+    if (!append || !target.appends(append.entries.shape[1]!)) continue;
     const { update, made } = append;
     const written = update.outputs[0]!;
     const writer = unitOf.get(written);

@@ -102,13 +102,33 @@ export const attention: Case[] = apart((): Case[] => [
     [128, 1, 700, 513, 4, 1],
     [16, 8, 70, 9, 2, 2],
     [96, 1, 40, 33, 2, 1],
+    [64, 1, 700, 600, 4, 2, 90],
+    // many at once: from the start, after others, in part, with a window, in heads that have no tiles
+    [64, 150, 300, 150, 4, 2],
+    [128, 40, 400, 333, 2, 1],
+    [32, 130, 300, 131, 6, 3, 50],
+    [16, 24, 90, 90, 2, 2],
+    [24, 20, 70, 51, 4, 2],
+    [64, 12, 40, 5, 2, 2],
   ].map(
-    ([E, Tq, C, length, Hq, Hkv]): Case => ({
-      name: `decodeAttention in bf16, ${Tq} of ${length} in ${C}, ${Hq}/${Hkv} heads of ${E}`,
+    ([E, Tq, C, length, Hq, Hkv, window = 0]): Case => ({
+      name: `decodeAttention in bf16, ${Tq} of ${length} in ${C}, ${Hq}/${Hkv} heads of ${E}${window ? `, window ${window}` : ''}`,
       ops: ['decodeAttention'],
       tolerance: 2e-2,
       inputs: [halves([2, Tq!, Hq!, E!]), halves([2, C!, Hkv!, E!]), halves([2, C!, Hkv!, E!]), given([length!], [1])],
-      f: (a, b, c, n) => t.cast(t.decodeAttention(a, b, c, n), 'f32'),
+      f: (a, b, c, n) => t.cast(t.decodeAttention(a, b, c, n, { window }), 'f32'),
+    }),
+  ),
+  ...[
+    [20, 60, 45, 4, 2, 0],
+    [33, 200, 190, 2, 1, 7],
+  ].map(
+    ([Tq, C, length, Hq, Hkv, window]): Case => ({
+      name: `decodeAttention of ${Tq} queries of ${length} in ${C}, window ${window}`,
+      ops: ['decodeAttention'],
+      forwardOnly: true,
+      inputs: [floats([2, Tq!, Hq!, 16], -1, 1), floats([2, C!, Hkv!, 16], -1, 1), floats([2, C!, Hkv!, 16], -1, 1), given([length!], [])],
+      f: (a, b, c, n) => t.decodeAttention(a, b, c, n, { window: window! }),
     }),
   ),
 ]);

@@ -9,6 +9,8 @@ export const decoder: Case[] = apart(() =>
       [64, 1, 40, 0, 2, 2, 'f32'],
       [16, 3, 70, 9, 8, 2, 'bf16'],
       [128, 8, 300, 292, 2, 1, 'f32'],
+      [64, 45, 200, 100, 4, 2, 'bf16'],
+      [16, 9, 30, 0, 2, 2, 'f32'],
     ] as const
   ).map(([E, T, C, start, Hq, Hkv, dtype]): Case => {
     const values = (...shape: number[]): Input => (dtype === 'bf16' ? halves(shape) : floats(shape, -1, 1));
