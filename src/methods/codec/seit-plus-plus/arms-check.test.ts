@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
 import '../../../device/index.ts';
-import { armNames, armsFigures, checkArms } from './arms-check.ts';
+import { type Arm, armNames, armsFigures, TokenArms } from './arms-check.ts';
 import { Config, small } from './config.ts';
 import { pixelBytes, reduced, sideWithin, subsetWithin } from './pixel-arms.ts';
 import { shapes } from './toy.ts';
@@ -32,10 +35,16 @@ test('every arm trains for the same steps in the bytes of the token store, and t
     fineTune: { ...preset.fineTune, epochs: 0.5, batch: 31 },
   });
   const tokenAdapt = { width: 32, heads: 2, headWidth: 16, hidden: 64, epochs: 1, batch: 30, lr: 2e-3, weightDecay: 0.05 };
-  const told: string[] = [];
   const check = { config, tokenAdapt, color: 0.5, patch: 4 };
-  const arms = await checkArms(shapes(150, 1), shapes(60, 2), check, armNames, { seed: 1 }, { onArm: ({ name }) => told.push(name) });
-  assert.deepEqual(told, armNames);
+  const folder = await mkdtemp(join(tmpdir(), 'token-arms-'));
+  after(() => rm(folder, { recursive: true, force: true }));
+  const shared = new TokenArms(shapes(150, 1), shapes(60, 2), check, folder);
+  const arms: Arm[] = [];
+  for (const name of armNames) arms.push(await shared.run(name, { seed: 1 }));
+  assert.deepEqual(
+    arms.map(({ name }) => name),
+    armNames,
+  );
   const { tokens, subset, downsampled, tokenAdapt: adapted } = Object.fromEntries(arms.map((arm) => [arm.name, arm]));
   assert.ok(subset!.fileBytes <= tokens!.fileBytes && downsampled!.fileBytes <= tokens!.fileBytes);
   assert.ok(adapted!.fileBytes > tokens!.fileBytes, 'maps take bytes');
@@ -48,4 +57,32 @@ test('every arm trains for the same steps in the bytes of the token store, and t
   assert.equal(bothGain, 100 * (arms[5]!.accuracy - tokens!.accuracy));
   assert.equal(maskedGain, 100 * (arms[6]!.accuracy - tokens!.accuracy));
   assert.equal(armsFigures({ setting: { seed: 1 }, arms: arms.slice(0, 5) }).bothGain, null);
+});
+
+test('arms of a run that was cut short take the tokenizer and the store that are there', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'token-arms-'));
+  after(() => rm(folder, { recursive: true, force: true }));
+  const preset = small({ patch: 4, grid: 5, codes: 32, width: 32 });
+  const config = Config.parse({
+    ...preset,
+    tokenizer: { ...preset.tokenizer, epochs: 1, batch: 30 },
+    model: { features: 32, layers: 1, heads: 2, stem: { size: 1, stride: 1, padding: 0 } },
+    train: { ...preset.train, epochs: 1, batch: 31 },
+  });
+  const check = {
+    config,
+    tokenAdapt: { width: 32, heads: 2, headWidth: 16, hidden: 64, epochs: 1, batch: 30, lr: 2e-3, weightDecay: 0.05 },
+    color: 0,
+    patch: 4,
+  };
+  const phases = async (): Promise<[Arm, Set<string>]> => {
+    const seen = new Set<string>();
+    const run = { seed: 1, onStep: (what: string) => void seen.add(what) };
+    return [await new TokenArms(shapes(150, 1), shapes(60, 2), check, folder).run('tokens', run), seen];
+  };
+  const [first, trained] = await phases();
+  const [again, trainedAgain] = await phases();
+  assert.deepEqual([...trained], ['tokenizer', 'classifier']);
+  assert.deepEqual([...trainedAgain], ['classifier']);
+  assert.deepEqual({ ...again, seconds: 0 }, { ...first, seconds: 0 });
 });

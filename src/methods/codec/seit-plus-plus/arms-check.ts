@@ -2,8 +2,7 @@
  * Do tokens buy more accuracy than pixels of the same bytes, and what do token-domain augmentation and masked token modelling add? Every arm trains
  * the same transformer for the same steps from what it stored, and is judged on the same test images.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileBytes } from '../../../bytes/index.ts';
 import type { ImageSet, PackedImages } from '../../../data/index.ts';
@@ -54,82 +53,83 @@ export interface ArmsFigures {
 export const armNames = ['tokens', 'subset', 'downsampled', 'colorAdapt', 'tokenAdapt', 'both', 'masked'] as const;
 export type ArmName = (typeof armNames)[number];
 
-/**
- * Runs the arms of one seed. Pixels get the bytes of the token store, which is made for them where `tokens` is not asked for.
- *
- * @param onArm told of each arm when it is done; `together`: all train side by side, which keeps a GPU busy
- */
-export async function checkArms(
-  images: ImageSet,
-  test: ImageSet,
-  check: ArmsCheck,
-  names: readonly ArmName[],
-  run: Run,
-  { onArm, together = false }: { onArm?: (arm: Arm) => void; together?: boolean } = {},
-): Promise<Arm[]> {
-  const { config } = check;
-  const { steps } = countSteps(config.train, images.size, run.effort);
-  const folder = await mkdtemp(join(tmpdir(), 'thimble-arms-'));
-  const plain = new Store(join(folder, 'plain'), images, config, run);
-  const withMaps = new Store(join(folder, 'maps'), images, { ...config, tokenAdapt: check.tokenAdapt }, run);
+/** Steps of the classifier of every arm, pre-training included. */
+export const armSteps = ({ config }: ArmsCheck, images: number, effort?: number): number => countSteps(config.train, images, effort).steps;
 
-  const fromTokens = async (store: Store, color: number, recipe: Config['recipe'] = 'seit'): Promise<Measured> => {
-    const stored = await store.files();
+/** What the arms of one seed share. Its files lie in `folder`, also those that a run which was cut short goes on from. */
+export class TokenArms {
+  readonly #images: ImageSet;
+  readonly #test: ImageSet;
+  readonly #check: ArmsCheck;
+  readonly #plain: Store;
+  readonly #withMaps: Store;
+
+  constructor(images: ImageSet, test: ImageSet, check: ArmsCheck, folder: string) {
+    [this.#images, this.#test, this.#check] = [images, test, check];
+    this.#plain = new Store(join(folder, 'plain'), images, check.config);
+    this.#withMaps = new Store(join(folder, 'maps'), images, { ...check.config, tokenAdapt: check.tokenAdapt });
+  }
+
+  /** Trains and judges one arm. Pixels get the bytes of the token store, which is made for them where `tokens` has not run. */
+  async run(name: ArmName, run: Run): Promise<Arm> {
+    const began = performance.now();
+    const measured = await this.#arms[name](run);
+    const steps = armSteps(this.#check, this.#images.size, run.effort);
+    return { name, ...measured, steps, seconds: (performance.now() - began) / 1000 };
+  }
+
+  readonly #arms: Record<ArmName, (run: Run) => Promise<Measured>> = {
+    tokens: (run) => this.#fromTokens(this.#plain, 0, run),
+    colorAdapt: (run) => this.#fromTokens(this.#plain, this.#check.color, run),
+    tokenAdapt: (run) => this.#fromTokens(this.#withMaps, 0, run),
+    both: (run) => this.#fromTokens(this.#withMaps, this.#check.color, run),
+    masked: (run) => this.#fromTokens(this.#plain, 0, run, 'mtm'),
+    subset: async (run) => {
+      const { patch } = this.#check;
+      return this.#fromPixels(await subsetWithin(this.#images, await this.#budget(run), run.seed), this.#test, patch, patch, run);
+    },
+    downsampled: async (run) => {
+      const side = sideWithin(this.#images, await this.#budget(run));
+      return this.#fromPixels(await reduced(this.#images, side), await reduced(this.#test, side), 1, 0, run);
+    },
+  };
+
+  async #fromTokens(store: Store, color: number, run: Run, recipe: Config['recipe'] = 'seit'): Promise<Measured> {
+    const [images, test, { config }] = [this.#images, this.#test, this.#check];
+    const stored = await store.files(run);
     const files = { ...stored, model: `${stored.model}.${recipe}.${color}` };
     await trainClassifier(files, { ...config, recipe, augment: { ...config.augment, color } }, run);
     const found = await predictClasses(test, files.model, { seed: run.seed });
     const right = found.reduce((sum, label, i) => sum + Number(label === test.labels[i]), 0);
     return { images: images.size, fileBytes: fileBytes(files.store).apparent, accuracy: right / test.size };
-  };
-  const fromPixels = async (kept: PackedImages, seen: ImageSet, patch: number, padCrop: number): Promise<Measured> => ({
-    images: kept.size,
-    fileBytes: pixelBytes(kept),
-    accuracy: await pixelAccuracy({ images: kept, test: seen, patch, augment: { padCrop, flip: 0.5 }, config, steps }, run),
-  });
-  const budget = async (): Promise<number> => fileBytes((await plain.files()).store).apparent;
-  const arms: Record<ArmName, () => Promise<Measured>> = {
-    tokens: () => fromTokens(plain, 0),
-    colorAdapt: () => fromTokens(plain, check.color),
-    tokenAdapt: () => fromTokens(withMaps, 0),
-    both: () => fromTokens(withMaps, check.color),
-    masked: () => fromTokens(plain, 0, 'mtm'),
-    subset: async () => fromPixels(await subsetWithin(images, await budget(), run.seed), test, check.patch, check.patch),
-    async downsampled() {
-      const side = sideWithin(images, await budget());
-      return fromPixels(await reduced(images, side), await reduced(test, side), 1, 0);
-    },
-  };
-  try {
-    const results: Arm[] = [];
-    const runArm = async (name: ArmName): Promise<void> => {
-      const began = performance.now();
-      const measured = await arms[name]();
-      const arm = { name, ...measured, steps, seconds: (performance.now() - began) / 1000 };
-      results.push(arm);
-      onArm?.(arm);
-    };
-    if (together) await Promise.all(names.map(runArm));
-    else for (const name of names) await runArm(name);
-    return results;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+  }
+
+  async #fromPixels(images: PackedImages, test: ImageSet, patch: number, padCrop: number, run: Run): Promise<Measured> {
+    const { config } = this.#check;
+    const steps = armSteps(this.#check, this.#images.size, run.effort);
+    const accuracy = await pixelAccuracy({ images, test, patch, augment: { padCrop, flip: 0.5 }, config, steps }, run);
+    return { images: images.size, fileBytes: pixelBytes(images), accuracy };
+  }
+
+  async #budget(run: Run): Promise<number> {
+    return fileBytes((await this.#plain.files(run)).store).apparent;
   }
 }
 
-/** A token store that is made when it is first wanted. */
+/** A token store that is made when it is first wanted; one that is there already is taken. */
 class Store {
-  readonly #make: () => Promise<CodecFiles>;
+  readonly #make: (run: Run) => Promise<CodecFiles>;
   #files: Promise<CodecFiles> | undefined;
-  constructor(path: string, images: ImageSet, config: Config, run: Run) {
+  constructor(path: string, images: ImageSet, config: Config) {
     const files = { tokenizer: `${path}.tokenizer`, store: `${path}.tokens`, model: `${path}.model` };
-    this.#make = async () => {
-      await learnTokenizer(images, config, files.tokenizer, run);
+    this.#make = async (run) => {
+      if (!existsSync(files.tokenizer)) await learnTokenizer(images, config, files.tokenizer, run);
       await writeStore(images, files, config.codec, run);
       return files;
     };
   }
-  files(): Promise<CodecFiles> {
-    return (this.#files ??= this.#make());
+  files(run: Run): Promise<CodecFiles> {
+    return (this.#files ??= this.#make(run));
   }
 }
 

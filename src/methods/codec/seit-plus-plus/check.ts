@@ -7,16 +7,20 @@
  *     node check.js maskedTokens --seed 0                               pre-training where few labels are known
  *     node check.js --merge <files>                                     what such runs printed, over arms and seeds
  *
- * `--images` takes the first so many, `--effort` a share of the steps, `--seed 0,1,2` several seeds, `--together` trains all arms and seeds
- * side by side, which keeps a GPU busy. Progress goes to stderr.
+ * `--save <folder>` saves each arm as soon as it is done; started again, the check goes on from there. `--images` takes the first so many, `--effort`
+ * a share of the steps, `--epochs` trains the arms for longer, `--seed 0,1,2` several seeds, `--together` trains all arms and seeds side by side,
+ * which keeps a GPU busy. Progress goes to stderr.
  */
 import { parseArgs } from 'node:util';
 import '../../../device/index.ts';
 import { firstImages, type ImageSet, openCifarSheets, openFashion, packImages } from '../../../data/index.ts';
+import { runArms, type Tell } from '../../arms.ts';
 import type { Run } from '../../contracts/run.ts';
 import { figuresOf, joinArms, readRuns, type SeedRun } from '../../seeds.ts';
-import { type Arm, type ArmName, armNames, armsFigures, checkArms } from './arms-check.ts';
+import { type Arm, type ArmName, armNames, armSteps, armsFigures, TokenArms } from './arms-check.ts';
 import { armsCheck, type CheckData, demoCheck, maskedTokenCheck, tokenAdaptCheck } from './checks.ts';
+import { checkMtm, type MtmFigures } from './mtm-check.ts';
+import { type AdaptFigures, checkTokenAdapt } from './token-adapt-check.ts';
 
 const checks = ['arms', 'demo', 'tokenAdapt', 'maskedTokens'];
 const { values, positionals } = parseArgs({
@@ -28,13 +32,17 @@ const { values, positionals } = parseArgs({
     arms: { type: 'string' },
     images: { type: 'string', default: '20000' },
     effort: { type: 'string', default: '1' },
+    epochs: { type: 'string' },
+    save: { type: 'string' },
     together: { type: 'boolean', default: false },
     merge: { type: 'boolean', default: false },
   },
 });
+/** Checks of one part are an arm of their own. */
+type AnyArm = Arm | ({ name: string } & (AdaptFigures | MtmFigures));
+const reportOf = (run: SeedRun<AnyArm>): SeedRun => armsFigures(run as SeedRun<Arm>);
 if (values.merge) {
-  const runs = readRuns<SeedRun<Arm>>(positionals);
-  console.log(JSON.stringify(figuresOf(runs.some(({ arms }) => arms.length > 0) ? joinArms(runs).map(armsFigures) : runs)));
+  console.log(JSON.stringify(figuresOf(joinArms(readRuns<SeedRun<AnyArm>>(positionals)).map(reportOf))));
   process.exit();
 }
 const [check = ''] = positionals;
@@ -48,9 +56,10 @@ const strange = names.find((name) => !armNames.includes(name as ArmName));
 if (strange !== undefined) throw new Error(`[seit-plus-plus] there is no arm '${strange}'; use ${armNames.join(', ')}`);
 const seeds = values.seed.split(',').map(Number);
 const [effort, asked] = [Number(values.effort), Number(values.images)];
-if (!(seeds.every((seed) => Number.isSafeInteger(seed) && seed >= 0) && asked >= 1 && effort > 0 && effort <= 1))
+const epochs = values.epochs === undefined ? undefined : Number(values.epochs);
+if (!(seeds.every((seed) => Number.isSafeInteger(seed) && seed >= 0) && asked >= 1 && effort > 0 && effort <= 1 && (epochs ?? 1) > 0))
   throw new RangeError(
-    `[seit-plus-plus] seed ${values.seed}, ${values.images} images, effort ${values.effort}; a seed is a whole number from 0, images are 1 or more, effort is a share of the steps above 0`,
+    `[seit-plus-plus] seed ${values.seed}, ${values.images} images, effort ${values.effort}, ${values.epochs} epochs; a seed is a whole number from 0, images are 1 or more, effort is a share of the steps above 0, epochs are above 0`,
   );
 
 const open = (split: 'train' | 'test', limit: number): Promise<ImageSet> =>
@@ -58,33 +67,57 @@ const open = (split: 'train' | 'test', limit: number): Promise<ImageSet> =>
     ? openFashion(split).then((set) => packImages(firstImages(set, limit)))
     : openCifarSheets(values.folder, { split, limit });
 const [images, test] = await Promise.all([open('train', Math.floor(asked)), open('test', 5000)]);
+
 const began = performance.now();
 const seconds = (): number => (performance.now() - began) / 1000;
-
-async function runSeed(seed: number): Promise<void> {
-  const run: Run = {
+const runOf = (seed: number, tell: Tell): Run => {
+  let loss: number | undefined;
+  return {
     seed,
     effort,
-    onStep: (what, step, { loss }) => void (step % 500 === 0 && console.error(`${what}: step ${step}, loss ${loss?.toFixed(4)}`)),
+    onStep(_, __, figures) {
+      loss = figures['loss'];
+    },
+    onProgress: (what, done, total) => tell(what, done, total, loss),
   };
-  const setting = { check, data, seed, effort, images: images.size, testImages: test.size };
-  if (check !== 'arms' && check !== 'demo') {
-    const figures = await (check === 'tokenAdapt' ? tokenAdaptCheck : maskedTokenCheck)(data, images, test, run);
-    console.log(JSON.stringify({ setting, arms: [], ...figures, seconds: seconds() }));
-    return;
-  }
-  // a line after every arm, so that a run that is cut short has told what it knows; the last has all
-  const arms: Arm[] = [];
-  const onArm = (arm: Arm): void => {
-    arms.push(arm);
-    const { name, fileBytes, accuracy } = arm;
-    console.error(`${name}, seed ${seed}: ${fileBytes} bytes, accuracy ${(100 * accuracy).toFixed(2)} %, after ${seconds().toFixed(0)} s`);
-    console.log(JSON.stringify({ ...armsFigures({ setting, arms }), seconds: seconds() }));
-  };
-  await checkArms(images, test, check === 'arms' ? armsCheck(data) : demoCheck(data, images), names as ArmName[], run, {
-    onArm,
-    together: values.together,
+};
+const common = {
+  method: 'seit-plus-plus',
+  setting: { check, data, effort, images: images.size, testImages: test.size, ...(epochs !== undefined && { epochs }) },
+  seeds,
+  together: values.together,
+  save: values.save,
+};
+const print = (run: SeedRun<AnyArm>): void => console.log(JSON.stringify({ ...reportOf(run), seconds: seconds() }));
+
+if (check === 'arms' || check === 'demo') {
+  const arms = check === 'arms' ? armsCheck(data, epochs) : demoCheck(data, images);
+  const shared = new Map<number, TokenArms>();
+  await runArms<Arm, typeof common.setting>({
+    ...common,
+    names,
+    steps: () => armSteps(arms, images.size, effort),
+    run(name, seed, work, tell) {
+      const ofSeed = shared.get(seed) ?? new TokenArms(images, test, arms, work);
+      shared.set(seed, ofSeed);
+      return ofSeed.run(name as ArmName, runOf(seed, tell));
+    },
+    onArm(run, arm) {
+      const { name, fileBytes, accuracy } = arm ?? {};
+      if (arm) console.error(`${name}, seed ${run.setting.seed}: ${fileBytes} bytes, accuracy ${(100 * accuracy!).toFixed(2)} %`);
+      print(run);
+    },
+  });
+} else {
+  const part = check === 'tokenAdapt' ? tokenAdaptCheck(data) : maskedTokenCheck(data);
+  await runArms<AnyArm, typeof common.setting>({
+    ...common,
+    names: [check],
+    steps: () => effort * ('steps' in part ? part.steps : part.pretrain.steps + 2 * part.finetune.steps),
+    async run(name, seed, _, tell) {
+      const run = runOf(seed, tell);
+      return { name, ...('steps' in part ? await checkTokenAdapt(images, test, part, run) : await checkMtm(images, test, part, run)) };
+    },
+    onArm: print,
   });
 }
-if (values.together) await Promise.all(seeds.map(runSeed));
-else for (const seed of seeds) await runSeed(seed);

@@ -2,14 +2,16 @@
  * The check at small scale: `node check.js --data fashion --seed 0` trains the same model with full-size images, with EfficientTrain, and with the
  * controls, and prints accuracies and step times as JSON. `--data cifar10 --folder <sheets>` is the larger one, for a GPU. `--arms` takes some of them, `--seed 0,1,2` several seeds,
  * `--together` trains all of them side by side, which keeps a GPU busy and measures no times. `--crop` is the least share of an image that is seen, 0 for
- * whole images. `--merge <files>` puts what such runs printed together.
+ * whole images. `--save <folder>` saves each arm as soon as it is done; started again, the check goes on from there. `--merge <files>` puts what such runs printed together.
  */
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import '../../../device/index.ts';
 import { firstImages, type ImageSet, openCifarSheets, openFashion, packImages } from '../../../data/index.ts';
 import { disposeTree } from '../../../tensor/index.ts';
+import { runArms, type Tell } from '../../arms.ts';
 import { figuresOf, joinArms, readRuns } from '../../seeds.ts';
-import { type ArmResult, armsOf, type CheckReport, reportOf } from './check-report.ts';
+import { type ArmResult, armsOf, type CheckReport, reportOf, type Setting } from './check-report.ts';
 import { Config, createSchedule } from './config.ts';
 import { type Experiment, experiments } from './presets.ts';
 import { accuracyOf, trainVit } from './train.ts';
@@ -25,6 +27,7 @@ const { values, positionals } = parseArgs({
     arms: { type: 'string' },
     threads: { type: 'string' },
     precision: { type: 'string', default: 'f32' },
+    save: { type: 'string' },
     together: { type: 'boolean', default: false },
     merge: { type: 'boolean', default: false },
   },
@@ -53,7 +56,7 @@ const names = values.arms?.split(',') ?? Object.keys(arms);
 const strange = names.find((name) => !arms[name]);
 if (strange !== undefined) throw new Error(`[efficienttrain] there is no arm '${strange}'; use ${Object.keys(arms).join(', ')}`);
 
-async function runArm(name: string, seed: number): Promise<ArmResult> {
+async function runArm(name: string, seed: number, work: string, tell: Tell): Promise<ArmResult> {
   const arm = arms[name]!;
   const schedule = createSchedule(Config.parse(arm.config));
   const threads = values.threads !== undefined ? Number(values.threads) : together ? 1 : undefined;
@@ -67,6 +70,9 @@ async function runArm(name: string, seed: number): Promise<ArmResult> {
     seed,
     precision: precision as 'f32' | 'bf16',
     measure: !together,
+    onProgress: ({ step, steps: all, loss }) => tell('training', step, all, loss),
+    // a run that goes on from a checkpoint has not timed its first steps: where they are timed, an arm begins anew
+    ...(values.save !== undefined && together && { checkpoint: join(work, name) }),
     ...(threads !== undefined && { threads }),
   });
   const accuracy = await accuracyOf(trained.average ?? trained.model, test, trained.statistics, Math.round((arm.judgedAt ?? 1) * size));
@@ -79,22 +85,22 @@ async function runArm(name: string, seed: number): Promise<ArmResult> {
   return { name, accuracy, loss, steps: arm.steps, stepSeconds, typicalSeconds, seconds, plannedPeakBytes, parts };
 }
 
-/** All arms of a seed; a line after each, so that a run that is cut short has told what it knows. The last line has all. */
-async function runSeed(seed: number): Promise<void> {
-  const { resizedCrop } = recipe;
-  const setting = { data: values.data, seed, epochs, resizedCrop, precision, images: images.size, testImages: test.size, steps };
-  const results: ArmResult[] = [];
-  const run = async (name: string): Promise<void> => {
-    const result = await runArm(name, seed);
-    results.push(result);
-    const { accuracy, loss, stepSeconds, seconds } = result;
-    const took = `${stepSeconds === null ? '' : `steps in ${stepSeconds.toFixed(1)} s, `}in all ${seconds.toFixed(1)} s`;
-    console.error(`${name}, seed ${seed}: accuracy ${(100 * accuracy).toFixed(2)} %, loss ${loss.toFixed(3)}, ${took}`);
-    console.log(JSON.stringify(reportOf({ setting, arms: results })));
-  };
-  if (together) await Promise.all(names.map(run));
-  else for (const name of names) await run(name);
-}
-const seeds = values.seed.split(',').map(Number);
-if (together) await Promise.all(seeds.map(runSeed));
-else for (const seed of seeds) await runSeed(seed);
+const { resizedCrop } = recipe;
+await runArms<ArmResult, Omit<Setting, 'seed'>>({
+  method: 'efficienttrain',
+  setting: { data: values.data, epochs, resizedCrop, precision, images: images.size, testImages: test.size, steps },
+  seeds: values.seed.split(',').map(Number),
+  names,
+  steps: (name) => arms[name]!.steps,
+  together,
+  save: values.save,
+  run: runArm,
+  onArm(run, last) {
+    if (last) {
+      const { name, accuracy, loss, stepSeconds, seconds } = last;
+      const took = `${stepSeconds === null ? '' : `steps in ${stepSeconds.toFixed(1)} s, `}in all ${seconds.toFixed(1)} s`;
+      console.error(`${name}, seed ${run.setting.seed}: accuracy ${(100 * accuracy).toFixed(2)} %, loss ${loss.toFixed(3)}, ${took}`);
+    }
+    console.log(JSON.stringify(reportOf(run)));
+  },
+});
