@@ -85,6 +85,16 @@ test('images -> tokens -> model -> answers', () => {
   assert.ok(Math.abs(right / 19 - json.accuracy) < 0.1);
 });
 
+test('the class of an image does not depend on the images beside it', async () => {
+  writeFileSync(at('dot.png'), await encodePng({ width: 1, height: 1, channels: 1, pixels: Uint8Array.of(9) }));
+  writeFileSync(at('red.png'), await encodePng({ width: 1, height: 2, channels: 3, pixels: Uint8Array.of(255, 0, 0, 255, 0, 0) }));
+  const classes = (...more: string[]): string[] =>
+    thimble('predict', 'model.safetensors', 'test/across/00.png', 'test/down/01.png', 'test/disc/02.png', ...more)
+      .json.predictions.slice(0, 3)
+      .map((one: { class: string }) => one.class);
+  assert.deepEqual(classes('dot.png', 'dot.png', 'dot.png', 'dot.png', 'red.png'), classes());
+});
+
 test('a budget that is too small names the least that works, and that works', () => {
   const refused = thimble('store', 'train', '--budget', '1kB', '-o', 'small.tokens');
   assert.equal(refused.status, 1);

@@ -1,19 +1,25 @@
 /** A classifier on images: its answers, and how many are right. */
 import { existsSync, statSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
-import { z } from 'zod';
 import { type ImageFile, type ImageSet, listFolder, openImageFiles, openImages, type SkippedFile } from '../data/index.ts';
 import { FormatError } from '../io/index.ts';
+import { ModelSays } from '../methods/index.ts';
 import { modelInfo } from '../train/index.ts';
 import { type Cost, codecMethod, measured, reading, type TaskOptions } from './task.ts';
 
-/** What every model file says of itself, whatever its method. */
-const ModelSays = z.object({ method: z.string(), classes: z.array(z.string()).min(1) });
+/** A model as far as every method's is alike. */
+interface Model {
+  method: string;
+  classes: string[];
+  /** How its images are read: as those that were stored, so that an answer does not depend on the other images asked about. */
+  shape: { size?: [height: number, width: number]; channels?: 1 | 3 };
+}
 
-async function openModel(path: string): Promise<z.output<typeof ModelSays>> {
+async function openModel(path: string): Promise<Model> {
   const says = ModelSays.safeParse((await modelInfo(path)).config);
-  if (says.success) return says.data;
-  throw new FormatError(`[model] ${path} names no method and no classes; is it a model that thimble train wrote?`);
+  if (!says.success) throw new FormatError(`[model] ${path} names no method and no classes; is it a model that thimble train wrote?`);
+  const { method, classes, image } = says.data;
+  return { method, classes, shape: image ? { size: [image[0], image[1]], channels: image[2] } : {} };
 }
 
 async function classesOf(
@@ -43,8 +49,8 @@ export interface Evaluated extends Cost {
 
 /** How often the classifier names the class of labelled images. @throws RangeError for a class that the model does not know. */
 export async function evaluate(model: string, source: string, options: EvaluateOptions = {}): Promise<Evaluated> {
-  const { method, classes } = await openModel(model);
-  const images = await openImages(source, { ...reading(options), onBad: options.onBad ?? 'fail', classes, split: 'test' });
+  const { method, classes, shape } = await openModel(model);
+  const images = await openImages(source, { ...reading(options), ...shape, onBad: options.onBad ?? 'fail', classes, split: 'test' });
   const { result: found, cost } = await classesOf(images, resolve(model), method, options);
   const confusion = classes.map(() => new Array<number>(classes.length).fill(0));
   found.forEach((answer, i) => confusion[images.labels[i]!]![answer]!++);
@@ -69,7 +75,7 @@ export interface Predicted extends Cost {
 
 /** The class of image files, or of all images of folders. @throws ImageError that names an unreadable one, unless they are to be skipped. */
 export async function predict(model: string, paths: readonly string[], options: EvaluateOptions = {}): Promise<Predicted> {
-  const { method, classes } = await openModel(model);
+  const { method, classes, shape } = await openModel(model);
   const files: ImageFile[] = [];
   for (const path of paths) {
     if (!existsSync(path)) throw new Error(`[predict] ${path}: no such file or folder`);
@@ -79,6 +85,7 @@ export async function predict(model: string, paths: readonly string[], options: 
   }
   const images = await openImageFiles(paths.length === 1 ? basename(paths[0]!) : 'images', files, {
     ...reading(options),
+    ...shape,
     onBad: options.onBad ?? 'fail',
   });
   const { result: found, cost } = await classesOf(images, resolve(model), method, options);

@@ -4,8 +4,19 @@
  * Every stage leaves a file and starts from files, so that each can run in another process, be resumed, and be measured in bytes. A stage
  * that is called again after it was stopped goes on where its files end; a stage whose result is complete makes it anew.
  */
+import { z } from 'zod';
 import type { ImageSet } from '../../data/index.ts';
 import type { Run } from './run.ts';
+
+/** What the configuration in a model file says whatever its codec; without `image`, images are read in a size chosen from their files. */
+export const ModelSays = z.object({
+  method: z.string(),
+  classes: z.array(z.string()).min(1),
+  image: z
+    .tuple([z.int().min(1), z.int().min(1), z.union([z.literal(1), z.literal(3)])])
+    .optional()
+    .describe('height, width and channels of the images that were stored'),
+});
 
 /** What is known of an image set before its pixels are read. */
 export type CodecTarget = Pick<ImageSet, 'size' | 'shape' | 'classes'>;

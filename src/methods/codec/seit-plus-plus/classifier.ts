@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { initialize, Vit } from '../../../nn/index.ts';
 import type { random, Tensor } from '../../../tensor/index.ts';
 import { loadModel, modelInfo, saveModel } from '../../../train/index.ts';
+import { ModelSays } from '../../contracts/codec.ts';
 import { centreCrop } from './augment.ts';
 import { Config, imageSide } from './config.ts';
 import { TokenClassifier } from './fine-tune.ts';
@@ -39,13 +40,12 @@ export function encoderConfig({ model, crop, tokenizer, mtm }: Sized & { mtm: Pi
 }
 
 /** What a model file holds beside its weights. */
-export const ClassifierSettings = z.object({
+export const ClassifierSettings = ModelSays.extend({
   method: z.literal('seit-plus-plus'),
   tokenizer: TokenizerSettings,
   crop: z.int().min(1),
   model: Config.shape.model.unwrap(),
   mtm: Config.shape.mtm.unwrap().pick({ patch: true, vector: true }).optional().describe('absent: the ViT reads code vectors'),
-  classes: z.array(z.string()).min(1),
 });
 export type ClassifierSettings = z.output<typeof ClassifierSettings>;
 

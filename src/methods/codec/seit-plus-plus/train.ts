@@ -83,7 +83,7 @@ type IndexBatch = ReturnType<typeof indexBatches> extends Generator<infer H> ? H
 export interface Stored {
   config: Config;
   /** Of the model file that comes out. */
-  settings: Pick<ClassifierSettings, 'method' | 'tokenizer' | 'crop' | 'model' | 'classes'>;
+  settings: Pick<ClassifierSettings, 'method' | 'tokenizer' | 'crop' | 'image' | 'model' | 'classes'>;
   tokenizer: Tokenizer;
   /** TokenAdapt's, to the crop of training. */
   maps: TokenAdapt | undefined;
@@ -99,6 +99,7 @@ export async function trainClassifier(files: Pick<CodecFiles, 'store' | 'model'>
   const { tokenizer, settings } = storedTokenizer(store);
   const config: Config = { ...asked, tokenizer: settings.config, crop: Math.min(asked.crop, settings.config.grid) };
   const { crop, model } = config;
+  const { image } = store.description;
   const labels = store.labels();
   const [h, w] = store.grid;
   const stored: Stored = {
@@ -107,6 +108,7 @@ export async function trainClassifier(files: Pick<CodecFiles, 'store' | 'model'>
       method: 'seit-plus-plus',
       tokenizer: { config: settings.config, channels: settings.channels },
       crop,
+      ...(image && { image: [image.height, image.width, settings.channels] }),
       model,
       classes: [...store.classes],
     },
