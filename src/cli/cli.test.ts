@@ -23,9 +23,18 @@ test('--json prints one object as the last line, and nothing on stderr', () => {
 });
 
 test('an error is one line on stderr and exit code 1', () => {
-  for (const args of [['methods', 'nope'], ['bench', 'nope', '--json'], ['bench'], ['vresion'], ['version', '--jsno']]) {
+  for (const args of [
+    ['methods', 'nope'],
+    ['bench', 'nope', '--json'],
+    ['bench'],
+    ['bench', '--json'],
+    ['vresion', '--json'],
+    ['vresion'],
+    ['version', '--jsno'],
+  ]) {
     const { status, stdout, stderr } = thimble(...args);
-    assert.deepEqual([status, stdout, stderr.trimEnd().split('\n').length], [1, '', 1], `${args}: ${stderr}`);
+    assert.deepEqual([status, stderr.trimEnd().split('\n').length], [1, 1], `${args}: ${stderr}`);
+    assert.equal(stdout, args.includes('--json') ? `${JSON.stringify({ error: stderr.trimEnd() })}\n` : '');
   }
   assert.match(thimble('vresion').stderr, /did you mean `?version/);
 });

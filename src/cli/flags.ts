@@ -19,6 +19,22 @@ export const positive =
     throw new RangeError(`[thimble] --${name} ${text}: give a number above 0`);
   };
 
+/** A share above 0, up to 1. @throws RangeError that names the flag */
+const share =
+  (name: string) =>
+  (text: string): number => {
+    const value = numberParser(text);
+    if (value > 0 && value <= 1) return value;
+    throw new RangeError(`[thimble] --${name} ${text}: give a number above 0, up to 1`);
+  };
+
+export const effortFlag = {
+  kind: 'parsed',
+  parse: share('effort'),
+  default: '1',
+  brief: 'Share of the training of the tokenizer, up to 1',
+  placeholder: 'share',
+} as const;
 export const methodFlag = {
   kind: 'parsed',
   parse: String,

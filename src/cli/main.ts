@@ -2,7 +2,7 @@
 /** The command line: `thimble <verb>`. A new verb is one file beside this one and one line in `verbs`. */
 import { buildApplication, buildRouteMap, type Command, type CommandContext, run, type StricliProcess, text_en } from '@stricli/core';
 import { Interrupted, interruptedExitCode } from './interrupt.ts';
-import { errorLine } from './output.ts';
+import { errorLine, jsonLine } from './output.ts';
 import { packageVersion } from './package.ts';
 
 /** Every verb, in the order of --help. Only the one that is asked for is loaded. */
@@ -23,8 +23,14 @@ const inputs = process.argv.slice(2);
 const asked = Object.hasOwn(verbs, inputs[0] ?? '') ? [inputs[0]!] : Object.keys(verbs);
 const routes = Object.fromEntries(await Promise.all(asked.map(async (name) => [name, (await verbs[name]!()).default] as const)));
 
+/** What went wrong, for --json. */
+const failures: string[] = [];
+function failed(line: string): string {
+  failures.push(line);
+  return line;
+}
 // Stricli passes a second argument, which is not ours.
-const oneLine = (error: unknown): string => errorLine(error);
+const oneLine = (error: unknown): string => failed(errorLine(error));
 
 const application = buildApplication(
   buildRouteMap({
@@ -37,7 +43,13 @@ const application = buildApplication(
     scanner: { caseStyle: 'allow-kebab-for-camel' },
     documentation: { disableAnsiColor: !process.stderr.isTTY },
     localization: {
-      loadText: () => ({ ...text_en, exceptionWhileRunningCommand: oneLine, exceptionWhileLoadingCommandFunction: oneLine }),
+      loadText: () => ({
+        ...text_en,
+        noCommandRegisteredForInput: (args) => failed(text_en.noCommandRegisteredForInput(args)),
+        exceptionWhileParsingArguments: (error, color) => failed(text_en.exceptionWhileParsingArguments(error, color)),
+        exceptionWhileRunningCommand: oneLine,
+        exceptionWhileLoadingCommandFunction: oneLine,
+      }),
     },
     determineExitCode: (error) => (error instanceof Interrupted ? interruptedExitCode : 1),
   },
@@ -51,3 +63,4 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 await run(application, inputs, { process: process as StricliProcess });
 // Stricli numbers wrong usage below zero, which shells would show as 251 and the like.
 if (Number(process.exitCode) < 0) process.exitCode = 1;
+if (failures.length > 0 && inputs.includes('--json')) process.stdout.write(jsonLine({ error: failures.join('; ') }));

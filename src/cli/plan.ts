@@ -1,11 +1,12 @@
 import { printBytes } from '../bytes/index.ts';
 import type { Planned } from '../tasks/index.ts';
-import { epochsFlag, methodFlag, onBadFlag, sizeFlag } from './flags.ts';
+import { skippedLines } from './cost.ts';
+import { effortFlag, epochsFlag, methodFlag, onBadFlag, sizeFlag } from './flags.ts';
 import { table } from './output.ts';
 import { duration } from './progress.ts';
 import { defineVerb } from './verb.ts';
 
-type Flags = { budget?: string; size?: number; onBad: 'fail' | 'skip'; method: string; epochs?: number };
+type Flags = { budget?: string; size?: number; onBad: 'fail' | 'skip'; effort: number; method: string; epochs?: number };
 
 /** `thimble plan store <images> --budget 2MB`, `thimble plan train photos.tokens` */
 export default defineVerb<Flags, ['store' | 'train', string], Planned>({
@@ -16,6 +17,7 @@ export default defineVerb<Flags, ['store' | 'train', string], Planned>({
       budget: { kind: 'parsed', parse: String, optional: true, brief: 'For store: what the file may take', placeholder: 'size' },
       size: sizeFlag,
       onBad: onBadFlag,
+      effort: effortFlag,
       method: methodFlag,
       epochs: epochsFlag,
     },
@@ -34,14 +36,14 @@ export default defineVerb<Flags, ['store' | 'train', string], Planned>({
       ],
     },
   },
-  async run(io, { budget, size, onBad, method, epochs }, task, path) {
+  async run(io, { budget, size, onBad, effort, method, epochs }, task, path) {
     const { plan } = await import('../tasks/index.ts');
     const options = { method, signal: io.signal, onProgress: io.progress };
     if (task === 'train') return plan({ task, store: path, ...(epochs !== undefined && { epochs }) }, options);
     if (budget === undefined) throw new Error('[plan] store needs --budget, such as --budget 2MB');
-    return plan({ task, source: path, budget, onBad, ...(size !== undefined && { size }) }, options);
+    return plan({ task, source: path, budget, onBad, effort, ...(size !== undefined && { size }) }, options);
   },
-  text({ method, images, pixelBytes, fileBytes, stages, plannedPeakBytes, seconds }) {
+  text({ method, images, skipped, pixelBytes, fileBytes, stages, plannedPeakBytes, seconds }) {
     const file =
       fileBytes === null
         ? []
@@ -55,6 +57,6 @@ export default defineVerb<Flags, ['store' | 'train', string], Planned>({
             '',
             `peak ${printBytes(plannedPeakBytes)}, about ${duration(seconds)} in all`,
           ];
-    return [`${images} images, ${printBytes(pixelBytes)} of pixels`, ...file, '', ...costs].join('\n');
+    return [`${images} images, ${printBytes(pixelBytes)} of pixels`, ...skippedLines(skipped), ...file, '', ...costs].join('\n');
   },
 });

@@ -7,6 +7,7 @@ import { defineVerb } from './verb.ts';
 /** `thimble predict model.safetensors <images...>` */
 export default defineVerb<{ onBad: 'fail' | 'skip' }, [string, ...string[]], Predicted>({
   brief: 'Name the class of image files',
+  usage: '[--on-bad fail|skip] [--json] [--progress] <model.safetensors> <images>...',
   parameters: {
     flags: { onBad: onBadFlag },
     positional: {
@@ -14,7 +15,7 @@ export default defineVerb<{ onBad: 'fail' | 'skip' }, [string, ...string[]], Pre
       minimum: 2,
       parameter: {
         brief: 'The model file, then image files and folders of them',
-        placeholder: 'model.safetensors> <images',
+        placeholder: 'path',
         parse: String,
       },
     },

@@ -1,7 +1,7 @@
 import { printBytes } from '../bytes/index.ts';
 import type { Stored } from '../tasks/index.ts';
 import { costLine, skippedLines } from './cost.ts';
-import { budgetFlag, freshFlag, methodFlag, onBadFlag, outFlag, positive, seedFlag, sizeFlag } from './flags.ts';
+import { budgetFlag, effortFlag, freshFlag, methodFlag, onBadFlag, outFlag, seedFlag, sizeFlag } from './flags.ts';
 import { defineVerb } from './verb.ts';
 
 type Flags = {
@@ -27,13 +27,7 @@ export default defineVerb<Flags, [string], Stored>({
       onBad: onBadFlag,
       seed: seedFlag,
       method: methodFlag,
-      effort: {
-        kind: 'parsed',
-        parse: positive('effort'),
-        default: '1',
-        brief: 'Share of the training of the tokenizer, up to 1',
-        placeholder: 'share',
-      },
+      effort: effortFlag,
       fresh: freshFlag,
     },
     aliases: { o: 'out' },

@@ -23,6 +23,8 @@ export interface Verb<F extends Flags, Args extends readonly unknown[], Result e
   brief: string;
   /** More, for --help. */
   help?: string;
+  /** How the arguments read in the usage, where their names alone do not say it. */
+  usage?: string;
   /** Stricli's parameters; --json and --progress are added to every verb. */
   parameters: NoInfer<TypedCommandParameters<F, Args, CommandContext>>;
   /** Does the work. Heavy modules are imported here, so that other verbs start fast. */
@@ -46,7 +48,11 @@ export function defineVerb<F extends Flags = NoFlags, Args extends readonly unkn
 ): Command<CommandContext> {
   const { flags = {}, ...rest } = verb.parameters as { flags?: object };
   return buildCommand<F & CommonFlags, Args>({
-    docs: { brief: verb.brief, ...(verb.help === undefined ? {} : { fullDescription: verb.help }) },
+    docs: {
+      brief: verb.brief,
+      ...(verb.help !== undefined && { fullDescription: verb.help }),
+      ...(verb.usage !== undefined && { customUsage: [verb.usage] }),
+    },
     parameters: { ...rest, flags: { ...flags, ...commonFlags } } as never,
     async func(this: CommandContext, given: F & CommonFlags, ...args: Args) {
       const { stdout, stderr }: { stdout: Out; stderr: Out } = this.process;

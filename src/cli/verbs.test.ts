@@ -53,7 +53,9 @@ before(async () => {
 const store = (...more: string[]): Ran => thimble('store', 'train', '--budget', '30kB', '-o', 'photos.tokens', '--effort', '0.1', ...more);
 
 test('images -> tokens -> model -> answers', () => {
-  const planned = thimble('plan', 'store', 'train', '--budget', '30kB');
+  const planned = thimble('plan', 'store', 'train', '--budget', '30kB', '--effort', '0.1');
+  const whole = thimble('plan', 'store', 'train', '--budget', '30kB');
+  assert.ok(planned.json.stages[0].steps < 0.2 * whole.json.stages[0].steps);
   assert.equal(planned.status, 0, planned.stderr);
   const stored = store();
   assert.equal(stored.status, 0, stored.stderr);
@@ -135,6 +137,9 @@ test('what is missing, empty or damaged is said in one line', () => {
   assert.equal(cut.status, 1);
   assert.match(cut.stderr, /cut\.tokens/);
   assert.match(thimble('eval', 'photos.tokens', 'test').stderr, /photos\.tokens/);
+  assert.match(thimble('train', 'train', '-o', 'x.safetensors').stderr, /^\[frames\].*train: it is a folder$/m);
+  assert.match(thimble('plan', 'train', 'no.tokens').stderr, /^\[frames\].*no\.tokens: no such file$/m);
+  assert.match(thimble('store', 'train', '--budget', '30kB', '-o', 'x.tokens', '--effort', '2').stderr, /--effort 2: .*up to 1/);
   assert.ok(!existsSync(at('x.tokens')) && !existsSync(at('x.safetensors')));
 });
 

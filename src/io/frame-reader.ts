@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { crc32c } from './crc32c.ts';
-import { FormatError } from './errors.ts';
+import { errorCode, FormatError } from './errors.ts';
 import {
   COMMIT_MAGIC,
   type Commit,
@@ -46,9 +46,11 @@ export class FrameReader {
    */
   constructor(path: string, kind?: string) {
     this.path = path;
-    this.#fd = openSync(path, 'r');
+    this.#fd = openExisting(path);
     try {
-      this.#size = fstatSync(this.#fd).size;
+      const found = fstatSync(this.#fd);
+      if (found.isDirectory()) this.#fail('it is a folder');
+      this.#size = found.size;
       this.fileBytes = this.#size;
       const { header, headerEnd, fileId } = this.#readHeader();
       if (kind !== undefined && header.kind !== kind) this.#fail(`it holds '${header.kind}', not '${kind}'`);
@@ -193,5 +195,14 @@ export class FrameReader {
 
   #fail(why: string): never {
     throw new FormatError(`[frames] ${this.path}: ${why}`);
+  }
+}
+
+function openExisting(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT') throw error;
+    throw Object.assign(new Error(`[frames] ${path}: no such file`, { cause: error }), { code: 'ENOENT' });
   }
 }

@@ -1,7 +1,7 @@
 /** What a task will cost in bytes and seconds. Reads images or a store, computes nothing from them. */
 import { resolve } from 'node:path';
 import { Budget } from '../bytes/index.ts';
-import { imageBytes, openImages } from '../data/index.ts';
+import { imageBytes, openImages, type SkippedFile } from '../data/index.ts';
 import { TokenStore } from '../data/tokens/index.ts';
 import type { CodecTarget, StagePlan } from '../methods/index.ts';
 import { trainingConfig } from './config.ts';
@@ -9,7 +9,7 @@ import { codecMethod, defaultMethod, reading, type TaskOptions } from './task.ts
 
 /** What is to be planned, as the task would be asked. */
 export type Work =
-  | { task: 'store'; source: string; budget: string | number; size?: number; onBad?: 'fail' | 'skip' }
+  | { task: 'store'; source: string; budget: string | number; size?: number; onBad?: 'fail' | 'skip'; effort?: number }
   | { task: 'train'; store: string; epochs?: number };
 
 export type PlanOptions = Omit<TaskOptions, 'seed'>;
@@ -18,6 +18,7 @@ export interface Planned {
   task: Work['task'];
   method: string;
   images: number;
+  skipped: readonly SkippedFile[];
   /** Bytes that the decoded pixels take. */
   pixelBytes: number;
   /** Length of the file, at most; null for a model, whose length follows from its configuration. */
@@ -33,23 +34,27 @@ export async function plan(work: Work, options: PlanOptions = {}): Promise<Plann
   const method = await codecMethod(id);
   let target: CodecTarget;
   let config: unknown;
+  let skipped: readonly SkippedFile[] = [];
   if (work.task === 'store') {
-    const { source, budget, size, onBad = 'fail' } = work;
+    const { source, size, onBad = 'fail' } = work;
+    const budget = Budget.of(work.budget);
     const images = await openImages(source, { ...reading(options), onBad, ...(size !== undefined && { size: [size, size] }) });
     target = images;
-    config = method.fit(Budget.of(budget).bytes, images);
+    skipped = images.skipped;
+    config = method.fit(budget.bytes, images);
   } else {
     const path = resolve(work.store);
     target = targetOf(path);
     config = trainingConfig(method, path, work.epochs);
   }
   const wanted: readonly StagePlan['what'][] = work.task === 'store' ? ['tokenizer', 'store'] : ['classifier'];
-  const all = (await method.create(config).plan?.(target)) ?? [];
+  const all = (await method.create(config).plan?.(target, work.task === 'store' ? work.effort : 1)) ?? [];
   const stages = all.filter(({ what }) => wanted.includes(what));
   return {
     task: work.task,
     method: id,
     images: target.size,
+    skipped,
     pixelBytes: target.size * imageBytes(target.shape),
     fileBytes: work.task === 'store' ? method.bytes(config, target) : null,
     stages,

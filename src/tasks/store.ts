@@ -41,6 +41,7 @@ export interface Stored extends Cost {
 export async function store(source: string, options: StoreOptions): Promise<Stored> {
   const { size, onBad = 'fail', method: id = defaultMethod, seed = 0, effort = 1, fresh = false } = options;
   const budget = Budget.of(options.budget);
+  if (!(effort > 0 && effort <= 1)) throw new RangeError(`[store] effort ${effort} is not a share; give a number above 0, up to 1`);
   const out = resolve(options.out);
   const method = await codecMethod(id);
   const images = await openImages(source, { ...reading(options), onBad, ...(size !== undefined && { size: [size, size] }) });
