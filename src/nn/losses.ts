@@ -29,7 +29,8 @@ export function classificationLoss(logits: Tensor, labels: Tensor, smoothing = 0
   const counted = maximum(sum(inside), 1);
   const hard = div(sum(losses), counted);
   if (smoothing === 0) return hard;
-  const uniform = sub(logSumExp(logits, -1), mean(cast(logits, 'f32'), -1));
+  const f = cast(logits, 'f32');
+  const uniform = sub(logSumExp(f, -1), mean(f, -1));
   return add(mul(hard, 1 - smoothing), mul(div(sum(mul(uniform, inside)), counted), smoothing));
 }
 

@@ -2,7 +2,7 @@
  * Vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929): a stem of patches, positions, pre-norm blocks, the mean of the patch tokens, a
  * linear head. The stem reads any grid [B, C, H, W]: pixels, or vectors of stored tokens.
  */
-import { add, bicubicResize, mean, random, reshape, type Tensor, tensor } from '../../tensor/index.ts';
+import { add, bicubicResize, cast, mean, random, reshape, type Tensor, tensor } from '../../tensor/index.ts';
 import { truncatedNormal, zerosParameter } from '../init.ts';
 import { Conv2d, gridToSequence, LayerNorm, Linear } from '../module.ts';
 import { Block, type Noise } from '../transformer.ts';
@@ -75,7 +75,7 @@ export class Vit {
   features(x: Tensor, noise?: Noise): Tensor {
     const patches = this.stem.forward(x);
     const grid = patches.shape.slice(2) as [number, number];
-    let h = add(gridToSequence(patches), this.positionsFor(grid));
+    let h = add(gridToSequence(patches), cast(this.positionsFor(grid), patches.dtype));
     this.blocks.forEach((block, i) => {
       h = block.forward(
         h,

@@ -59,9 +59,10 @@ export function crossEntropy(logits: Tensor, labels: Tensor): Tensor {
   return apply('crossEntropy', {}, [logits, labels]);
 }
 
-/** -sum(targets * log softmax(logits)) per row. targets [..., C] are probabilities. */
+/** -sum(targets * log softmax(logits)) per row, in f32. targets [..., C] are probabilities. */
 export function softCrossEntropy(logits: Tensor, targets: Tensor): Tensor {
-  return sub(mul(logSumExp(logits, -1), sum(targets, -1)), sum(mul(targets, logits), -1));
+  const f = cast(logits, 'f32');
+  return sub(mul(logSumExp(f, -1), sum(targets, -1)), sum(mul(targets, f), -1));
 }
 
 export interface AttentionOptions extends Partial<AttentionAttrs> {

@@ -33,6 +33,9 @@ function window(kernel: readonly [number, number], o: ConvOptions): Window2d {
   return { kernel, stride: pair(o.stride, 1), padding: pair(o.padding, 0), dilation: pair(o.dilation, 1) };
 }
 
+/** y + bias in the type of y: under mixed precision a bias stays f32 and the activations do not. Widened first, so that its gradient is summed in f32. */
+const biased = (y: Tensor, bias: Tensor): Tensor => add(y, cast(broadcastTo(bias, y.shape), y.dtype));
+
 /**
  * 2-D cross-correlation. x [B, C, H, W], weight [O, C, kh, kw], bias [O] -> [B, O, oh, ow].
  * Kernels that tile the image (stride = kernel, no padding) become one matrix product without a copy of the windows.
@@ -50,13 +53,13 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOp
     const whole = slice(x, null, null, [0, oh * kh], [0, ow * kw]);
     const patches = reshape(permute(reshape(whole, [B, C, oh, kh, ow, kw]), [0, 2, 4, 1, 3, 5]), [B * oh * ow, C * kh * kw]);
     const rows = matmul(patches, transpose(reshape(weight, [O, -1])));
-    y = permute(reshape(bias ? add(rows, bias) : rows, [B, oh, ow, O]), [0, 3, 1, 2]);
+    y = permute(reshape(bias ? biased(rows, bias) : rows, [B, oh, ow, O]), [0, 3, 1, 2]);
     return y;
   }
   const columns = apply('unfold', w, [x]); // [B, C*kh*kw, oh*ow]
   const [oh] = windows(w, H, W);
   y = reshape(matmul(reshape(weight, [1, O, -1]), columns), [B, O, oh, -1]);
-  return bias ? add(y, reshape(bias, [1, O, 1, 1])) : y;
+  return bias ? biased(y, reshape(bias, [1, O, 1, 1])) : y;
 }
 
 /** The adjoint of conv2d. x [B, C, H, W], weight [C, O, kh, kw], bias [O] -> [B, O, (H-1)*stride - 2*padding + dilation*(k-1) + 1, ...]. */
@@ -77,7 +80,7 @@ export function convTranspose2d(
   const size = (n: number, i: 0 | 1): number => (n - 1) * w.stride[i] - 2 * w.padding[i] + w.dilation[i] * (w.kernel[i] - 1) + 1 + extra[i];
   const columns = matmul(transpose(reshape(weight, [1, C, O * kh * kw])), reshape(x, [B, C, H * W]));
   const y = apply('fold', { ...w, height: size(H, 0), width: size(W, 1) }, [columns]);
-  return bias ? add(y, reshape(bias, [1, O, 1, 1])) : y;
+  return bias ? biased(y, reshape(bias, [1, O, 1, 1])) : y;
 }
 
 /** Mean over windows. x [B, C, H, W]. */
