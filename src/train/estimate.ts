@@ -10,10 +10,8 @@ export interface EstimateOptions<S, B> {
   state: S;
   batch: B;
   steps: number;
-  /** How fast the device is that will train. Default: `calibrate()`; steps of products and of norms alike come within about a factor of two. */
+  /** How fast the device is that will train. Default: that of the state; steps of products and of norms alike come within about a factor of two. */
   speed?: Speed;
-  /** Time so many real steps, on a copy of the state, instead; needs real numbers in state and batch. */
-  timedSteps?: number;
 }
 
 export interface TrainingEstimate {
@@ -27,22 +25,13 @@ export interface TrainingEstimate {
   seconds: number;
 }
 
-/** Peak bytes and seconds of `steps` steps. Leaves state and batch as they are. */
-export async function estimateTraining<S, B>({
-  step,
-  state,
-  batch,
-  steps,
-  speed,
-  timedSteps = 0,
-}: EstimateOptions<S, B>): Promise<TrainingEstimate> {
-  const device = deviceOf(state);
-  const [key, lr] = withDevice(device, () => [random.key(0), tensor(0)] as const);
+/** Peak bytes and seconds of `steps` steps, by their plan: nothing runs. */
+export function estimateTraining<S, B>({ step, state, batch, steps, speed }: EstimateOptions<S, B>): TrainingEstimate {
+  const [key, lr] = argumentsOf(state);
   try {
     const plan = step.plan(state, batch, key, lr);
-    const secondsPerStep =
-      timedSteps > 0 ? await timeSteps(step, state, batch, key, lr, timedSteps) : secondsOf(plan, speed ?? calibrate());
     const batchBytes = treeBytes(batch);
+    const secondsPerStep = secondsOf(plan, speed ?? calibrate(deviceOf(state)));
     return {
       peakBytes: plan.peakBytes + batchBytes,
       stateBytes: treeBytes(state),
@@ -56,20 +45,25 @@ export async function estimateTraining<S, B>({
   }
 }
 
-/** Median of some steps, after one that is not counted. */
-async function timeSteps<S, B>(step: TrainStep<S, B>, state: S, batch: B, key: Tensor, lr: Tensor, count: number): Promise<number> {
+/** Seconds of a step: the median of `steps` real ones, after one that is not counted. Leaves state and batch as they are. */
+export async function timeTraining<S, B>({ step, state, batch, steps }: Omit<EstimateOptions<S, B>, 'speed'>): Promise<number> {
+  const [key, lr] = argumentsOf(state);
   let now = copyTree(state);
   const times: number[] = [];
-  for (let i = 0; i <= count; i++) {
+  for (let i = 0; i <= steps; i++) {
     const began = performance.now();
     const result = await step.async(now, batch, key, lr);
     if (i > 0) times.push((performance.now() - began) / 1000);
     disposeTree([now, result.loss, result.metrics]);
     now = result.state;
   }
-  disposeTree(now);
+  disposeTree([now, key, lr]);
   return median(times);
 }
+
+/** What a step is given besides state and batch. */
+const argumentsOf = (state: unknown): [key: random.Key, lr: Tensor] =>
+  withDevice(deviceOf(state), () => [random.key(0), tensor(0)] as [random.Key, Tensor]);
 
 function median(values: number[]): number {
   const sorted = [...values].sort((a, b) => a - b);

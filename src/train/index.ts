@@ -1,7 +1,7 @@
 /** Training: the loop with checkpoints, resume and evaluation; checkpoint and model files; what a run will cost. */
 export { accumulate, type LossAndGradients } from './accumulate.ts';
 export { type Checkpoint, type CheckpointInfo, checkpointInfo, loadCheckpoint, type NewCheckpoint, saveCheckpoint } from './checkpoint.ts';
-export { type EstimateOptions, estimateTraining, type TrainingEstimate } from './estimate.ts';
+export { type EstimateOptions, estimateTraining, type TrainingEstimate, timeTraining } from './estimate.ts';
 export { type CurvePoint, type Evaluation, type History, LossCurve } from './history.ts';
 export { train } from './loop.ts';
 export { NonFiniteError } from './nonfinite.ts';

@@ -12,7 +12,7 @@ import {
   warmupCosine,
 } from '../../nn/index.ts';
 import { argmax, compile, countParameters, disposeTree, random, type Tensor, tensor, valueAndGrad } from '../../tensor/index.ts';
-import { estimateTraining, loadModel, saveModel, type TrainStep, train } from '../../train/index.ts';
+import { loadModel, saveModel, type TrainStep, timeTraining, train } from '../../train/index.ts';
 import { type Jitter, type PixelScale, pixelBatch, pixelScale } from './pixel-batches.ts';
 
 export interface PixelRecipe extends Pick<VitConfig, 'features' | 'layers' | 'heads' | 'positions'> {
@@ -63,7 +63,7 @@ export async function pixelStepSeconds(images: PackedImages, recipe: PixelRecipe
   const indices = Uint32Array.from({ length: Math.min(recipe.batch, images.size) }, (_, i) => i);
   const batch = tensors(images, indices, pixelScale(images));
   const state = newState(images, recipe, 0);
-  const { secondsPerStep } = await estimateTraining({ step: stepOf(recipe), state, batch, steps: 1, timedSteps: 12 });
+  const secondsPerStep = await timeTraining({ step: stepOf(recipe), state, batch, steps: 12 });
   disposeTree([state, batch]);
   return secondsPerStep;
 }

@@ -1,14 +1,19 @@
 /** The null device: counts bytes and runs nothing. For plans and for shapes, without memory and without time. */
-import type { Device, DeviceBuffer, Executable } from '../../tensor/device.ts';
+import type { Device, DeviceBuffer, Executable, Target } from '../../tensor/device.ts';
+
+/** A device without rules of its own: it has a kernel for everything, and none that wants room. */
+const anything: Target = { fused: () => true };
 
 export class NullDevice implements Device {
   readonly name = 'null';
   readonly holdsData = false;
+  declare readonly fused: Device['fused'];
   #allocated = 0;
   #peak = 0;
 
-  fused(): boolean {
-    return true;
+  /** @param like plans are those of this device. */
+  constructor(like: Target = anything) {
+    Object.assign(this, rulesOf(like));
   }
   get allocatedBytes(): number {
     return this.#allocated;
@@ -32,4 +37,18 @@ export class NullDevice implements Device {
   prepare(): Executable {
     return { run() {}, async runAsync() {}, findNonFinite: () => -1 };
   }
+}
+
+/** What lowering asks, answered by `device`; what it leaves out stays out. */
+function rulesOf(device: Target): Target {
+  const { skinny, gemmReads, scratchBytes, reduceParts, epilogue, appends } = device;
+  return {
+    fused: (op, inputs) => device.fused(op, inputs),
+    ...(skinny && { skinny }),
+    ...(gemmReads && { gemmReads: (operand) => device.gemmReads!(operand) }),
+    ...(scratchBytes && { scratchBytes: (call) => device.scratchBytes!(call) }),
+    ...(reduceParts && { reduceParts: (...extents) => device.reduceParts!(...extents) }),
+    ...(epilogue && { epilogue: (call) => device.epilogue!(call) }),
+    ...(appends && { appends: (tokens) => device.appends!(tokens) }),
+  };
 }

@@ -1,5 +1,9 @@
 /** Stored pixels as the tokenizer's input. */
+import { type ImageShape, imageBytes } from '../../../data/index.ts';
 import { bicubicResize, broadcastTo, cast, mul, permute, sum, type Tensor, tensor } from '../../../tensor/index.ts';
+
+/** Images whose codes are asked for together: as many as 16 MiB of f32 hold, at most 256. */
+export const imagesAtOnce = (shape: ImageShape): number => Math.max(1, Math.min(256, Math.floor(2 ** 22 / imageBytes(shape))));
 
 /** Luma of sRGB (ITU-R BT.601). */
 const luma = [0.299, 0.587, 0.114];

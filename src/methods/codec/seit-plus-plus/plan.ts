@@ -1,8 +1,9 @@
 /** What a stage of SeiT++ takes, before it runs; and the configuration that trains from a store. */
 
 import { TokenStore } from '../../../data/tokens/index.ts';
+import { NullDevice } from '../../../device/index.ts';
 import { AdamW } from '../../../nn/index.ts';
-import { empty, type Shape, typeOf, withDevice } from '../../../tensor/index.ts';
+import { defaultDevice, empty, type Shape, typeOf, withDevice } from '../../../tensor/index.ts';
 import { calibrate, estimateTraining, secondsOf, type TrainStep } from '../../../train/index.ts';
 import type { CodecTarget, StagePlan } from '../../contracts/codec.ts';
 import { newVit } from './classifier.ts';
@@ -10,6 +11,7 @@ import { Config, small } from './config.ts';
 import { learnState, learnStep, mapsStep } from './learn.ts';
 import { blankMaps } from './maps.ts';
 import { batchOf, countSteps, type Recipe } from './phase.ts';
+import { imagesAtOnce } from './pixels.ts';
 import { pixelTokenizer } from './store.ts';
 import { storedTokenizer } from './store-layout.ts';
 import { adaptState } from './token-adapt-train.ts';
@@ -19,9 +21,10 @@ import { fineTuneRecipe, maskedState, maskedStep, pretrainRecipe, tuneState, tun
 
 type PhasePlan = Omit<StagePlan, 'what'>;
 
-/** Learning, storing and training, in their order. On the null device: nothing is computed, and no memory is taken. */
+/** Learning, storing and training, in their order, on the default device. Nothing is computed there, and no memory is taken. */
 export async function planStages(config: Config, { size, shape, classes: names }: CodecTarget, effort = 1): Promise<StagePlan[]> {
-  const speed = calibrate();
+  const device = defaultDevice();
+  const speed = calibrate(device);
   const { tokenizer, tokenAdapt, train } = config;
   const { grid, codes, codeDim } = tokenizer;
   const channels = shape[2];
@@ -30,17 +33,17 @@ export async function planStages(config: Config, { size, shape, classes: names }
   const ints = (...of: Shape) => empty(typeOf(of, 'i32'));
   const pixels = (batch: number) => empty(typeOf([batch, ...shape], 'u8'));
   const tokens = (batch: number): TokenBatch => ({ codes: ints(batch, grid, grid), labels: ints(batch) });
-  const phase = async <S, B>(step: TrainStep<S, B>, state: S, batch: B, recipe: Pick<Recipe, 'epochs' | 'batch'>): Promise<PhasePlan> => {
+  const phase = <S, B>(step: TrainStep<S, B>, state: S, batch: B, recipe: Pick<Recipe, 'epochs' | 'batch'>): PhasePlan => {
     const { steps } = countSteps(recipe, size, effort);
-    const { peakBytes, seconds } = await estimateTraining({ step, state, batch, steps, speed });
+    const { peakBytes, seconds } = estimateTraining({ step, state, batch, steps, speed });
     return { steps, peakBytes, seconds };
   };
-  return withDevice('null', async () => {
+  return withDevice(new NullDevice(device), () => {
     const blankTokens = blankTokenizer(settings);
     const maps = tokenAdapt ? blankMaps({ config: tokenizer, maps: tokenAdapt }, config.crop) : undefined;
     const { perEpoch } = countSteps(tokenizer, size, effort);
     const learning = [
-      await phase(
+      phase(
         learnStep(tokenizer, channels, perEpoch),
         learnState(tokenizer, channels, 0),
         pixels(Math.min(tokenizer.batch, size)),
@@ -49,9 +52,9 @@ export async function planStages(config: Config, { size, shape, classes: names }
     ];
     if (tokenAdapt && maps) {
       const step = mapsStep(blankTokens, tokenAdapt.weightDecay, tokenizer, channels);
-      learning.push(await phase(step, adaptState(maps), pixels(Math.min(tokenAdapt.batch, size)), tokenAdapt));
+      learning.push(phase(step, adaptState(maps), pixels(Math.min(tokenAdapt.batch, size)), tokenAdapt));
     }
-    const batch = Math.min(256, size);
+    const batch = Math.min(imagesAtOnce(shape), size);
     const storing = pixelTokenizer(tokenizer, channels).plan(blankTokens, pixels(batch));
     const codebook = empty(typeOf([codes, codeDim], 'f32'));
     const training: PhasePlan[] = [];
@@ -59,17 +62,15 @@ export async function planStages(config: Config, { size, shape, classes: names }
       const known = { codebook, maps };
       const state = maskedState(config, 0);
       const [first, second] = [pretrainRecipe(config, known, size), fineTuneRecipe(config, known, size)];
-      training.push(await phase(maskedStep(config, known), state, tokens(first.batch), first));
+      training.push(phase(maskedStep(config, known), state, tokens(first.batch), first));
       const tuning = tuneState(state.model.encoder, classes, 0);
-      training.push(await phase(tuneStep(config, known, classes), tuning, tokens(second.batch), second));
+      training.push(phase(tuneStep(config, known, classes), tuning, tokens(second.batch), second));
     } else {
       const model = newVit(config, classes, 0);
       const synonyms = ints(codes, Math.min(config.augment.synonyms, codes - 1));
       const state = { model, optimizer: new AdamW().init(model) };
       const images = batchOf(train.batch, size, maps);
-      training.push(
-        await phase(trainStep(config, classes, { codebook, synonyms, maps }), state, tokens(images), { ...train, batch: images }),
-      );
+      training.push(phase(trainStep(config, classes, { codebook, synonyms, maps }), state, tokens(images), { ...train, batch: images }));
     }
     return [
       together('tokenizer', learning),

@@ -3,8 +3,7 @@ import { type ImageSet, readBatch } from '../../../data/index.ts';
 import { argmax, compile, type Tensor, tensor } from '../../../tensor/index.ts';
 import type { Run } from '../../contracts/run.ts';
 import { type Classifier, readClassifier } from './classifier.ts';
-
-const BATCH = 256;
+import { imagesAtOnce } from './pixels.ts';
 
 /** The likeliest class of every image of `images` by the model file `path`. */
 export async function predictClasses(images: ImageSet, path: string, run: Run): Promise<Uint16Array> {
@@ -12,9 +11,10 @@ export async function predictClasses(images: ImageSet, path: string, run: Run): 
   const { classifier, settings } = await readClassifier(path);
   const program = compile((model: Classifier, pixels: Tensor) => argmax(model.logits(pixels, settings)), { name: 'predict' });
   const out = new Uint16Array(images.size);
-  for (let at = 0; at < images.size; at += BATCH) {
+  const most = imagesAtOnce(images.shape);
+  for (let at = 0; at < images.size; at += most) {
     run.signal?.throwIfAborted();
-    const count = Math.min(BATCH, images.size - at);
+    const count = Math.min(most, images.size - at);
     const batch = await readBatch(
       images,
       Int32Array.from({ length: count }, (_, i) => at + i),

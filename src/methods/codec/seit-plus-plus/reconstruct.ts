@@ -16,11 +16,9 @@ import {
 } from '../../../tensor/index.ts';
 import type { Run } from '../../contracts/run.ts';
 import { imageSide } from './config.ts';
-import { toInput } from './pixels.ts';
+import { imagesAtOnce, toInput } from './pixels.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import { readTokenizer } from './tokenizer-file.ts';
-
-const BATCH = 256;
 
 /** Pixels [images.size, height, width, channels] after encoder, codebook and decoder. */
 export async function reconstructImages(images: ImageSet, path: string, run: Run): Promise<Uint8Array> {
@@ -39,10 +37,11 @@ export async function reconstructImages(images: ImageSet, path: string, run: Run
     },
     { name: 'reconstruct' },
   );
+  const most = imagesAtOnce(images.shape);
   const out = new Uint8Array(images.size * height * width * channels);
-  for (let at = 0; at < images.size; at += BATCH) {
+  for (let at = 0; at < images.size; at += most) {
     run.signal?.throwIfAborted();
-    const indices = Int32Array.from({ length: Math.min(BATCH, images.size - at) }, (_, i) => at + i);
+    const indices = Int32Array.from({ length: Math.min(most, images.size - at) }, (_, i) => at + i);
     using pixels = tensor((await readBatch(images, indices, run.signal)).pixels, { shape: [indices.length, ...images.shape] });
     using drawn = await program.async(tokenizer, pixels);
     out.set(drawn.data() as Int32Array, at * height * width * channels);

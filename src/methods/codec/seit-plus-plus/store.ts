@@ -9,7 +9,7 @@ import type { CodecFiles } from '../../contracts/codec.ts';
 import type { Run } from '../../contracts/run.ts';
 import { type Config, imageSide, type TokenizerConfig } from './config.ts';
 import { mapsOfStore } from './maps.ts';
-import { toInput } from './pixels.ts';
+import { imagesAtOnce, toInput } from './pixels.ts';
 import { fromRecords } from './records.ts';
 import { ENCODER, MAPS, storeConfig, unitRms, weightBytes } from './store-layout.ts';
 import { Tokenizer } from './tokenizer.ts';
@@ -17,8 +17,6 @@ import { readTokenizer } from './tokenizer-file.ts';
 
 /** Images that say how frequent the codes are. */
 const SAMPLE = 2048;
-const BATCH = 256;
-
 /** Compiled (tokenizer, pixels u8 [B, H, W, C]) -> code indices i32 [B, h, w]. */
 export function pixelTokenizer(config: TokenizerConfig, channels: number): Compiled<[Tokenizer, Tensor], Tensor> {
   const side = imageSide(config);
@@ -57,9 +55,10 @@ export async function writeStore(
   const codebook = tensor(rows, { shape: learned.codebook.shape });
   const tokenizer = new Tokenizer(rounded, codebook);
   const perImage = config.grid ** 2;
-  for (let at = out.size; at < images.size; at += BATCH) {
+  const most = imagesAtOnce(images.shape);
+  for (let at = out.size; at < images.size; at += most) {
     run.signal?.throwIfAborted();
-    const indices = Int32Array.from({ length: Math.min(BATCH, images.size - at) }, (_, i) => at + i);
+    const indices = Int32Array.from({ length: Math.min(most, images.size - at) }, (_, i) => at + i);
     const batch = await readBatch(images, indices, run.signal);
     using pixels = tensor(batch.pixels, { shape: [indices.length, ...images.shape] });
     if (at === 0) plan(tokenizer, pixels);
@@ -103,9 +102,10 @@ async function countCodes(
   const K = tokenizer.codebook.shape[0]!;
   const counts = new Float64Array(K);
   const count = Math.min(SAMPLE, images.size);
-  for (let at = 0; at < count; at += BATCH) {
+  const most = imagesAtOnce(images.shape);
+  for (let at = 0; at < count; at += most) {
     run.signal?.throwIfAborted();
-    const indices = Int32Array.from({ length: Math.min(BATCH, count - at) }, (_, i) => Math.floor(((at + i) * images.size) / count));
+    const indices = Int32Array.from({ length: Math.min(most, count - at) }, (_, i) => Math.floor(((at + i) * images.size) / count));
     using pixels = tensor((await readBatch(images, indices, run.signal)).pixels, { shape: [indices.length, ...images.shape] });
     using codes = await tokenise.async(tokenizer, pixels);
     countTokens(codes.data() as Int32Array, K, counts);
