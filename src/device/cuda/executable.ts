@@ -4,10 +4,29 @@ import { itemSize } from '../../tensor/dtype.ts';
 import type { Program } from '../../tensor/lower/program.ts';
 import { firstNonFinite } from '../check.ts';
 import type { Launch } from './calls.ts';
+import { CudaError } from './driver.ts';
 import type { Gpu } from './gpu.ts';
 import { Graphs } from './graphs.ts';
 import { type Address, alignmentsOf, cudnnStep, gemmStep, kernelStep, nameOf, type Step } from './launch.ts';
 import { archOf, cachedCubin } from './nvrtc.ts';
+
+/** Programs that nobody can run any more leave the GPU. */
+const forgotten = new FinalizationRegistry<() => void>((unload) => unload());
+
+/** Apart from the executable, which what this returns must not hold. */
+function unloading(gpu: Gpu, module: number, graphs: Graphs): () => void {
+  return () => {
+    if (gpu.driver.lost) return; // with everything else on the GPU
+    try {
+      gpu.enter();
+      gpu.synchronize(); // its last run may not have ended
+      graphs.clear();
+      if (module) gpu.driver.cuModuleUnload(module);
+    } catch (error) {
+      if (!(error instanceof CudaError)) throw error; // of a run, whose caller is told as well
+    }
+  };
+}
 
 export class CudaExecutable implements Executable {
   readonly #program: Program;
@@ -42,6 +61,7 @@ export class CudaExecutable implements Executable {
       ),
     );
     this.#graphs = new Graphs(d, gpu.stream, this.#calls.flat(), program.externals, (b) => program.buffers[b]!.external);
+    forgotten.register(this, unloading(gpu, module, this.#graphs));
   }
 
   /** Makes ready what a run needs, and says where operands lie in it. */

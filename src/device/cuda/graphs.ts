@@ -78,12 +78,12 @@ export class Graphs {
         const seen = this.#seen[e]!.add(addresses[e]!);
         if (seen.size > MAX_VARIANTS) {
           this.#moving.add(e);
-          this.#clear();
+          this.clear();
         }
       }
       return direct();
     }
-    if (this.#variants.size >= MAX_VARIANTS) this.#clear();
+    if (this.#variants.size >= MAX_VARIANTS) this.clear();
     const made = this.#capture(addresses, at);
     this.#variants.set(key, made);
     this.#replay(made, addresses, at);
@@ -146,7 +146,8 @@ export class Graphs {
     return Number(koffi.decode(out[3]!, 'uint64_t'));
   }
 
-  #clear(): void {
+  /** Gives all graphs up; the next runs make new ones. */
+  clear(): void {
     for (const { parts } of this.#variants.values())
       for (const part of parts)
         if ('graph' in part) {
