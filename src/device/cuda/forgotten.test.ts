@@ -27,17 +27,17 @@ test('a program that nobody can run any more is unloaded with its graphs; one th
   const x = fromBytes(encode(new Array<number>(64 * 64).fill(0.01), 'f32'), typeOf([64, 64], 'f32'), d);
   const kept = compile((a: Tensor) => chain(a, 7));
   const numbers = [1, 2, 3].map(() => kept(x).data());
-  for (let n = 1; n <= 5; n++) {
+  for (let n = 1; n <= 12; n++) {
     const lost = compile((a: Tensor) => chain(a, n));
     for (let run = 0; run < 3; run++) lost.enqueue(x).dispose();
   }
-  for (let i = 0; i < 100 && modules.callCount() < 4; i++) {
+  for (let i = 0; i < 100 && modules.callCount() < 6; i++) {
     collect();
     await setTimeout(5);
   }
   assert.ok(
-    modules.callCount() >= 4 && graphs.callCount() >= 4,
-    `${modules.callCount()} modules, ${graphs.callCount()} graphs of 5 are gone`,
+    modules.callCount() >= 6 && graphs.callCount() >= 6,
+    `${modules.callCount()} modules, ${graphs.callCount()} graphs of 12 are gone`,
   );
   assert.deepEqual(kept(x).data(), numbers[2]);
 });
