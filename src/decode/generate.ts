@@ -4,15 +4,20 @@ import {
   type Compiled,
   compile,
   concat,
+  type Device,
   type DType,
+  defaultDevice,
   disposeTree,
+  fetchData,
   iota,
+  leaves,
   random,
   reshape,
   type Tensor,
   take,
   tensor,
   treeBytes,
+  withDevice,
 } from '../tensor/index.ts';
 import { type CacheShape, FullCache, type KvCache } from './cache.ts';
 import { checkSampling, type SamplingOptions, sample } from './sampling.ts';
@@ -106,48 +111,102 @@ function advance(model: Decoder, { cache, key }: State, ids: Tensor, sampling: S
   return { cache: next, id: reshape(sample(logits, random.foldIn(key, next.length), sampling), [1, 1]), key };
 }
 
-type Prefill<M> = Compiled<[M, State, Tensor, Tensor], State>;
-type Decode<M> = Compiled<[M, State], { state: State; ids: Tensor }>;
-const programs = new Map<string, { prefill: Prefill<Decoder>; decode: Decode<Decoder> }>();
+/** The state after a call and the tokens that it made, in memory of their own: the state is donated to the next call, maybe before they are read. */
+interface Made {
+  state: State;
+  /** i32 [n]. */
+  ids: Tensor;
+}
+interface Programs {
+  prefill: Compiled<[Decoder, State, Tensor, Tensor], Made>;
+  decode: Compiled<[Decoder, State], Made>;
+}
+const programs = new Map<string, Programs>();
 
 /** The two programs of a way to sample. They are kept: each is traced once for every size of model and cache. */
-function programsFor(
-  { temperature = 0, topK, topP }: SamplingOptions,
-  perCall: number,
-): { prefill: Prefill<Decoder>; decode: Decode<Decoder> } {
+function programsFor({ temperature = 0, topK, topP }: SamplingOptions, perCall: number): Programs {
   const sampling = { temperature, ...(topK === undefined ? {} : { topK }), ...(topP === undefined ? {} : { topP }) };
   const key = JSON.stringify([sampling, perCall]);
   let made = programs.get(key);
   if (!made) {
+    const call = (model: Decoder, start: State, tokens: number, ids?: Tensor, counted?: Tensor): Made => {
+      let state = start;
+      const made: Tensor[] = [];
+      for (let i = 0; i < tokens; i++) {
+        state = advance(model, state, ids ?? state.id, sampling, counted);
+        made.push(reshape(state.id, [1]));
+      }
+      return { state, ids: concat(made) };
+    };
     made = {
-      prefill: compile((model: Decoder, state: State, ids: Tensor, counted: Tensor) => advance(model, state, ids, sampling, counted), {
+      prefill: compile((model: Decoder, state: State, ids: Tensor, counted: Tensor) => call(model, state, 1, ids, counted), {
         donate: [1],
         name: 'prefill',
       }),
-      decode: compile(
-        (model: Decoder, start: State) => {
-          let state = start;
-          const ids: Tensor[] = [];
-          for (let i = 0; i < perCall; i++) {
-            state = advance(model, state, state.id, sampling);
-            ids.push(reshape(state.id, [1]));
-          }
-          return { state, ids: concat(ids) };
-        },
-        { donate: [1], name: 'decode' },
-      ),
+      decode: compile((model: Decoder, state: State) => call(model, state, perCall), { donate: [1], name: 'decode' }),
     };
     programs.set(key, made);
   }
   return made;
 }
 
+const homeOf = (model: Decoder): Device => leaves(model)[0]?.storage.device ?? defaultDevice();
+
 function start(model: Decoder, { capacity }: Sizes, seed: number): State {
-  return {
+  return withDevice(homeOf(model), () => ({
     cache: FullCache.empty(model.cacheShape, capacity, model.dtype),
     id: tensor(Int32Array.of(0), { shape: [1, 1] }),
     key: random.key(seed),
-  };
+  }));
+}
+
+/** Calls of a generation: a device with a queue is given the next one while the host looks at the tokens of the one before. */
+class Calls {
+  readonly depth: number;
+  state: State;
+  /** Tokens of the calls so far that were not taken, oldest first. */
+  readonly #made: Tensor[] = [];
+  /** The latest call of each program on devices without a queue: there, generations take turns. */
+  static readonly #latest = new WeakMap<object, Promise<unknown>>();
+
+  constructor(state: State, device: Device) {
+    this.state = state;
+    this.depth = device.fetch ? 2 : 1;
+  }
+  get waiting(): number {
+    return this.#made.length;
+  }
+  async put<A extends unknown[]>(program: Compiled<[Decoder, State, ...A], Made>, model: Decoder, ...more: A): Promise<void> {
+    if (this.depth > 1) this.#keep(program.enqueue(model, this.state, ...more));
+    else {
+      const before = Calls.#latest.get(program);
+      const mine = (async () => {
+        await before;
+        this.#keep(await program.async(model, this.state, ...more));
+      })();
+      Calls.#latest.set(
+        program,
+        mine.catch(() => {}),
+      );
+      await mine;
+    }
+  }
+  #keep({ state, ids }: Made): void {
+    this.state = state;
+    this.#made.push(ids);
+  }
+  /** The tokens of the oldest call. */
+  async take(): Promise<number[]> {
+    const ids = this.#made.shift()!;
+    try {
+      return Array.from((await fetchData([ids]))[0]!, Number);
+    } finally {
+      ids.dispose();
+    }
+  }
+  dispose(): void {
+    disposeTree([this.state, this.#made]);
+  }
 }
 
 /** What `generate` would take for a prompt of so many tokens. Allocates the cache for a moment; runs nothing. */
@@ -183,37 +242,36 @@ export async function* generate(
   const sizes = sizesOf(model, prompt.length, options);
   const { prefill, decode } = programsFor(options, sizes.perCall);
   const stop = new Set(options.stop);
-  let state = start(model, sizes, seed);
+  const device = homeOf(model);
+  const calls = new Calls(start(model, sizes, seed), device);
   try {
     for (let at = 0; at < prompt.length; at += sizes.chunk) {
       signal?.throwIfAborted();
+      if (calls.waiting === calls.depth) await calls.take();
       const piece = prompt.slice(at, at + sizes.chunk);
       const ids = tensor(
         Int32Array.from({ length: sizes.chunk }, (_, i) => piece[i] ?? 0),
-        { shape: [1, sizes.chunk] },
+        { shape: [1, sizes.chunk], device },
       );
-      const counted = tensor(Int32Array.of(piece.length), { shape: [] });
+      const counted = tensor(Int32Array.of(piece.length), { shape: [], device });
       try {
-        state = await prefill.async(model, state, ids, counted);
+        await calls.put(prefill, model, ids, counted);
       } finally {
         disposeTree([ids, counted]);
       }
     }
+    while (calls.waiting > 1) await calls.take(); // what would follow a piece of the prompt
     let made = 0;
-    let tokens: readonly number[] = [Number(state.id.item())];
-    while (true) {
-      for (const token of tokens) {
+    for (let asked = 1; ; ) {
+      for (; calls.waiting < calls.depth && asked < maxNewTokens; asked += sizes.perCall) await calls.put(decode, model);
+      for (const token of await calls.take()) {
         if (stop.has(token)) return;
         yield token;
         if (++made === maxNewTokens) return;
       }
       signal?.throwIfAborted();
-      const next = await decode.async(model, state);
-      state = next.state;
-      tokens = Array.from(next.ids.data(), Number);
-      next.ids.dispose();
     }
   } finally {
-    disposeTree(state);
+    calls.dispose();
   }
 }
