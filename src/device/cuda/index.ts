@@ -1,22 +1,14 @@
 /** The CUDA device: generated kernels and cuBLASLt, a program as graphs. No native build: everything goes through the driver's C API. */
 import { readFileSync } from 'node:fs';
 import type { Device, DeviceBuffer } from '../../tensor/device.ts';
-import { itemSize } from '../../tensor/dtype.ts';
 import type { AnyCall, Call, Program, View } from '../../tensor/lower/program.ts';
 import type { TensorType } from '../../tensor/shape.ts';
-import { hasAttention } from './attention.ts';
 import { type Abilities, type Launch, launchesOf, launchOfMany, Sources } from './calls.ts';
-import { hasEpilogue, readable } from './cublaslt.ts';
-import { FEW_TOKENS } from './decode-attention.ts';
 import type { GpuInfo } from './driver.ts';
 import { CudaExecutable } from './executable.ts';
-import { skinnyOn } from './gemv.ts';
 import { Gpu } from './gpu.ts';
 import { groupCalls } from './group.ts';
-import { crossEntropyFits, crossEntropyScratch } from './linear-cross-entropy.ts';
-import { argsortScratch } from './order.ts';
-import { reduceParts } from './reductions.ts';
-import { scatterScratch } from './scatter.ts';
+import { rulesOn } from './rules.ts';
 
 const sourceFiles = (names: readonly string[]): string =>
   names.map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8')).join('\n');
@@ -52,26 +44,17 @@ export function programSource(
   return { source: `${preludeSource()}\n${hopper}\n${sources.text()}`, launches };
 }
 
-/** Whether there is a kernel for a fused op on such operands. */
-export function hasKernel(op: string, inputs: readonly TensorType[], capability = 90): boolean {
-  if (op === 'decodeAttention') {
-    const [q, , v] = inputs as [TensorType, TensorType, TensorType];
-    const E = q.shape[3]!;
-    return E % (16 / itemSize[q.dtype]) === 0 && E <= 128 && v.shape[3] === E;
-  }
-  if (op.startsWith('linearCrossEntropy')) return crossEntropyFits(inputs, capability);
-  return (op !== 'attention' && op !== 'attentionGrad') || hasAttention(inputs);
-}
-
 export class CudaDevice implements Device {
   readonly name = 'cuda';
   readonly holdsData = true;
   readonly #gpu: Gpu;
+  readonly #rules: ReturnType<typeof rulesOn>;
 
   /** @param index which of the visible GPUs; default: THIMBLE_GPU, else the first. */
   constructor(index = Number(process.env.THIMBLE_GPU ?? 0)) {
     this.#gpu = new Gpu(index);
-    this.skinny = skinnyOn(this.info);
+    this.#rules = rulesOn(this.info);
+    this.skinny = this.#rules.skinny;
   }
 
   get info(): GpuInfo {
@@ -85,27 +68,24 @@ export class CudaDevice implements Device {
   }
   readonly skinny;
   appends(tokens: number): boolean {
-    return tokens <= FEW_TOKENS;
+    return this.#rules.appends(tokens);
   }
   fused(op: string, inputs: readonly TensorType[]): boolean {
-    // attention is made of products that come with 8.0
-    return hasKernel(op, inputs, this.info.capability) && (this.info.capability >= 80 || !op.startsWith('attention'));
+    return this.#rules.fused(op, inputs);
   }
   gemmReads(view: View): boolean {
-    return readable(view);
+    return this.#rules.gemmReads(view);
   }
   reduceParts(outer: number, count: number, inner: number): number {
-    return reduceParts(outer, count, inner);
+    return this.#rules.reduceParts(outer, count, inner);
   }
   scratchBytes(call: AnyCall): number {
-    if (call.kernel === 'linearCrossEntropy' || call.kernel === 'linearCrossEntropyGrad') return crossEntropyScratch(call);
-    if (call.kernel === 'argsort') return argsortScratch(call);
-    if (call.kernel === 'scatterAdd') return scatterScratch(call);
     const { cudnn } = this.#gpu;
-    return (call.kernel === 'attention' || call.kernel === 'attentionGrad') && cudnn.takes(call) ? cudnn.scratchBytes(call) : 0;
+    const byLibrary = (call.kernel === 'attention' || call.kernel === 'attentionGrad') && cudnn.takes(call);
+    return byLibrary ? cudnn.scratchBytes(call) : this.#rules.scratchBytes(call);
   }
   epilogue(call: Call<'gemm'>): boolean {
-    return hasEpilogue(call);
+    return this.#rules.epilogue(call);
   }
   /** Milliseconds on the GPU of what `body` runs, from the moment the GPU begins it. */
   elapsed(body: () => void): number {

@@ -8,22 +8,16 @@ import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { assembleTraced } from '../../tensor/assemble-traced.ts';
 import { grad, linearCrossEntropy, zeros } from '../../tensor/index.ts';
-import type { AnyCall } from '../../tensor/lower/program.ts';
 import { typeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { cases } from '../conformance/cases/index.ts';
 import type { Case } from '../conformance/inputs.ts';
 import { weighted } from '../conformance/run.ts';
-import { type Abilities, HOPPER } from './calls.ts';
-import { readable } from './cublaslt.ts';
-import { skinnyOn } from './gemv.ts';
-import { hasKernel, preludeSource, programSource } from './index.ts';
+import type { Abilities } from './calls.ts';
+import { preludeSource, programSource } from './index.ts';
 import { openLibrary } from './libraries.ts';
-import { crossEntropyScratch } from './linear-cross-entropy.ts';
 import { archOf, cachedCubin, compileCubin, nvrtcAbilities } from './nvrtc.ts';
-import { argsortScratch } from './order.ts';
-import { reduceParts } from './reductions.ts';
-import { scatterScratch } from './scatter.ts';
+import { rulesOn } from './rules.ts';
 
 let missing: string | false = false;
 try {
@@ -31,22 +25,7 @@ try {
 } catch (error) {
   missing = (error as Error).message;
 }
-const scratchBytes = (call: AnyCall): number =>
-  call.kernel === 'argsort'
-    ? argsortScratch(call)
-    : call.kernel === 'scatterAdd'
-      ? scatterScratch(call)
-      : call.kernel === 'linearCrossEntropy' || call.kernel === 'linearCrossEntropyGrad'
-        ? crossEntropyScratch(call)
-        : 0;
-const target = {
-  fused: hasKernel,
-  gemmReads: readable,
-  reduceParts,
-  scratchBytes,
-  skinny: skinnyOn(HOPPER),
-  appends: (tokens: number) => tokens <= 8,
-};
+const target = rulesOn();
 
 function sourceOf(c: Case, abilities?: Abilities): string {
   const both = (...inputs: Tensor[]): Tensor[] => {
