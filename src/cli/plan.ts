@@ -6,7 +6,7 @@ import { table } from './output.ts';
 import { duration } from './progress.ts';
 import { defineVerb } from './verb.ts';
 
-type Flags = { budget?: string; size?: number; onBad: 'fail' | 'skip'; effort: number; method: string; epochs?: number };
+type Flags = { budget?: string; size?: number; onBad: 'fail' | 'skip'; effort: number; method: string; epochs?: number; device?: string };
 
 /** `thimble plan store <images> --budget 2MB`, `thimble plan train photos.tokens` */
 export default defineVerb<Flags, ['store' | 'train', string], Planned>({
@@ -20,6 +20,13 @@ export default defineVerb<Flags, ['store' | 'train', string], Planned>({
       effort: effortFlag,
       method: methodFlag,
       epochs: epochsFlag,
+      device: {
+        kind: 'parsed',
+        parse: String,
+        optional: true,
+        brief: 'Plan for cpu or cuda, whether it is here or not; default the one that would run',
+        placeholder: 'name',
+      },
     },
     positional: {
       kind: 'tuple',
@@ -36,9 +43,9 @@ export default defineVerb<Flags, ['store' | 'train', string], Planned>({
       ],
     },
   },
-  async run(io, { budget, size, onBad, effort, method, epochs }, task, path) {
+  async run(io, { budget, size, onBad, effort, method, epochs, device }, task, path) {
     const { plan } = await import('../tasks/index.ts');
-    const options = { method, signal: io.signal, onProgress: io.progress };
+    const options = { method, ...(device !== undefined && { device }), signal: io.signal, onProgress: io.progress };
     if (task === 'train') return plan({ task, store: path, ...(epochs !== undefined && { epochs }) }, options);
     if (budget === undefined) throw new Error('[plan] store needs --budget, such as --budget 2MB');
     return plan({ task, source: path, budget, onBad, effort, ...(size !== undefined && { size }) }, options);
@@ -50,12 +57,14 @@ export default defineVerb<Flags, ['store' | 'train', string], Planned>({
         : [`file: at most ${fileBytes} bytes (${printBytes(fileBytes)}, ${(fileBytes / images).toFixed(1)} bytes per image)`];
     const rows = stages.map(({ what, steps, peakBytes, seconds }) => [what, steps, printBytes(peakBytes), duration(seconds)]);
     const costs =
-      seconds === null || plannedPeakBytes === null
+      plannedPeakBytes === null
         ? [`the method ${method} does not tell its time and memory`]
         : [
             table(['stage', 'steps', 'peak of tensors', 'about'], rows),
             '',
-            `peak ${printBytes(plannedPeakBytes)}, about ${duration(seconds)} in all`,
+            seconds === null
+              ? `peak ${printBytes(plannedPeakBytes)}; how fast that device is can be told where it is`
+              : `peak ${printBytes(plannedPeakBytes)}, about ${duration(seconds)} in all`,
           ];
     return [`${images} images, ${printBytes(pixelBytes)} of pixels`, ...skippedLines(skipped), ...file, '', ...costs].join('\n');
   },

@@ -12,7 +12,10 @@ export type Work =
   | { task: 'store'; source: string; budget: string | number; size?: number; onBad?: 'fail' | 'skip'; effort?: number }
   | { task: 'train'; store: string; epochs?: number };
 
-export type PlanOptions = Omit<TaskOptions, 'seed'>;
+export interface PlanOptions extends Omit<TaskOptions, 'seed'> {
+  /** Name of the device that will run, which need not be here; default: the one that would run. */
+  device?: string;
+}
 
 export interface Planned {
   task: Work['task'];
@@ -25,6 +28,7 @@ export interface Planned {
   fileBytes: number | null;
   stages: StagePlan[];
   plannedPeakBytes: number | null;
+  /** Null also where the device is not here to be measured. */
   seconds: number | null;
 }
 
@@ -48,8 +52,14 @@ export async function plan(work: Work, options: PlanOptions = {}): Promise<Plann
     config = trainingConfig(method, path, work.epochs);
   }
   const wanted: readonly StagePlan['what'][] = work.task === 'store' ? ['tokenizer', 'store'] : ['classifier'];
-  const all = (await method.create(config).plan?.(target, work.task === 'store' ? work.effort : 1)) ?? [];
+  const effort = work.task === 'store' ? work.effort : undefined;
+  const all =
+    (await method.create(config).plan?.(target, {
+      ...(effort !== undefined && { effort }),
+      ...(options.device !== undefined && { device: options.device }),
+    })) ?? [];
   const stages = all.filter(({ what }) => wanted.includes(what));
+  const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
   return {
     task: work.task,
     method: id,
@@ -59,7 +69,7 @@ export async function plan(work: Work, options: PlanOptions = {}): Promise<Plann
     fileBytes: work.task === 'store' ? method.bytes(config, target) : null,
     stages,
     plannedPeakBytes: stages.length > 0 ? Math.max(...stages.map(({ peakBytes }) => peakBytes)) : null,
-    seconds: stages.length > 0 ? stages.reduce((sum, { seconds }) => sum + seconds, 0) : null,
+    seconds: Number.isFinite(seconds) && stages.length > 0 ? seconds : null,
   };
 }
 

@@ -34,13 +34,20 @@ export interface CodecFiles {
   model: string;
 }
 
+export interface PlanOptions {
+  /** Share of the training of the tokenizer, up to 1. */
+  effort?: number;
+  /** Name of the device that will run, which need not be here; default: the default device. */
+  device?: string;
+}
+
 /** What a stage will take, before it runs. */
 export interface StagePlan {
   what: 'tokenizer' | 'store' | 'classifier';
   steps: number;
   /** Device bytes at the worst moment. */
   peakBytes: number;
-  /** On this machine; right within a factor of about two. */
+  /** On this machine; right within a factor of about two. NaN for a device that is not here. */
   seconds: number;
 }
 
@@ -59,5 +66,5 @@ export interface Codec {
    */
   reconstruct?(images: ImageSet, files: Pick<CodecFiles, 'tokenizer'>, run: Run): Promise<Uint8Array>;
   /** What learning, storing and training on such images take. Runs none of it. Absent where a codec cannot tell. */
-  plan?(target: CodecTarget, effort?: number): Promise<StagePlan[]>;
+  plan?(target: CodecTarget, options?: PlanOptions): Promise<StagePlan[]>;
 }

@@ -36,6 +36,6 @@ export default defineMethod({
     train: (files, run) => trainClassifier(files, config, run),
     predict: (images, files, run) => predictClasses(images, files.model, run),
     reconstruct: (images, files, run) => reconstructImages(images, files.tokenizer, run),
-    plan: (target, effort) => planStages(config, target, effort),
+    plan: (target, options) => planStages(config, target, options),
   }),
 });

@@ -1,11 +1,11 @@
 /** What a stage of SeiT++ takes, before it runs; and the configuration that trains from a store. */
 
 import { TokenStore } from '../../../data/tokens/index.ts';
-import { NullDevice } from '../../../device/index.ts';
+import { planFor } from '../../../device/index.ts';
 import { AdamW } from '../../../nn/index.ts';
-import { defaultDevice, empty, type Shape, typeOf, withDevice } from '../../../tensor/index.ts';
-import { calibrate, estimateTraining, secondsOf, type TrainStep } from '../../../train/index.ts';
-import type { CodecTarget, StagePlan } from '../../contracts/codec.ts';
+import { empty, type Shape, typeOf, withDevice } from '../../../tensor/index.ts';
+import { calibrate, estimateTraining, type Speed, secondsOf, type TrainStep } from '../../../train/index.ts';
+import type { CodecTarget, PlanOptions, StagePlan } from '../../contracts/codec.ts';
 import { newVit } from './classifier.ts';
 import { Config, small } from './config.ts';
 import { learnState, learnStep, mapsStep } from './learn.ts';
@@ -19,12 +19,19 @@ import { blankTokenizer, type TokenizerSettings } from './tokenizer-file.ts';
 import { type TokenBatch, trainStep } from './train.ts';
 import { fineTuneRecipe, maskedState, maskedStep, pretrainRecipe, tuneState, tuneStep } from './train-masked.ts';
 
+/** Of a device that is not here. */
+const unknown: Speed = { flopsPerSecond: Number.NaN, bytesPerSecond: Number.NaN, secondsPerCall: Number.NaN };
+
 type PhasePlan = Omit<StagePlan, 'what'>;
 
-/** Learning, storing and training, in their order, on the default device. Nothing is computed there, and no memory is taken. */
-export async function planStages(config: Config, { size, shape, classes: names }: CodecTarget, effort = 1): Promise<StagePlan[]> {
-  const device = defaultDevice();
-  const speed = calibrate(device);
+/** Learning, storing and training, in their order. Nothing is computed, and no memory is taken. */
+export async function planStages(
+  config: Config,
+  { size, shape, classes: names }: CodecTarget,
+  { effort = 1, device: name }: PlanOptions = {},
+): Promise<StagePlan[]> {
+  const { device, here } = planFor(name);
+  const speed = here ? calibrate(here) : unknown;
   const { tokenizer, tokenAdapt, train } = config;
   const { grid, codes, codeDim } = tokenizer;
   const channels = shape[2];
@@ -38,7 +45,7 @@ export async function planStages(config: Config, { size, shape, classes: names }
     const { peakBytes, seconds } = estimateTraining({ step, state, batch, steps, speed });
     return { steps, peakBytes, seconds };
   };
-  return withDevice(new NullDevice(device), () => {
+  return withDevice(device, () => {
     const blankTokens = blankTokenizer(settings);
     const maps = tokenAdapt ? blankMaps({ config: tokenizer, maps: tokenAdapt }, config.crop) : undefined;
     const { perEpoch } = countSteps(tokenizer, size, effort);
