@@ -56,7 +56,7 @@ export async function store(source: string, options: StoreOptions): Promise<Stor
     seed,
     effort,
   };
-  const work = await WorkFolder.open('store', out, question, fresh);
+  using work = await WorkFolder.open('store', out, question, fresh);
   const files = { tokenizer: work.path('tokenizer.safetensors'), store: work.path('images.tokens') };
   const { cost } = await measured(options, async (run) => {
     await work.stage('learn', () => codec.learn(images, files, { ...run, effort }));

@@ -31,7 +31,7 @@ export async function train(storePath: string, options: TrainOptions): Promise<T
   const method = await codecMethod(id);
   const codec = method.create(trainingConfig(method, source, epochs));
   const { size, mtimeMs } = statSync(source);
-  const work = await WorkFolder.open('train', out, { store: source, size, mtimeMs, method: id, seed, epochs: epochs ?? null }, fresh);
+  using work = await WorkFolder.open('train', out, { store: source, size, mtimeMs, method: id, seed, epochs: epochs ?? null }, fresh);
   let loss = Number.NaN;
   const { cost } = await measured(options, (run) =>
     codec.train(

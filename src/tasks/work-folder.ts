@@ -1,8 +1,10 @@
-/** Unfinished work: a folder beside the result, with what a later call of the same command needs to go on. */
+/** Unfinished work: a folder beside the result, with what a later call of the same command needs to go on. One process has it at a time. */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { errorCode } from '../io/errors.ts';
 import { writeFileAtomic } from '../io/index.ts';
+import { FileLock } from '../io/lock.ts';
 
 const Note = z.object({ question: z.record(z.string(), z.unknown()), done: z.array(z.string()) });
 type Note = z.output<typeof Note>;
@@ -13,12 +15,14 @@ export class WorkFolder {
   readonly folder: string;
   readonly #who: string;
   readonly #note: Note;
+  readonly #lock: FileLock;
   /** Whether an earlier call left something. */
   readonly resumed: boolean;
 
   /** Use `open`. */
-  constructor(who: string, out: string, note: Note, resumed: boolean) {
+  constructor(who: string, out: string, lock: FileLock, note: Note, resumed: boolean) {
     this.#who = who;
+    this.#lock = lock;
     this.out = out;
     this.folder = folderOf(out);
     this.#note = note;
@@ -27,11 +31,21 @@ export class WorkFolder {
 
   /**
    * Opens the work on `out`. `question` is all that the result depends on.
-   * @throws Error where another command's unfinished work lies there; with `fresh` that is discarded
+   * @throws Error where another process is at it, and where another command's unfinished work lies there; with `fresh` that is discarded
    */
   static async open(who: string, out: string, question: Record<string, unknown>, fresh: boolean): Promise<WorkFolder> {
     if (!existsSync(dirname(out))) throw new Error(`[${who}] there is no folder ${dirname(out)}; create it or choose another -o`);
     if (statSync(out, { throwIfNoEntry: false })?.isDirectory()) throw new Error(`[${who}] ${out} is a folder; name a file in it with -o`);
+    const lock = lockOf(who, out);
+    try {
+      return await WorkFolder.#take(who, out, lock, question, fresh);
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  }
+
+  static async #take(who: string, out: string, lock: FileLock, question: Record<string, unknown>, fresh: boolean): Promise<WorkFolder> {
     const folder = folderOf(out);
     if (fresh) rmSync(folder, { recursive: true, force: true });
     const asked = JSON.parse(JSON.stringify(question)) as Note['question'];
@@ -40,19 +54,15 @@ export class WorkFolder {
       const changed = Object.keys({ ...asked, ...left.data.question }).filter(
         (key) => JSON.stringify(asked[key]) !== JSON.stringify(left.data.question[key]),
       );
-      if (changed.length === 0) return new WorkFolder(who, out, left.data, true);
+      if (changed.length === 0) return new WorkFolder(who, out, lock, left.data, true);
       const was = changed.map((key) => `${key} ${JSON.stringify(left.data.question[key])}, now ${JSON.stringify(asked[key])}`).join('; ');
       throw new Error(
         `[${who}] ${folder} holds the unfinished work of another command (${was.slice(0, 300)}); repeat that command, or give --fresh to discard it`,
       );
     }
     rmSync(folder, { recursive: true, force: true });
-    try {
-      mkdirSync(folder);
-    } catch (error) {
-      throw new Error(`[${who}] cannot write beside ${out} (${(error as Error).message}); choose another -o`, { cause: error });
-    }
-    const work = new WorkFolder(who, out, { question: asked, done: [] }, false);
+    mkdirSync(folder);
+    const work = new WorkFolder(who, out, lock, { question: asked, done: [] }, false);
     await work.#save();
     return work;
   }
@@ -75,6 +85,11 @@ export class WorkFolder {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
+  /** Lets others at it: whatever is unfinished stays. */
+  [Symbol.dispose](): void {
+    this.#lock.release();
+  }
+
   async #save(): Promise<void> {
     try {
       await writeFileAtomic(this.path('work.json'), Buffer.from(JSON.stringify(this.#note)));
@@ -85,6 +100,15 @@ export class WorkFolder {
 }
 
 const folderOf = (out: string): string => `${out}.unfinished`;
+
+function lockOf(who: string, out: string): FileLock {
+  try {
+    return new FileLock(out);
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    throw new Error(`[${who}] cannot write beside ${out} (${(error as Error).message}); choose another -o`, { cause: error });
+  }
+}
 
 function readJson(path: string): unknown {
   try {

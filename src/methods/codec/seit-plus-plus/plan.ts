@@ -19,7 +19,7 @@ import { blankTokenizer, type TokenizerSettings } from './tokenizer-file.ts';
 import { type TokenBatch, trainStep } from './train.ts';
 import { fineTuneRecipe, maskedState, maskedStep, pretrainRecipe, tuneState, tuneStep } from './train-masked.ts';
 
-/** Of a device that is not here. */
+/** Of a device that is not here, or runs nothing. */
 const unknown: Speed = { flopsPerSecond: Number.NaN, bytesPerSecond: Number.NaN, secondsPerCall: Number.NaN };
 
 type PhasePlan = Omit<StagePlan, 'what'>;
@@ -31,7 +31,7 @@ export async function planStages(
   { effort = 1, device: name }: PlanOptions = {},
 ): Promise<StagePlan[]> {
   const { device, here } = planFor(name);
-  const speed = here ? calibrate(here) : unknown;
+  const speed = here?.holdsData ? calibrate(here) : unknown;
   const { tokenizer, tokenAdapt, train } = config;
   const { grid, codes, codeDim } = tokenizer;
   const channels = shape[2];
