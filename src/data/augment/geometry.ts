@@ -69,15 +69,23 @@ export function padCrop(image: Uint8Array, [height, width, channels]: ImageShape
 /** Corners of a part of an image in pixels, the last two excluded. */
 export type Box = readonly [top: number, left: number, bottom: number, right: number];
 
-/** For each of n places in [from, to) of an axis of `n` pixels: the pixel before it, the one after, and the share of the latter. */
-function between(n: number, from: number, to: number): { before: Int32Array; after: Int32Array; share: Float64Array } {
-  const places = Float64Array.from({ length: n }, (_, i) => from + ((i + 0.5) * (to - from)) / n - 0.5);
-  const clamped = (at: number): number => Math.min(n - 1, Math.max(0, at));
-  return {
-    before: Int32Array.from(places, (at) => clamped(Math.floor(at))),
-    after: Int32Array.from(places, (at) => clamped(Math.floor(at) + 1)),
-    share: places.map((at) => at - Math.floor(at)),
-  };
+/** For each of n places in [from, to) of an axis of `n` pixels: where the pixel before it and the one after begin, and the share of the latter. */
+interface Between {
+  before: Int32Array;
+  after: Int32Array;
+  share: Float64Array;
+}
+function between(n: number, from: number, to: number, stride: number): Between {
+  // plain loops: this is done for every image
+  const [before, after, share] = [new Int32Array(n), new Int32Array(n), new Float64Array(n)];
+  for (let i = 0; i < n; i++) {
+    const at = from + ((i + 0.5) * (to - from)) / n - 0.5;
+    const low = Math.floor(at);
+    before[i] = stride * Math.min(n - 1, Math.max(0, low));
+    after[i] = stride * Math.min(n - 1, Math.max(0, low + 1));
+    share[i] = at - low;
+  }
+  return { before, after, share };
 }
 
 /** What lies in the box, at the image's own size: bilinear, rounded after each axis, as Pillow does. */
@@ -85,19 +93,24 @@ export function enlarge(image: Uint8Array, [height, width, channels]: ImageShape
   const wide = new Uint8Array(image.length);
   const out = new Uint8Array(image.length);
   const stride = width * channels;
-  const x = between(width, left, right);
-  for (let row = 0; row < image.length; row += stride)
-    for (let i = 0, at = row; i < width; i++)
-      for (let k = 0; k < channels; k++, at++) {
-        const value = image[row + x.before[i]! * channels + k]!;
-        wide[at] = value + (image[row + x.after[i]! * channels + k]! - value) * x.share[i]! + 0.5;
+  const x = between(width, left, right, channels);
+  const y = between(height, top, bottom, stride);
+  const end = y.after[height - 1]! + stride;
+  for (let row = y.before[0]!; row < end; row += stride)
+    for (let i = 0, at = row; i < width; i++) {
+      const [before, after, share] = [row + x.before[i]!, row + x.after[i]!, x.share[i]!];
+      for (let k = 0; k < channels; k++) {
+        const value = image[before + k]!;
+        wide[at++] = (value + (image[after + k]! - value) * share + 0.5) | 0;
       }
-  const y = between(height, top, bottom);
-  for (let j = 0, at = 0; j < height; j++)
-    for (let i = 0; i < stride; i++, at++) {
-      const value = wide[y.before[j]! * stride + i]!;
-      out[at] = value + (wide[y.after[j]! * stride + i]! - value) * y.share[j]! + 0.5;
     }
+  for (let j = 0, at = 0; j < height; j++) {
+    const [before, after, share] = [y.before[j]!, y.after[j]!, y.share[j]!];
+    for (let i = 0; i < stride; i++) {
+      const value = wide[before + i]!;
+      out[at++] = (value + (wide[after + i]! - value) * share + 0.5) | 0;
+    }
+  }
   return out;
 }
 
