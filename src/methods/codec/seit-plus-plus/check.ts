@@ -8,7 +8,7 @@
  *     node check.js --merge <files>                                     what such runs printed, over arms and seeds
  *
  * `--save <folder>` saves each arm as soon as it is done; started again, the check goes on from there. `--images` takes the first so many, `--effort`
- * a share of the steps, `--epochs` trains the arms for longer, `--seed 0,1,2` several seeds, `--together` trains all arms and seeds side by side,
+ * a share of the steps, `--epochs` trains the arms for longer, `--precision bf16` in half precision, `--seed 0,1,2` several seeds, `--together` trains all arms and seeds side by side,
  * which keeps a GPU busy. Progress goes to stderr.
  */
 import { parseArgs } from 'node:util';
@@ -33,6 +33,7 @@ const { values, positionals } = parseArgs({
     images: { type: 'string', default: '20000' },
     effort: { type: 'string', default: '1' },
     epochs: { type: 'string' },
+    precision: { type: 'string', default: 'f32' },
     save: { type: 'string' },
     together: { type: 'boolean', default: false },
     merge: { type: 'boolean', default: false },
@@ -62,6 +63,9 @@ if (!(seeds.every((seed) => Number.isSafeInteger(seed) && seed >= 0) && asked >=
     `[seit-plus-plus] seed ${values.seed}, ${values.images} images, effort ${values.effort}, ${values.epochs} epochs; a seed is a whole number from 0, images are 1 or more, effort is a share of the steps above 0, epochs are above 0`,
   );
 
+const { precision } = values;
+if (precision !== 'f32' && precision !== 'bf16') throw new Error(`[seit-plus-plus] precision '${precision}': use f32 or bf16`);
+
 const open = (split: 'train' | 'test', limit: number): Promise<ImageSet> =>
   data === 'fashion'
     ? openFashion(split).then((set) => packImages(firstImages(set, limit)))
@@ -83,7 +87,15 @@ const runOf = (seed: number, tell: Tell): Run => {
 };
 const common = {
   method: 'seit-plus-plus',
-  setting: { check, data, effort, images: images.size, testImages: test.size, ...(epochs !== undefined && { epochs }) },
+  setting: {
+    check,
+    data,
+    effort,
+    images: images.size,
+    testImages: test.size,
+    ...(epochs !== undefined && { epochs }),
+    ...(precision !== 'f32' && { precision }),
+  },
   seeds,
   together: values.together,
   save: values.save,
@@ -91,7 +103,7 @@ const common = {
 const print = (run: SeedRun<AnyArm>): void => console.log(JSON.stringify({ ...reportOf(run), seconds: seconds() }));
 
 if (check === 'arms' || check === 'demo') {
-  const arms = check === 'arms' ? armsCheck(data, epochs) : demoCheck(data, images);
+  const arms = check === 'arms' ? armsCheck(data, epochs, precision) : demoCheck(data, images);
   const shared = new Map<number, TokenArms>();
   await runArms<Arm, typeof common.setting>({
     ...common,

@@ -43,7 +43,7 @@ export function maskedTokenCheck(data: CheckData): MtmCheck {
  * `tokensOverSubset` at least 8 points, `tokensOverDownsampled` at least 0, `bothGain` at least 0.5.
  * Seen (bench.json): the first holds on CIFAR-10 and not on Fashion-MNIST at these bytes, the second on both, the last on neither.
  */
-export const armsCheck = (data: CheckData, epochs = 30): ArmsCheck => ({
+export const armsCheck = (data: CheckData, epochs = 30, precision: Config['precision'] = 'f32'): ArmsCheck => ({
   config: Config.parse({
     tokenizer: { ...tokenizers[data], epochs: 5, batch: 256 },
     crop: 7,
@@ -52,6 +52,7 @@ export const armsCheck = (data: CheckData, epochs = 30): ArmsCheck => ({
     augment: { synonym: 0.25, swap: 0.25, noise: 0.25, color: 0, scale: 0.4, cutmix: 0.5 },
     tokenAdapt: null,
     recipe: 'seit',
+    precision,
     train: { epochs, warmup: 2, batch: 512, lr: 3e-3, weightDecay: 0.05, beta2: 0.98 },
     mtm: {
       patch: 1,

@@ -137,6 +137,10 @@ export const Config = z
       .enum(['seit', 'mtm'])
       .default('mtm')
       .describe('supervised (train), or masked token modelling (mtm), then fine-tuning (fineTune)'),
+    precision: z
+      .enum(['f32', 'bf16'])
+      .default('f32')
+      .describe('what classifiers compute in while they learn; parameters stay f32, and bf16 is for GPUs'),
     train: Train.prefault({}),
     mtm: Mtm.prefault({}),
     fineTune: FineTune.prefault({}),

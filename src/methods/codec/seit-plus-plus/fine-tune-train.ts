@@ -1,6 +1,15 @@
 /** One step of fine-tuning, with rates that fall towards the stem. */
-import { AdamW, type AdamWState, layerDecay, type ParameterGroup, type Schedule, softTargetLoss, warmupCosine } from '../../../nn/index.ts';
-import { compile, type Path, random, type Tensor, valueAndGrad } from '../../../tensor/index.ts';
+import {
+  AdamW,
+  type AdamWState,
+  layerDecay,
+  mixedPrecision,
+  type ParameterGroup,
+  type Schedule,
+  softTargetLoss,
+  warmupCosine,
+} from '../../../nn/index.ts';
+import { compile, type Path, random, type Tensor } from '../../../tensor/index.ts';
 import type { TrainStep } from '../../../train/index.ts';
 import type { TokenClassifier } from './fine-tune.ts';
 
@@ -59,11 +68,14 @@ export interface FineTuneOptions<B> extends Partial<LayerGroups> {
   /** Of the token vectors. */
   dropout?: number;
   dropPath?: number;
+  /** What the model computes in; parameters stay f32. Default f32. */
+  precision?: 'f32' | 'bf16';
 }
 
 /** A step of AdamW on the soft cross-entropy. */
 export function fineTuneStep<B, M extends TokenClassifier = TokenClassifier>(options: FineTuneOptions<B>): TrainStep<FineTuneState<M>, B> {
   const { prepare, dropout = 0.1, dropPath = 0.1, layerDecay: factor = 0.65, weightDecay = 0.1, layers, newStem = false } = options;
+  const precision = mixedPrecision({ compute: options.precision ?? 'f32' });
   const adamw = new AdamW({ group: layerGroups({ layers, layerDecay: factor, weightDecay, newStem }) });
   const lossOf = (model: M, input: Tensor, targets: Tensor, key: random.Key): Tensor =>
     softTargetLoss(model.forward(input, { key, dropout, dropPath }), targets);
@@ -71,7 +83,7 @@ export function fineTuneStep<B, M extends TokenClassifier = TokenClassifier>(opt
     (state: FineTuneState<M>, batch: B, key: random.Key, lr: Tensor) => {
       const [prepareKey, noiseKey] = random.splitKey(key) as [random.Key, random.Key];
       const { input, targets } = prepare(batch, prepareKey);
-      const [loss, gradients] = valueAndGrad(lossOf)(state.model, input, targets, noiseKey);
+      const [loss, gradients] = precision.valueAndGrad(lossOf)(state.model, precision.cast(input), targets, noiseKey);
       const { model, state: optimizer } = adamw.update(state.model, gradients, state.optimizer, lr);
       return { state: { model, optimizer }, loss };
     },

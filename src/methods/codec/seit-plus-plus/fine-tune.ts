@@ -1,6 +1,6 @@
 /** The classifier over stored codes that starts from masked token modelling. SeiT++ (Lee et al. 2024, arXiv 2312.10105). */
 import { type Conv2d, LayerNorm, Linear, sincosPositions, truncatedNormal, zerosParameter } from '../../../nn/index.ts';
-import { add, mean, narrow, random, type Tensor } from '../../../tensor/index.ts';
+import { add, cast, mean, narrow, random, type Tensor } from '../../../tensor/index.ts';
 import { PixelStem, type Stem, TokenEncoder } from './mtm-encoder.ts';
 
 /** Randomness of a training pass. */
@@ -34,7 +34,7 @@ export class TokenClassifier<S extends Stem = Stem> {
     const [stemKey, blocksKey] = noise ? random.splitKey(noise.key) : [];
     const { patches, grid } = this.encoder.patches(input, stemKey && { key: stemKey, dropout: noise?.dropout ?? 0 });
     const [, n, features] = patches.shape as [number, number, number];
-    const placed = add(patches, sincosPositions(grid, features));
+    const placed = add(patches, cast(sincosPositions(grid, features), patches.dtype));
     const x = this.encoder.attend(placed, blocksKey && { key: blocksKey, dropPath: noise?.dropPath ?? 0 });
     return this.head.forward(this.norm.forward(mean(narrow(x, 1, 1, n), 1)));
   }

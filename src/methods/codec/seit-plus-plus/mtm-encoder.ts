@@ -1,6 +1,6 @@
 /** The part that pre-training and fine-tuning share: a stem that makes patches, a class token, transformer blocks. */
 import { Block, Conv2d, Embedding, gridToSequence, LayerNorm, type Noise, truncatedNormal } from '../../../nn/index.ts';
-import { broadcastTo, concat, dropout, permute, random, reshape, type Tensor } from '../../../tensor/index.ts';
+import { broadcastTo, cast, concat, dropout, permute, random, reshape, type Tensor } from '../../../tensor/index.ts';
 
 export interface EncoderConfig {
   /** Codes of the tokenizer, K. */
@@ -99,7 +99,8 @@ export class TokenEncoder<S extends Stem = Stem> {
   /** Patches with positions [B, T, features] -> class token and patches [B, 1 + T, features], not normalised. Drop path grows linearly with depth. */
   attend(patches: Tensor, noise?: Noise): Tensor {
     const [B, , D] = patches.shape as [number, number, number];
-    let x = concat([broadcastTo(reshape(this.cls, [1, 1, D]), [B, 1, D]), patches], 1);
+    const cls = cast(broadcastTo(reshape(this.cls, [1, 1, D]), [B, 1, D]), patches.dtype);
+    let x = concat([cls, patches], 1);
     this.blocks.forEach((block, i) => {
       const dropPath = ((noise?.dropPath ?? 0) * i) / Math.max(1, this.blocks.length - 1);
       x = block.forward(x, noise && { ...noise, key: random.foldIn(noise.key, i), dropPath });

@@ -1,6 +1,6 @@
 /** One step of pre-training by masked token modelling, and its published rates. */
-import { AdamW, type AdamWState, decayMatricesOnly, type Schedule, warmupCosine } from '../../../nn/index.ts';
-import { compile, random, type Tensor, valueAndGrad } from '../../../tensor/index.ts';
+import { AdamW, type AdamWState, decayMatricesOnly, mixedPrecision, type Schedule, warmupCosine } from '../../../nn/index.ts';
+import { compile, random, type Tensor } from '../../../tensor/index.ts';
 import type { TrainStep } from '../../../train/index.ts';
 import { type MaskedTokenModel, mtmLoss } from './mtm.ts';
 import { maskedPatches, publishedRatio, type TruncatedNormal } from './mtm-ratio.ts';
@@ -32,6 +32,8 @@ export interface PretrainOptions<B> {
   weightDecay?: number;
   beta1?: number;
   beta2?: number;
+  /** What the model computes in; parameters stay f32. Default f32. */
+  precision?: 'f32' | 'bf16';
 }
 
 /** The state at the start. */
@@ -39,14 +41,15 @@ export const pretrainState = (model: MaskedTokenModel): PretrainState => ({ mode
 
 /** A step of AdamW. The mask ratio of the batch is drawn in it. */
 export function pretrainStep<B>(options: PretrainOptions<B>): TrainStep<PretrainState, B> {
-  const { prepare, ratio = publishedRatio, weightDecay = 0.05, beta1 = 0.9, beta2 = 0.95 } = options;
+  const { prepare, ratio = publishedRatio, weightDecay = 0.05, beta1 = 0.9, beta2 = 0.95, precision: compute = 'f32' } = options;
+  const precision = mixedPrecision({ compute });
   const adamw = new AdamW({ beta1, beta2, group: decayMatricesOnly(weightDecay) });
   return compile(
     (state: PretrainState, batch: B, key: random.Key, lr: Tensor) => {
       const [prepareKey, ratioKey, lossKey] = random.splitKey(key, 3) as [random.Key, random.Key, random.Key];
       const codes = prepare(batch, prepareKey);
       const masked = maskedPatches(random.uniform(ratioKey, []), state.model.patches, ratio);
-      const [loss, gradients] = valueAndGrad(mtmLoss)(state.model, codes, masked, lossKey);
+      const [loss, gradients] = precision.valueAndGrad(mtmLoss)(state.model, codes, masked, lossKey);
       const { model, state: optimizer } = adamw.update(state.model, gradients, state.optimizer, lr);
       return { state: { model, optimizer }, loss };
     },

@@ -6,6 +6,7 @@ import { LayerNorm, sincosPositions, truncatedNormal } from '../../../nn/index.t
 import {
   add,
   broadcastTo,
+  cast,
   crossEntropy,
   div,
   iota,
@@ -89,9 +90,9 @@ export class MaskedTokenModel {
     const kept = keptPatches(order, this.dropped);
     const rank = add(reshape(iota(kept.shape[1]!), [1, -1, 1]), this.dropped);
     const own = gatherRows(patches, kept);
-    const vectors = where(less(rank, masked), broadcastTo(this.mask, own.shape), own);
+    const vectors = where(less(rank, masked), cast(broadcastTo(this.mask, own.shape), own.dtype), own);
     const positions = take(reshape(sincosPositions(grid, D), [-1, D]), kept);
-    const seen = this.norm.forward(this.encoder.attend(add(vectors, positions)));
+    const seen = this.norm.forward(this.encoder.attend(add(vectors, cast(positions, own.dtype))));
     return this.decoder.forward(seen, order, masked, grid, this.encoder.stem.embedding.table, decoderKey);
   }
 }

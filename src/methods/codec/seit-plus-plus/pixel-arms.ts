@@ -13,8 +13,17 @@ import {
   subset,
 } from '../../../data/index.ts';
 import { resizeImage } from '../../../io/index.ts';
-import { AdamW, decayMatricesOnly, initialize, softTargetLoss, Vit, type VitConfig, warmupCosine } from '../../../nn/index.ts';
-import { argmax, compile, disposeTree, mul, random, sub, type Tensor, tensor, valueAndGrad } from '../../../tensor/index.ts';
+import {
+  AdamW,
+  decayMatricesOnly,
+  initialize,
+  mixedPrecision,
+  softTargetLoss,
+  Vit,
+  type VitConfig,
+  warmupCosine,
+} from '../../../nn/index.ts';
+import { argmax, compile, disposeTree, mul, random, sub, type Tensor, tensor } from '../../../tensor/index.ts';
 import { train } from '../../../train/index.ts';
 import type { Run } from '../../contracts/run.ts';
 import type { Config } from './config.ts';
@@ -57,7 +66,7 @@ export interface PixelArm {
   patch: number;
   augment: ImageAugment;
   /** Width, depth, optimiser and CutMix are those of the token arms. */
-  config: Pick<Config, 'model' | 'train'> & { augment: Pick<Config['augment'], 'cutmix'> };
+  config: Pick<Config, 'model' | 'train' | 'precision'> & { augment: Pick<Config['augment'], 'cutmix'> };
   steps: number;
 }
 
@@ -76,6 +85,7 @@ export async function pixelAccuracy({ images, test, patch, augment, config, step
     classes,
   };
   const optimizer = new AdamW({ beta2: recipe.beta2, group: decayMatricesOnly(recipe.weightDecay) });
+  const precision = mixedPrecision({ compute: config.precision });
   // centred: pixels are all positive, code vectors are not
   const input = (pixels: Tensor): Tensor => toInput(pixels, side, channels);
   interface Batch {
@@ -85,8 +95,8 @@ export async function pixelAccuracy({ images, test, patch, augment, config, step
   const step = compile(
     (state: TrainState, { pixels, labels }: Batch, key: random.Key, lr: Tensor) => {
       const { x, targets } = cutMix(key, centred(input(pixels)), smoothTargets(labels, classes, recipe.smoothing), config.augment.cutmix);
-      const lossOf = (model: Vit): Tensor => softTargetLoss(model.forward(x), targets);
-      const [loss, gradients] = valueAndGrad(lossOf)(state.model);
+      const lossOf = (model: Vit): Tensor => softTargetLoss(model.forward(precision.cast(x)), targets);
+      const [loss, gradients] = precision.valueAndGrad(lossOf)(state.model);
       const { model, state: moments } = optimizer.update(state.model, gradients, state.optimizer, lr);
       return { state: { model, optimizer: moments }, loss };
     },

@@ -43,12 +43,13 @@ function cropped(key: random.Key, vectors: Tensor, codebook: Tensor, crop: numbe
 }
 
 /** One step of pre-training, from stored codes. */
-export function maskedStep({ mtm, crop }: Config, { codebook, maps }: Known): TrainStep<PretrainState, TokenBatch> {
+export function maskedStep({ mtm, crop, precision }: Config, { codebook, maps }: Known): TrainStep<PretrainState, TokenBatch> {
   const { scale, ratio, weightDecay, beta2 } = mtm;
   return pretrainStep<TokenBatch>({
     ratio,
     weightDecay,
     beta2,
+    precision,
     prepare({ codes }, key) {
       const vectors = codesToGrid(codes, codebook);
       const halves = maps && codes.shape[0]! > 1;
@@ -66,7 +67,7 @@ type Fine = TokenClassifier<CodeStem>;
 
 /** One step of fine-tuning, from stored codes and labels. */
 export function tuneStep(
-  { fineTune, mtm, model, crop }: Config,
+  { fineTune, mtm, model, crop, precision }: Config,
   { codebook, maps }: Known,
   classes: number,
 ): TrainStep<FineTuneState<Fine>, TokenBatch> {
@@ -77,6 +78,7 @@ export function tuneStep(
     dropPath,
     layerDecay,
     weightDecay,
+    precision,
     prepare({ codes, labels }, key) {
       const vectors = codesToGrid(codes, codebook);
       const targets = smoothTargets(labels, classes, 0);
@@ -99,13 +101,13 @@ export const tuneState = (encoder: TokenEncoder<CodeStem>, classes: number, seed
 /** Both phases, each with its own checkpoint, and the model file. */
 export async function trainMasked(stored: Stored, path: string, run: Run): Promise<void> {
   const { config, settings, tokenizer, maps, description, source } = stored;
-  const { mtm, fineTune, model, crop } = config;
+  const { mtm, fineTune, model, crop, precision } = config;
   const known: Known = { codebook: tokenizer.codebook, maps };
   const classes = settings.classes.length;
   const pretraining = {
     what: 'masked tokens',
     path: `${path}.masked`,
-    config: { model, crop, mtm, store: description },
+    config: { model, crop, mtm, precision, store: description },
     recipe: pretrainRecipe(config, known, source.size),
     ...source,
     state: () => maskedState(config, run.seed),

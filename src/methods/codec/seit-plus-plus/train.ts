@@ -1,7 +1,7 @@
 /** Training from a token store; here SeiT's own: supervised, a ViT over code vectors (Park et al. 2023, arXiv 2303.11114, section 3). */
 import { TokenStore } from '../../../data/tokens/index.ts';
-import { AdamW, type AdamWState, decayMatricesOnly, softTargetLoss, type Vit } from '../../../nn/index.ts';
-import { compile, random, type Tensor, tensor, valueAndGrad } from '../../../tensor/index.ts';
+import { AdamW, type AdamWState, decayMatricesOnly, mixedPrecision, softTargetLoss, type Vit } from '../../../nn/index.ts';
+import { compile, random, type Tensor, tensor } from '../../../tensor/index.ts';
 import type { TrainStep } from '../../../train/index.ts';
 import type { CodecFiles } from '../../contracts/codec.ts';
 import type { Run } from '../../contracts/run.ts';
@@ -62,6 +62,7 @@ export function trainStep(config: Config, classes: number, known: Codes): TrainS
     model: { dropPath },
   } = config;
   const optimizer = new AdamW({ beta2: train.beta2, group: decayMatricesOnly(train.weightDecay) });
+  const precision = mixedPrecision({ compute: config.precision });
   const loss = (model: Vit, x: Tensor, targets: Tensor, key: random.Key): Tensor =>
     softTargetLoss(model.forward(x, dropPath > 0 ? { key, dropPath } : undefined), targets);
   return compile(
@@ -69,7 +70,7 @@ export function trainStep(config: Config, classes: number, known: Codes): TrainS
       const [a, b, c] = random.splitKey(key, 3) as [random.Key, random.Key, random.Key];
       const grid = augment(a, codes, known, config);
       const { x, targets } = cutMix(b, grid, smoothTargets(labels, classes, train.smoothing), config.augment.cutmix);
-      const [value, gradients] = valueAndGrad(loss)(state.model, x, targets, c);
+      const [value, gradients] = precision.valueAndGrad(loss)(state.model, precision.cast(x), targets, c);
       const { model, state: moments } = optimizer.update(state.model, gradients, state.optimizer, lr);
       return { state: { model, optimizer: moments }, loss: value };
     },
@@ -129,7 +130,7 @@ export async function trainClassifier(files: Pick<CodecFiles, 'store' | 'model'>
 
 /** SeiT's recipe: one phase. */
 function trainSupervised({ config, settings, tokenizer, maps, description, source }: Stored, path: string, run: Run): Promise<void> {
-  const { model, crop, augment } = config;
+  const { model, crop, augment, precision } = config;
   const train = { ...config.train, batch: batchOf(config.train.batch, source.size, maps) };
   const { codebook } = tokenizer;
   const classes = settings.classes.length;
@@ -137,7 +138,7 @@ function trainSupervised({ config, settings, tokenizer, maps, description, sourc
     {
       what: 'classifier',
       path,
-      config: { model, crop, augment, train, store: description },
+      config: { model, crop, augment, train, precision, store: description },
       recipe: { ...train, lr: (train.lr * train.batch) / 512 },
       ...source,
       state() {
