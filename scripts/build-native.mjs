@@ -172,6 +172,7 @@ export function ensureNative({ quiet = false, onFallback } = {}) {
   if (!machine) return fallback(`no kernels in C for ${platform} ${arch}`);
   const { isa, flags: options } = machine;
   const files = sourceFiles();
+  if (!files.some((file) => file.endsWith('.c'))) return fallback(`${join(sources, '*.c')} is missing from this installation`);
   const prefix = `thimble-${isa}-${hash(options.join(' '), ...files.map((file) => readFileSync(file)))}-`;
 
   // a library of these sources and flags is good whatever compiler made it; asking the compiler would cost every start its time

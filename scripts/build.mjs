@@ -52,7 +52,11 @@ export function build() {
   const now = fingerprint(sources);
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === now) return;
 
-  rmSync(stamp, { force: true });
+  try {
+    rmSync(stamp, { force: true });
+  } catch (error) {
+    fail(`dist is out of date and cannot be written (${error.message}); build in a folder that can be`);
+  }
   tsc('-p', 'tsconfig.json');
   for (const path of orphans(filesUnder(dist), sources)) rmSync(join(dist, path));
   for (const path of sources.filter((name) => !name.endsWith('.ts'))) {

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import process from 'node:process';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { orphans } from './build.mjs';
 import { firstStale } from './install.mjs';
 import { methodFolders, registrySource } from './registry.mjs';
@@ -38,4 +41,16 @@ test('the registry lists method folders and imports them lazily', (t) => {
   const text = registrySource(listed);
   assert.match(text, /\{ id: 'zeta', contract: 'codec', load: async \(\) => \(await import\('\.\/codec\/zeta\/index\.ts'\)\)\.default \},/);
   assert.doesNotMatch(text, /^import (?!type)/m);
+});
+
+test('where the kernels in C are missing, that is said and nothing is linked', (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'thimble-native-'));
+  t.after(() => rmSync(root, { recursive: true }));
+  for (const name of ['scripts', 'native']) mkdirSync(join(root, name));
+  const script = join(root, 'scripts', 'build-native.mjs');
+  copyFileSync(fileURLToPath(new URL('build-native.mjs', import.meta.url)), script);
+  const { status, stdout } = spawnSync(process.execPath, [script], { encoding: 'utf8', env: { ...process.env, XDG_CACHE_HOME: root } });
+  assert.equal(status, 0);
+  assert.match(stdout, /\*\.c is missing from this installation; Thimble will run its WebAssembly build/);
+  assert.deepEqual(readdirSync(root).sort(), ['native', 'scripts']);
 });

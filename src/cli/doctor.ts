@@ -21,6 +21,8 @@ interface Diagnosis {
   problems: string[];
 }
 
+const noGpu = 'this machine shows no NVIDIA GPU';
+
 async function kernels(problems: string[]): Promise<Diagnosis['kernels']> {
   try {
     const { openBackend } = await import('../device/cpu/backend.ts');
@@ -39,7 +41,7 @@ async function gpu(problems: string[]): Promise<Pick<Diagnosis, 'gpu' | 'librari
     import('../device/cuda/libraries.ts'),
   ]);
   const libraries = surveyLibraries();
-  if (!gpuPresent()) return { gpu: { absent: 'this machine shows no NVIDIA GPU' }, libraries };
+  if (!gpuPresent()) return { gpu: { absent: noGpu }, libraries };
   try {
     const { name, driverVersion } = new CudaDevice().info;
     return { gpu: { name, driverVersion }, libraries };
@@ -93,7 +95,7 @@ export default defineVerb({
       gpu: 'name' in gpu ? `${gpu.name}; programs run on it unless THIMBLE_DEVICE=cpu` : `none (${gpu.absent})`,
       ...Object.fromEntries(
         Object.entries(libraries)
-          .filter(([, l]) => 'path' in l || problems.length > 0 || 'name' in gpu)
+          .filter(([, l]) => 'path' in l || !('absent' in gpu && gpu.absent === noGpu))
           .map(([name, l]) => [name, 'path' in l ? `${l.version}, ${l.path}` : `missing; ${l.missing}`]),
       ),
     };

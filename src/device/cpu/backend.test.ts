@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import process from 'node:process';
 import { test } from 'node:test';
 import { residentBytes } from '../../bytes/index.ts';
 import { compile, matmul, random, type Tensor, transpose, withDevice } from '../../tensor/index.ts';
-import { openBackend } from './backend.ts';
+import { nativeBackend, openBackend } from './backend.ts';
 import { CpuDevice } from './index.ts';
 
 const backend = openBackend();
@@ -57,5 +60,19 @@ test('native: a product has the same bits on one, two and five threads', native,
   } finally {
     if (before === undefined) delete process.env.THIMBLE_THREADS;
     else process.env.THIMBLE_THREADS = before;
+  }
+});
+
+test('a library that cannot be loaded is named, with the way out', native, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'thimble-library-'));
+  try {
+    const path = join(folder, 'thimble.so');
+    writeFileSync(path, 'not a library');
+    assert.throws(
+      () => nativeBackend(path),
+      /kernels in .*thimble\.so cannot be loaded \(.*\); delete that file, and they are compiled anew/,
+    );
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });

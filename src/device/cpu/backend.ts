@@ -44,8 +44,10 @@ export function openBackend(wish = process.env.THIMBLE_CPU): Backend {
       },
     });
     if (built) return nativeBackend(built.path);
-    if (wish === 'native') throw new Error(`[cpu] THIMBLE_CPU=native, but ${why}; install cc, gcc or clang`);
-    process.stderr.write(`[cpu] ${why}: running the WebAssembly kernels, several times slower (THIMBLE_CPU=wasm asks for them)\n`);
+    if (wish === 'native') throw new Error(`[cpu] THIMBLE_CPU=native, but ${why}; install one, or leave THIMBLE_CPU unset`);
+    process.stderr.write(
+      `[cpu] ${why}: running the WebAssembly kernels, at a third to a half of the speed (THIMBLE_CPU=wasm asks for them)\n`,
+    );
   }
   return wasmBackend(`${root}native/thimble.wasm`, threadCount());
 }
@@ -58,8 +60,22 @@ function threadCount(): number {
   return n;
 }
 
-function nativeBackend(path: string): Backend {
-  const lib = koffi.load(path);
+function load(path: string): ReturnType<typeof koffi.load> {
+  try {
+    return koffi.load(path);
+  } catch (error) {
+    throw new Error(
+      `[cpu] the kernels in ${path} cannot be loaded (${(error as Error).message}); delete that file, and they are compiled anew`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+/** The kernels of a library that was compiled on this machine. @throws where it cannot be loaded */
+export function nativeBackend(path: string): Backend {
+  const lib = load(path);
   const address = (x: NodeJS.TypedArray): number => Number(koffi.address(x));
   const alloc = lib.func('uintptr_t thimble_alloc(size_t)');
   const free = lib.func('void thimble_free(uintptr_t, size_t)');
