@@ -46,7 +46,7 @@ export interface GenerateOptions extends SamplingOptions {
   capacity?: number;
   /** Tokens that one program makes before the host looks at them; default 16. */
   tokensPerCall?: number;
-  /** Tokens of the prompt that are read at once; default 128, less for shorter prompts. */
+  /** Tokens of the prompt that are read at once; default 512, less for shorter prompts. */
   prefillChunk?: number;
 }
 
@@ -76,7 +76,7 @@ interface Sizes {
 const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 
 function sizesOf(model: Decoder, prompt: number, options: GenerateOptions): Sizes {
-  const { maxNewTokens, tokensPerCall = 16, prefillChunk = 128, capacity = prompt + maxNewTokens } = options;
+  const { maxNewTokens, tokensPerCall = 16, prefillChunk = 512, capacity = prompt + maxNewTokens } = options;
   for (const [name, n] of Object.entries({ maxNewTokens, tokensPerCall, prefillChunk, capacity }))
     if (!(Number.isInteger(n) && n >= 1)) throw new RangeError(`[generate] ${name} ${n} must be a whole number from 1 on`);
   checkSampling(options);

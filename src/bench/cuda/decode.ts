@@ -1,5 +1,5 @@
 /**
- * A Llama of 1.36e9 random bf16 weights (width 2048, 24 layers, 32 heads, MLP 5632, 32000 tokens) answers a prompt of 128 tokens with 256 at batch 1.
+ * A Llama of 1.36e9 random bf16 weights (width 2048, 24 layers, 32 heads, MLP 5632, 32000 tokens) answers a prompt of 128 tokens with 256 at batch 1, and begins to answer one of 2048.
  * The limit is what a copy's bandwidth allows: every weight but the token table is read once a token, and every key and value so far.
  */
 import { generate, planGeneration } from '../../decode/index.ts';
@@ -12,7 +12,7 @@ import { copyBandwidth } from './memory.ts';
 
 const config: LlamaConfig = {
   vocabulary: 32000,
-  context: 2048,
+  context: 4096,
   width: 2048,
   hidden: 5632,
   layers: 24,
@@ -24,7 +24,7 @@ const config: LlamaConfig = {
   ropeScaling: { kind: 'none' },
   tied: false,
 };
-const [PROMPT, TOKENS, REPS] = [128, 256, 5];
+const [PROMPT, LONG_PROMPT, TOKENS, REPS] = [128, 2048, 256, 5];
 
 export const section: Section = {
   title: 'decode of a 1.36B Llama, batch 1, bf16 / transformers with a static cache',
@@ -36,11 +36,13 @@ export const section: Section = {
     { name: 'decode / generate', unit: 'tokens/s', ours: 'decode', theirs: 'generate' },
     { name: 'decode / bandwidth limit', unit: 'tokens/s', ours: 'decode', theirs: 'limit' },
     { name: 'prompt of 128 tokens', unit: 'ms', ours: 'prefill' },
+    { name: 'prompt of 2048 tokens', unit: 'ms', ours: 'long prefill' },
   ],
   async measure(): Promise<Figures> {
     const cuda = defaultDevice() as CudaDevice;
     const model = initialize((key: random.Key) => Llama.init(key, config, { dtype: 'bf16' }), 0);
-    const prompt = Array.from({ length: PROMPT }, (_, i) => (i * 7919) % config.vocabulary);
+    const promptOf = (length: number): number[] => Array.from({ length }, (_, i) => (i * 7919) % config.vocabulary);
+    const prompt = promptOf(PROMPT);
     const options = { maxNewTokens: TOKENS, tokensPerCall: 16 };
     const once = async (): Promise<{ prefill: number; perSecond: number }> => {
       const start = performance.now();
@@ -58,6 +60,12 @@ export const section: Section = {
     const runs: { prefill: number; perSecond: number }[] = [];
     for (let i = 0; i < REPS; i++) runs.push(await once());
     say(runs.map((r) => `${r.perSecond.toFixed(0)} tokens/s`).join(', '));
+    const untilFirst: number[] = [];
+    for (let i = 0; i < REPS + 2; i++) {
+      const start = performance.now();
+      for await (const _ of generate(model, promptOf(LONG_PROMPT), { maxNewTokens: 1 }));
+      if (i >= 2) untilFirst.push(performance.now() - start);
+    }
     const plan = planGeneration(model, PROMPT, options);
     const weights = treeBytes(model) - model.tokens.table.bytes;
     const kv = (plan.kvBytes / plan.capacity) * (PROMPT + TOKENS / 2);
@@ -65,6 +73,7 @@ export const section: Section = {
     return {
       decode: median(runs.map((r) => r.perSecond)),
       prefill: median(runs.map((r) => r.prefill)),
+      'long prefill': median(untilFirst),
       limit: (bandwidth * 1e9) / (weights + kv),
       bytes: `${(weights / 1e9).toFixed(3)} GB of weights and ${(kv / 1e6).toFixed(0)} MB of keys and values a token at ${bandwidth.toFixed(0)} GB/s`,
       'ready after': `${ready.toFixed(1)} s, two whole answers and every compilation included`,
