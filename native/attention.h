@@ -64,10 +64,9 @@ static inline Rows rows_of(const char *p, W dtype, W step, W rows, W E, float *r
   return (Rows){room, width};
 }
 
-// Panels of `width` rows, interleaved along E; returns the floats they take.
+// Panels of `width` rows, interleaved along E.
 static inline void pack_rows(float *panels, int width, const char *p, W dtype, W step, W rows, W E) {
-  for (W i = 0; i < rows; i += width)
-    pack_panel(panels + i * E, width, p + i * step * dtype_size(dtype), dtype, step, 1, MIN(width, rows - i), E);
+  pack_panels(panels, width, p, dtype, step, 1, rows, E);
 }
 
 // out[rows, columns from..to) = the products of the packed rows `a` (at most MR) with the packed keys, over E.

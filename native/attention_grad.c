@@ -51,8 +51,9 @@ static void load_queries(Work *w, W i0) {
   }
 }
 
-// P and scale * dS of the tile, for queries [r, r + rows); both are 0 where a query does not see a key, and for one vector on
-// either side of the columns, which is as far as a panel of MR keys can stick out.
+#define AROUND ROUND_UP(MR, VW) // as far as a panel of MR keys can stick out of the columns
+
+// P and scale * dS of the tile, for queries [r, r + rows); both are 0 where a query does not see a key, and AROUND the columns.
 static void probabilities(Work *w, W r, W rows, Span columns) {
   const AttentionGradArgs *a = w->a;
   scores(rows, columns, w->n, a->E, w->query_panels + r * a->E, w->key_panels, w->p + r * S_STEP);
@@ -70,8 +71,8 @@ static void probabilities(Work *w, W r, W rows, Span columns) {
     }
     if (w->lse[i] == -__builtin_inff()) // a query that sees no key
       for (W j = columns.from; j < end; j++) p[j] = ds[j] = 0;
-    for (W j = MAX(0, columns.from - VW); j < columns.from; j++) p[j] = ds[j] = 0;
-    for (W j = end; j < MIN(end + VW, S_STEP); j++) p[j] = ds[j] = 0;
+    for (W j = MAX(0, columns.from - AROUND); j < columns.from; j++) p[j] = ds[j] = 0;
+    for (W j = end; j < MIN(end + AROUND, S_STEP); j++) p[j] = ds[j] = 0;
   }
 }
 

@@ -3,11 +3,11 @@
 // where it lies when that is cheaper than packing it. Every sum runs over k in the same order however the work is cut.
 #include "microkernel.h"
 
-#define KC 256            // depth of a slice: a panel of B of this depth stays in L1
-#define MC (16 * MR)      // rows of a slice of A
-#define NC 1024           // columns of a slice of B
-#define DIRECT_N 128      // A is not packed for so few columns (NR where its lines are columns: every k is another page),
-#define DIRECT_M (2 * MR) // and B not for so few rows
+#define KC (VW == 4 ? 512 : 256) // depth of a slice: a panel of B of this depth, 16 or 32 KiB, stays in L1
+#define MC (16 * MR)             // rows of a slice of A
+#define NC 1024                  // columns of a slice of B
+#define DIRECT_N 128             // A is not packed for so few columns (NR where its lines are columns: every k is another page),
+#define DIRECT_M (2 * MR)        // and B not for so few rows
 
 // One matrix of the batch. Its lines are rows of A, columns of B.
 typedef struct { const char *at; W type, line_step, k_step; } Factor;
@@ -16,8 +16,8 @@ static Factor from(Factor f, W line, W k) {
   f.at += (line * f.line_step + k * f.k_step) * dtype_size(f.type);
   return f;
 }
-static void pack(float *panel, int width, Factor f, W count, W kc) {
-  pack_panel(panel, width, f.at, f.type, f.line_step, f.k_step, count, kc);
+static void pack(float *panels, int width, Factor f, W lines, W kc) {
+  pack_panels(panels, width, f.at, f.type, f.line_step, f.k_step, lines, kc);
 }
 
 // C[0..m, 0..n] f32 (+)= A B; packs into `a_panels` (MC x KC and slack) and `b_panels` (KC x NC and slack).
@@ -28,15 +28,14 @@ static void product(W m, W n, W K, Factor a, Factor b, float *c, W c_step, int a
     W nc = MIN(NC, n - jc);
     for (W k = 0; k == 0 || k < K; k += KC) {
       W kc = MIN(KC, K - k);
-      for (W j = 0; j < nc; j += NR)
-        if (!b_direct || nc - j < NR) pack(b_panels + j * kc, NR, from(b, jc + j, k), MIN(NR, nc - j), kc);
+      W in_place = b_direct ? nc / NR * NR : 0; // columns of B
+      pack(b_panels + in_place * kc, NR, from(b, jc + in_place, k), nc - in_place, kc);
       for (W ic = 0; ic < m; ic += MC) {
         W mc = MIN(MC, m - ic);
-        for (W i = 0; i < mc && !a_direct; i += MR) pack(a_panels + i * kc, MR, from(a, ic + i, k), MIN(MR, mc - i), kc);
+        if (!a_direct) pack(a_panels, MR, from(a, ic, k), mc, kc);
         for (W j = 0; j < nc; j += NR) {
-          int whole = b_direct && nc - j >= NR;
-          const float *bp = whole ? (const float *)from(b, jc + j, k).at : b_panels + j * kc;
-          W b_step = whole ? b.k_step : NR;
+          const float *bp = j < in_place ? (const float *)from(b, jc + j, k).at : b_panels + j * kc;
+          W b_step = j < in_place ? b.k_step : NR;
           for (W i = 0; i < mc; i += MR) {
             W rows = MIN(MR, mc - i), columns = MIN(NR, nc - j);
             float *to = c + (ic + i) * c_step + jc + j;

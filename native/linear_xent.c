@@ -61,7 +61,7 @@ static void load_rows(Work *w, W block, int report) {
     w->row[w->m] = i;
     w->target[w->m++] = place >= 0 && place < a->V ? place : -1;
   }
-  for (W r = 0; r < w->m; r += MR) pack_panel(w->row_panels + r * a->D, MR, w->rows + r * w->width, F32, w->width, 1, MIN(MR, w->m - r), a->D);
+  pack_panels(w->row_panels, MR, w->rows, F32, w->width, 1, w->m, a->D);
 }
 
 // Columns j0.. of the tiles; as rows too, where `rows` is set.
@@ -85,8 +85,7 @@ static void load_columns(Work *w, W j0, int rows) {
     from = w->column_room, dtype = F32, step = w->width;
   }
   w->columns = from, w->column_step = step;
-  for (W j = 0; j < w->n; j += NR)
-    pack_panel(w->column_panels + j * a->D, NR, (const char *)from + j * step * dtype_size(dtype), dtype, step, 1, MIN(NR, w->n - j), a->D);
+  pack_panels(w->column_panels, NR, from, dtype, step, 1, w->n, a->D);
 }
 
 static void products(Work *w) {

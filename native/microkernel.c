@@ -1,20 +1,34 @@
 #include "microkernel.h"
 
+// The products of one k are added to rows [from, to) of the sums.
+INLINE void add_products(vf acc[MR][2], int from, int to, int nv, int by_rows, const float *a, W a_step, const vf *bv) {
+  UNROLL for (int i = from; i < to; i++) {
+    vf x = v_splat(by_rows ? a[i * a_step] : a[i]);
+    UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(x, bv[v], acc[i][v]);
+  }
+}
+
 // m and nv (vectors per row) are constants at every call: each pair becomes straight-line code over registers.
 INLINE void tile(int m, int nv, int by_rows, W n, W kc, const float *a, W a_step, const float *b, W b_step, float *c,
                  W c_step, int accumulate) {
   vf acc[MR][2];
   UNROLL for (int i = 0; i < m; i++)
     UNROLL for (int v = 0; v < nv; v++) acc[i][v] = (vf){0};
-  for (W k = 0; k < kc; k++) {
+#ifdef __wasm__
+  const float *end = b + kc * b_step; // where b never stands in the middle of a step,
+  __asm__("" : "+r"(end));            // which only we know
+#endif
+  for (W k = 0; kc > 0;) {
     vf bv[2];
     UNROLL for (int v = 0; v < nv; v++) bv[v] = v_load(b + v * VW);
-    UNROLL for (int i = 0; i < m; i++) {
-      vf x = v_splat(by_rows ? a[i * a_step] : a[i]);
-      UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(x, bv[v], acc[i][v]);
-    }
-    a += by_rows ? 1 : a_step;
+    add_products(acc, 0, 1, nv, by_rows, a, a_step, bv);
+#ifdef __wasm__
+    if (b == end) break; // cuts the step in two blocks: in one V8 would load all of it first, more than there are registers
+#endif
+    add_products(acc, 1, m, nv, by_rows, a, a_step, bv);
     b += b_step;
+    if (++k == kc) break;
+    a += by_rows ? 1 : a_step;
   }
   W last = n - (nv - 1) * VW; // columns of the last vector
   UNROLL for (int i = 0; i < m; i++, c += c_step) {
@@ -65,32 +79,56 @@ INLINE vf load_lanes(const void *src, W dtype, W i, W count) {
   return x;
 }
 
-INLINE void pack_typed(float *panel, int width, const void *src, W dtype, W line_step, W k_step, W count, W kc) {
-  if (line_step == 1) { // the lines lie side by side: copy
-    for (W k = 0; k < kc; k++)
-      for (W w = 0; w < width; w += VW)
-        v_store(panel + k * width + w, load_lanes(src, dtype, k * k_step + w, MAX(0, MIN(VW, count - w))));
-    return;
-  }
-  W k = 0;
-  if (k_step == 1) { // each line lies along k: transpose squares
-    for (; k + VW <= kc; k += VW)
-      for (W w = (width - 1) / VW * VW; w >= 0; w -= VW) { // downwards: see below
-        vf square[VW];
-        UNROLL for (int i = 0; i < VW; i++)
-          square[i] = w + i < count ? v_load_real(src, dtype, (w + i) * line_step + k) : (vf){0};
-        v_transpose(square);
-        UNROLL for (int i = 0; i < VW; i++) v_store(panel + (k + i) * width + w, square[i]);
-      }
-  }
-  for (; k < kc; k++)
-    for (W w = 0; w < width; w++) panel[k * width + w] = w < count ? load_real(src, dtype, w * line_step + k * k_step) : 0;
+// Lines that lie side by side are copied for so many panels and so many k at a time: what they bring into the cache is used at once.
+#define PANELS 4
+#define CHUNK 32
+
+// `count` elements of a row of a panel. Where width is no multiple of VW, `spill` lets the store run into the next row.
+INLINE void copy_row(float *row, int width, const void *src, W dtype, W at, W count, int spill) {
+  const int whole = width / VW * VW;
+  for (int w = 0; w < whole; w += VW) v_store(row + w, load_lanes(src, dtype, at + w, MAX(0, MIN(VW, count - w))));
+  if (whole == width) return;
+  vf x = load_lanes(src, dtype, at + whole, MAX(0, count - whole));
+  if (spill) v_store(row + whole, x);
+  else v_store_n(row + whole, x, width - whole);
 }
 
-// Where width is no multiple of VW the store of a row's end runs into the row of element k + 1, which is written after it.
-void pack_panel(float *panel, int width, const void *src, W dtype, W line_step, W k_step, W count, W kc) {
-  if (dtype == F32 && width == NR) pack_typed(panel, NR, src, F32, line_step, k_step, count, kc);
-  else if (dtype == F32) pack_typed(panel, width, src, F32, line_step, k_step, count, kc);
-  else if (dtype == BF16) pack_typed(panel, width, src, BF16, line_step, k_step, count, kc);
-  else pack_typed(panel, width, src, F16, line_step, k_step, count, kc);
+INLINE void pack_typed(float *panels, int width, const void *src, W dtype, W line_step, W k_step, W lines, W kc) {
+  if (line_step == 1) {
+    for (W begin = 0, end; begin < kc; begin = end) {
+      end = MIN(kc, begin + CHUNK);
+      W line = 0;
+      for (; line + PANELS * width <= lines; line += PANELS * width)
+        for (W k = begin; k < end; k++)
+          UNROLL for (int p = 0; p < PANELS; p++)
+            copy_row(panels + (line + p * width) * kc + k * width, width, src, dtype, k * k_step + line + p * width, width, k + 1 < kc);
+      for (; line < lines; line += width)
+        for (W k = begin; k < end; k++)
+          copy_row(panels + line * kc + k * width, width, src, dtype, k * k_step + line, MIN(width, lines - line), k + 1 < kc);
+    }
+    return;
+  }
+  for (W first = 0; first < lines; first += width) {
+    float *panel = panels + first * kc;
+    W count = MIN(width, lines - first), k = 0;
+    if (k_step == 1) { // a line lies along k: transpose squares
+      for (; k + VW <= kc; k += VW)
+        for (W w = (width - 1) / VW * VW; w >= 0; w -= VW) { // downwards: a square that sticks out is written over by the next row
+          vf square[VW];
+          UNROLL for (int i = 0; i < VW; i++)
+            square[i] = w + i < count ? v_load_real(src, dtype, (first + w + i) * line_step + k) : (vf){0};
+          v_transpose(square);
+          UNROLL for (int i = 0; i < VW; i++) v_store(panel + (k + i) * width + w, square[i]);
+        }
+    }
+    for (; k < kc; k++)
+      for (W w = 0; w < width; w++) panel[k * width + w] = w < count ? load_real(src, dtype, (first + w) * line_step + k * k_step) : 0;
+  }
+}
+
+void pack_panels(float *panels, int width, const void *src, W dtype, W line_step, W k_step, W lines, W kc) {
+  if (dtype == F32 && width == NR) pack_typed(panels, NR, src, F32, line_step, k_step, lines, kc);
+  else if (dtype == F32) pack_typed(panels, MR, src, F32, line_step, k_step, lines, kc);
+  else if (dtype == BF16) pack_typed(panels, width, src, BF16, line_step, k_step, lines, kc);
+  else pack_typed(panels, width, src, F16, line_step, k_step, lines, kc);
 }

@@ -4,15 +4,13 @@
 #define THIMBLE_MICROKERNEL_H
 #include "kernels.h"
 
-// As many rows of two vectors as the ISA has registers for; in V8 the addresses of a sixth row no longer fit.
+// As many rows of two vectors as the ISA has registers for.
 #if VW == 16
 #define MR 12
-#elif VW == 8
+#elif VW == 8 || defined(__wasm__)
 #define MR 6
 #elif defined(__aarch64__)
 #define MR 8
-#elif defined(__wasm__)
-#define MR 5
 #else
 #define MR 4
 #endif
@@ -21,9 +19,10 @@
 // Where packed panels are written, so many floats past their end may be touched.
 #define PANEL_SLACK VW
 
-// Packs kc elements of each of `count` lines as f32, interleaved: element k of line w at panel[k * width + w]. It stands in
-// src (f32 | bf16 | f16) at element w * line_step + k * k_step. Lines count..width-1 are 0. width is MR or NR.
-void pack_panel(float *panel, int width, const void *src, W dtype, W line_step, W k_step, W count, W kc);
+// Packs kc elements of each of `lines` lines as f32 in panels of `width` lines, one after another, interleaved: element k of line w
+// of a panel at panel[k * width + w]. It stands in src (f32 | bf16 | f16) at element w * line_step + k * k_step, w counted over all
+// lines. Lines that the last panel lacks are 0. width is MR or NR.
+void pack_panels(float *panels, int width, const void *src, W dtype, W line_step, W k_step, W lines, W kc);
 
 // C[i, j] = (accumulate ? C[i, j] : 0) + sum over k < kc of A(i, k) * B[k, j] for i < m <= MR, j < n <= NR. C[i, j] is at
 // c[i * c_step + j], B[k, j] at b[k * b_step + j]; whole vectors of B are read (VW, or NR where n > VW).
