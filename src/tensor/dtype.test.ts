@@ -62,9 +62,46 @@ test('integers wrap as their storage does, quotients round down', () => {
     [t.max(t.tensor([Number.NEGATIVE_INFINITY, Number.NaN, 3])), [Number.NaN]],
     [t.argmax(t.tensor([1, 7, 7, 2])), [1]],
     [t.cumsum(ints('i32', 1, 2, 3)), [1, 3, 6]],
+    [t.min(ints('u8', 3, 0, 7)), [0]],
+    [t.min(ints('bool', 1, 0)), [0]],
+    [t.min(ints('i32', -(2 ** 31), 5)), [-(2 ** 31)]],
+    [t.min(ints('i64', 2 ** 40, -3)), [-3]],
+    [t.argmin(ints('u8', 3, 0, 7)), [1]],
+    [t.argmin(ints('bool', 1, 0)), [1]],
+    [t.cumsum(ints('u8', 200, 100, 1)), [200, 44, 45]],
+    [t.cumsum(ints('i8', 100, 100, 1)), [100, -56, -55]],
+    [t.cumsum(ints('bool', 0, 1, 0)), [0, 1, 1]],
+    [t.cumsum(ints('i64', 2 ** 40, 1, -2, 5, 7)), [2 ** 40, 2 ** 40 + 1, 2 ** 40 - 1, 2 ** 40 + 4, 2 ** 40 + 11]],
+    [t.cumsum(ints('i64', 1, 2, 3), 0, { reverse: true }), [6, 5, 3]],
+    [t.cumsum(ints('bf16', 256, 1, 1)), [256, 256, 258]],
+    [t.cumsum(ints('f16', 1, 2, 3)), [1, 3, 6]],
     [t.argsort(t.tensor([2, Number.NaN, -0, 0, -5])), [4, 2, 3, 0, 1]],
   ];
   cases.forEach(([actual, expected], i) => assert.deepEqual([...actual.data()], expected, `case ${i}, ${actual.type.key}`));
+});
+
+test('narrow integers wrap inside a kernel as they do between kernels', () => {
+  const chains: ((x: Tensor) => Tensor)[] = [
+    (x) => t.cast(t.add(x, x), 'f32'),
+    (x) => t.cast(t.neg(x), 'i32'),
+    (x) => t.max(t.sub(x, t.flip(x, 0)), 0),
+    (x) => t.cast(t.mod(t.mul(x, t.full([4], 3, x.dtype)), t.full([4], 300, x.dtype)), 'f32'),
+    (x) => t.cast(t.div(t.abs(x), t.full([4], -1, x.dtype)), 'i32'),
+    (x) => t.lerp(x, t.neg(x), 0.25),
+  ];
+  for (const dtype of ['u8', 'i8', 'bool'] as const)
+    chains.forEach((f, i) => {
+      const x = t.tensor([0, 1, -128, 100], { dtype });
+      assert.deepEqual([...t.compile(f)(x).data()], [...f(x).data()], `chain ${i} of ${dtype}`);
+    });
+});
+
+test('what kernels do not sum is refused, with the way out', () => {
+  const at = t.tensor(Int32Array.of(0, 1));
+  assert.throws(() => t.scatterAdd(t.zeros([2, 3], 'i32'), at, 4), /\[scatterAdd\] needs a float tensor, not i32\[2, 3\]; cast it/);
+  assert.throws(() => t.scatterAlong(t.zeros([2], 'u8'), at, 4), /\[scatterAlong\] needs a float tensor/);
+  assert.throws(() => t.scatterAdd(t.zeros([2, 3]), t.zeros([2]), 4), /\[scatterAdd\] needs an integer tensor, not f32\[2\]/);
+  assert.throws(() => t.argmax(t.zeros([2, 0])), /axis 1 of f32\[2,0\] has no entries/);
 });
 
 const functions: [string, (x: Tensor, w: Tensor) => Tensor][] = [

@@ -35,7 +35,7 @@ const mistakes: [() => unknown, RegExp][] = [
   [() => t.sum(t.zeros([4], 'u8')), /\[sum\] of u8\[4\] would overflow; cast it to i32 or f32 first/],
   [() => t.variance(of(1), 0, { correction: 1 }), /\[variance\] 1 elements leave nothing after a correction of 1/],
   [() => t.topK(of(2, 3), 4), /\[topK\] k = 4 is more than the 3 entries/],
-  [() => t.exp(int(2)), /\[exp\] needs a float tensor, not i32\[2\]; cast it with \.cast\('f32'\)/],
+  [() => t.exp(int(2)), /\[exp\] needs a float tensor, not i32\[2\]; cast it with cast\(x, 'f32'\)/],
   [() => t.bitAnd(of(2), of(2)), /\[and\] needs an integer tensor, not f32\[2\]/],
   [() => t.take(of(4), of(2)), /\[take\] needs an integer tensor, not f32\[2\]/],
   [() => t.takeAlong(of(2, 3), int(3, 3)), /\[takeAlong\] index i32\[3,3\] must agree with f32\[2,3\] in all axes but 1/],

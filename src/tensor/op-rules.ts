@@ -25,11 +25,12 @@ export const resized = (t: TensorType, axis: number, size: number, dtype: DType 
   );
 
 export function needFloat(op: string, t: TensorType): TensorType {
-  if (!isFloat(t.dtype)) throw new ShapeError(`[${op}] needs a float tensor, not ${t.dtype}${show(t.shape)}; cast it with .cast('f32')`);
+  if (!isFloat(t.dtype)) throw new ShapeError(`[${op}] needs a float tensor, not ${t.dtype}${show(t.shape)}; cast it with cast(x, 'f32')`);
   return t;
 }
 export function needInt(op: string, t: TensorType): TensorType {
-  if (isFloat(t.dtype)) throw new ShapeError(`[${op}] needs an integer tensor, not ${t.dtype}${show(t.shape)}; cast it with .cast('i32')`);
+  if (isFloat(t.dtype))
+    throw new ShapeError(`[${op}] needs an integer tensor, not ${t.dtype}${show(t.shape)}; cast it with cast(x, 'i32')`);
   return t;
 }
 

@@ -141,11 +141,22 @@ export const ops: OpTable = {
   reduceMax: reduce('reduceMax'),
   argmax: {
     kind: 'reduce',
-    infer: ({ axis }, [x]) => [resized(x!, axis, 1, 'i32')],
+    infer({ axis }, [x]) {
+      if (x!.shape[axis] === 0) throw new ShapeError(`[argmax] axis ${axis} of ${x!.key} has no entries, and none is the largest`);
+      return [resized(x!, axis, 1, 'i32')];
+    },
     flops: perInput(1),
     bytes: traffic,
   },
-  cumsum: { kind: 'index', infer: like, flops: perInput(1), bytes: traffic },
+  cumsum: {
+    kind: 'index',
+    infer(_, [x]) {
+      if (x!.dtype === 'f32' || x!.dtype === 'i32') return [x!];
+      throw new ShapeError(`[cumsum] sums f32 and i32, not ${x!.key}; the function cumsum converts`);
+    },
+    flops: perInput(1),
+    bytes: traffic,
+  },
 
   matmul: {
     kind: 'contract',
@@ -200,7 +211,10 @@ export const ops: OpTable = {
   },
   scatterAdd: {
     kind: 'index',
-    infer: ({ axis, size }, [dy]) => [resized(dy!, axis, size)],
+    infer({ axis, size }, [dy, i]) {
+      needInt('scatterAdd', i!);
+      return [resized(needFloat('scatterAdd', dy!), axis, size)];
+    },
     flops: perInput(1),
     bytes: traffic,
   },
@@ -217,7 +231,10 @@ export const ops: OpTable = {
   },
   scatterAlong: {
     kind: 'index',
-    infer: ({ axis, size }, [dy]) => [resized(dy!, axis, size)],
+    infer({ axis, size }, [dy, i]) {
+      needInt('scatterAlong', i!);
+      return [resized(needFloat('scatterAlong', dy!), axis, size)];
+    },
     flops: perInput(1),
     bytes: traffic,
   },

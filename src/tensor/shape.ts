@@ -1,4 +1,4 @@
-import { type DType, itemSize } from './dtype.ts';
+import { type DType, dtypes, itemSize } from './dtype.ts';
 
 export type Shape = readonly number[];
 
@@ -37,7 +37,9 @@ export function typeOf(shape: Shape, dtype: DType): TensorType {
     for (const d of shape)
       if (!Number.isSafeInteger(d) || d < 0)
         throw new ShapeError(`[tensor] ${show(shape)} is no shape: dimension ${d} must be a whole number >= 0`);
+    if (!Object.hasOwn(itemSize, dtype)) throw new ShapeError(`[tensor] ${String(dtype)} is no dtype; use ${dtypes.join(', ')}`);
     const size = sizeOf(shape);
+    if (!Number.isSafeInteger(size * itemSize[dtype])) throw new ShapeError(`[tensor] ${key} has more bytes than can be counted (2^53)`);
     type = Object.freeze({ shape: Object.freeze([...shape]), dtype, size, bytes: size * itemSize[dtype], key });
     interned.set(key, type);
   }

@@ -144,6 +144,17 @@ export class Tensor {
   toString(): string {
     return `Tensor(${this.type.key}${this.isTraced ? ', traced' : ''})`;
   }
+  /** For console.log. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+  /** `x > 0` and `x + 1` would be nonsense and go unnoticed. */
+  [Symbol.toPrimitive](hint: string): string {
+    if (hint === 'string') return this.toString();
+    throw new TypeError(
+      `[tensor] ${this.type.key} is no JavaScript number; use functions such as add(x, 1) and greater(x, 0), or x.item()`,
+    );
+  }
 }
 
 export type NestedNumbers = number | NestedNumbers[];
@@ -166,6 +177,8 @@ export function tensor(
   options: { shape?: Shape; dtype?: DType; device?: Device } = {},
 ): Tensor {
   const typed = ArrayBuffer.isView(values);
+  if (!typed && !Array.isArray(values) && typeof values !== 'number' && typeof values !== 'boolean')
+    throw new TypeError(`[tensor] ${values === null ? 'null' : typeof values} is no number, nested array or typed array`);
   const shape = options.shape ?? (typed ? [values.length] : shapeOfNested(values));
   const natural: DType =
     values instanceof Int32Array

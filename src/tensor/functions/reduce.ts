@@ -1,9 +1,10 @@
 /** Sums, extremes, scans and orders along axes. */
+import { isFloat } from '../dtype.ts';
 import { axesOf, axisOf, ShapeError } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
-import { flip, reshape } from './layout.ts';
-import { add, broadcastTo, div, equal, exp, log, mul, neg, sqrt, stopGradient, sub, where } from './pointwise.ts';
+import { flip, narrow, pad, reshape } from './layout.ts';
+import { add, broadcastTo, cast, div, equal, exp, log, mul, neg, not, sqrt, stopGradient, sub, where } from './pointwise.ts';
 
 export interface ReduceOptions {
   /** Keep the reduced axes as size 1. */
@@ -29,7 +30,10 @@ export function max(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
   const a = axesOf('max', axes, x.rank);
   return finish(x, a, a.length ? apply('reduceMax', { axes: a }, [x]) : x, options.keepDims);
 }
-export const min = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => neg(max(neg(x), axes, options));
+export const min = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => mirrored(max(mirrored(x), axes, options));
+
+/** Turns the order of all values of a type around, and back: the least integer has no negative, and u8 and bool have none at all. */
+const mirrored = (x: Tensor): Tensor => (isFloat(x.dtype) ? neg(x) : x.dtype === 'bool' ? not(x) : sub(-1, x));
 export function mean(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
   return mul(sum(x, axes, options), 1 / count(x, axesOf('mean', axes, x.rank)));
 }
@@ -49,7 +53,7 @@ export function argmax(x: Tensor, axis = -1, options: ReduceOptions = {}): Tenso
   const a = axisOf('argmax', axis, x.rank);
   return finish(x, [a], apply('argmax', { axis: a }, [x]), options.keepDims);
 }
-export const argmin = (x: Tensor, axis = -1, options: ReduceOptions = {}): Tensor => argmax(neg(x), axis, options);
+export const argmin = (x: Tensor, axis = -1, options: ReduceOptions = {}): Tensor => argmax(mirrored(x), axis, options);
 
 /** log(sum(exp(x))) without overflow. */
 export function logSumExp(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
@@ -64,10 +68,21 @@ export function logSoftmax(x: Tensor, axis = -1): Tensor {
   return sub(d, log(sum(exp(d), axis, { keepDims: true })));
 }
 
-/** Running sum along an axis. */
+/** Running sum along an axis; of halves it is summed in f32, integers wrap as their storage does. */
 export function cumsum(x: Tensor, axis = -1, options: { reverse?: boolean } = {}): Tensor {
   const a = axisOf('cumsum', axis, x.rank);
-  return options.reverse ? flip(apply('cumsum', { axis: a }, [flip(x, a)]), a) : apply('cumsum', { axis: a }, [x]);
+  if (options.reverse) return flip(cumsum(flip(x, a), a), a);
+  if (x.dtype === 'i64') return runningSums(x, a);
+  return cast(apply('cumsum', { axis: a }, [cast(x, isFloat(x.dtype) ? 'f32' : 'i32')]), x.dtype);
+}
+
+/** By doubling: after each pass an entry holds the sum of twice as many. Kernels have no scan of 8-byte integers. */
+function runningSums(x: Tensor, axis: number): Tensor {
+  const length = x.shape[axis]!;
+  const only = (width: number): number[] => x.shape.map((_, i) => (i === axis ? width : 0));
+  let sums = x;
+  for (let by = 1; by < length; by *= 2) sums = add(sums, pad(narrow(sums, axis, 0, length - by), only(by), only(0)));
+  return sums;
 }
 
 /** Stable order (i32) along the last axis; NaN comes last. */

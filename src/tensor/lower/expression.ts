@@ -1,9 +1,16 @@
 /** Pointwise cones -> expressions over loads. */
-import { type DType, type Lane, laneOf } from '../dtype.ts';
+import { type DType, decode, encode, type Lane, laneOf } from '../dtype.ts';
 import { is, type Value } from '../graph.ts';
 import type { UnaryName } from '../ops.ts';
 import { isPointwise } from './cluster.ts';
 import type { Expression, Step } from './program.ts';
+
+/** Arithmetic whose results can lie outside a narrow integer type that its operands are of; elsewhere they are wrapped by nobody but the store. */
+const grows = new Set<string>(['add', 'sub', 'mul', 'div', 'neg', 'abs', 'shl', 'shr']);
+
+/** A number as memory of a type would hold it; floats stay as they are. */
+const asKept = (value: number, dtype: DType): number => (isNarrow(dtype) ? Number(decode(encode([value], dtype), dtype)[0]) : value);
+const isNarrow = (dtype: DType): boolean => dtype === 'u8' || dtype === 'i8' || dtype === 'bool';
 
 /** One load, as it is. */
 export const COPY: Expression = { loads: 1, steps: [], results: [0] };
@@ -46,8 +53,8 @@ export function expressionOf(results: readonly Value[], stored: ReadonlySet<Valu
   /** What a store to `dtype` and a load back would do to a register, for conversions that stay in registers. */
   const wrap = (id: number, from: DType, dtype: DType): number => {
     const lane = laneOf[from];
+    if (dtype === from) return id;
     if (dtype === 'bool') {
-      if (from === 'bool') return id;
       const isZero = push({ op: 'eq', lane, args: [id, constant(lane, 0)] });
       return push({ op: 'not', lane: 'i32', args: [isZero] });
     }
@@ -67,7 +74,7 @@ export function expressionOf(results: readonly Value[], stored: ReadonlySet<Valu
     const args = node.inputs.map((i) => ids.get(i)!);
     const lane = laneOf[(node.inputs.at(-1) ?? v).type.dtype];
     let id: number;
-    if (is(node, 'full')) id = constant(laneOf[v.type.dtype], node.attrs.value);
+    if (is(node, 'full')) id = constant(laneOf[v.type.dtype], asKept(node.attrs.value, v.type.dtype));
     else if (is(node, 'iota')) {
       const at = push({ op: 'index' });
       id = convert(at, 'i64', laneOf[node.attrs.dtype]);
@@ -78,7 +85,10 @@ export function expressionOf(results: readonly Value[], stored: ReadonlySet<Valu
       id = push({ op: 'sub', lane, args: [args[0]!, push({ op: 'mul', lane, args: [q, args[1]!] })] });
     } else if (node.op === 'not' && v.node.inputs[0]!.type.dtype !== 'bool')
       id = push({ op: 'eq', lane, args: [args[0]!, constant(lane, 0)] });
-    else id = push({ op: node.op as UnaryName, lane, args });
+    else {
+      id = push({ op: node.op as UnaryName, lane, args });
+      if (grows.has(node.op) && isNarrow(v.type.dtype)) id = wrap(id, 'i32', v.type.dtype);
+    }
     ids.set(v, id);
   }
   return { expression: { loads: loads.length, steps, results: results.map((v) => ids.get(v)!) }, loads };
