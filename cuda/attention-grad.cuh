@@ -35,7 +35,8 @@ template <class T, int E, int M, int N> __device__ inline void attention_grad_kv
   auto gradients = [&](int i) { return Queries{base + 2 * kt.BYTES + (2 + i % 2) * Queries::BYTES}; };
   float *sums = (float *)((char *)shared + 2 * kt.BYTES + 4 * Queries::BYTES); // [2][lse, delta][N]
   int hk = blockIdx.y, b = blockIdx.z, group = s.Hq / s.Hkv, lane = threadIdx.x % 32, j0 = blockIdx.x * M, mine = threadIdx.x / 32 * ROWS;
-  Ranges<M> ranges(sums + 4 * N, s, offsets, j0, false);
+  Ranges<M> ranges(sums + 4 * N, s, j0, false);
+  ranges.fill(offsets);
   int2 tiles = ranges.tiles(N), earliest = ranges[mine], latest = ranges[mine + ROWS - 1];
   // The tile of queries from i0 of head h, into the buffers of turn i.
   auto fetch = [&](int i, int h, int i0) {
@@ -105,7 +106,8 @@ template <class T, int E, int N> __device__ inline void attention_grad_q(const T
   int block = gridDim.x - 1 - blockIdx.x;
   int h = blockIdx.y, b = blockIdx.z, hk = h / (s.Hq / s.Hkv), lane = threadIdx.x % 32, i0 = block * M, mine = threadIdx.x / 32 * 32, row = i0 + mine;
   k += b * sk.sB + hk * sk.sH, v += b * sv.sB + hk * sv.sH;
-  Ranges<M> ranges((char *)shared + 2 * qt.BYTES + 4 * Keys::BYTES, s, offsets, i0, true);
+  Ranges<M> ranges((char *)shared + 2 * qt.BYTES + 4 * Keys::BYTES, s, i0, true);
+  ranges.fill(offsets);
   int first = ranges.tiles(N).x, end = ranges.tiles(N).y;
   int2 earliest = ranges[mine], latest = ranges[mine + 31];
   auto fetch = [&](int i) {

@@ -154,14 +154,15 @@ __device__ inline int2 queries_of(const Shape &s, const int *offsets, int j) {
   int2 range = {s.causal ? max(0, own) : 0, s.window ? max(0, min(s.Tq, own + s.window)) : s.Tq};
   return s.sequences ? within_sequence(range, s, offsets, j) : range;
 }
-// The ranges of the rows of a block: looked up once where sequences are packed, computed where they are wanted otherwise.
+// The ranges of the rows of a block: found once where sequences are packed (fill), computed where they are wanted otherwise.
 template <int M> struct Ranges {
   int2 *table;
   const Shape &s;
   int first, rows;
   bool of_queries; // whether rows are queries, with ranges of keys
-  __device__ Ranges(void *shared, const Shape &s, const int *offsets, int first, bool of_queries)
-      : table((int2 *)shared), s(s), first(first), rows(of_queries ? s.Tq : s.Tk), of_queries(of_queries) {
+  __device__ Ranges(void *shared, const Shape &s, int first, bool of_queries)
+      : table((int2 *)shared), s(s), first(first), rows(of_queries ? s.Tq : s.Tk), of_queries(of_queries) {}
+  __device__ void fill(const int *offsets) {
     if (!s.sequences) return;
     if (threadIdx.x < M) table[threadIdx.x] = find(offsets, threadIdx.x);
     __syncthreads();
@@ -205,7 +206,8 @@ template <class T, int E, int N> __device__ inline void attention(const T *q, He
   float acc[2][E / 8][4] = {}, top[4], sum[4] = {};
   for (int r = 0; r < 4; r++) top[r] = MINUS_INF;
   const float c2 = s.scale * LOG2E, unit = s.scale > 0 ? c2 : 1; // a score times `unit` is a power of two
-  Ranges<M> ranges((char *)shared + qt.BYTES + 4 * Tile<N, E>::BYTES, s, offsets, i0, true);
+  Ranges<M> ranges((char *)shared + qt.BYTES + 4 * Tile<N, E>::BYTES, s, i0, true);
+  ranges.fill(offsets);
   int first = ranges.tiles(N).x, end = ranges.tiles(N).y;
   int2 earliest = ranges[mine], latest = ranges[mine + 31];
   auto fetch = [&](int i) {

@@ -4,9 +4,6 @@ struct Problem { int N, V, D; int ignore, first, total; float cap; };
 __device__ inline float power2(float x) { float y; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)); return y; }
 // cap tanh(x / cap), good to 1e-7 of the cap.
 __device__ inline float capped(float x, float cap) { return cap > 0 ? cap - 2 * cap * __fdividef(1, 1 + power2(x * (2 * LOG2E / cap))) : x; }
-// A block of 384 threads begins with 168 registers each: 2 * 208 + 80 is within three times that.
-template <int REGISTERS> __device__ inline void registers_up() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS)); }
-template <int REGISTERS> __device__ inline void registers_down() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS)); }
 // The row of the tile of sums that element d[2 * h + ...] belongs to, and its first column.
 __device__ inline int row_of(int half) { return threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4 + 8 * half; }
 __device__ inline int column_of(int j) { return 8 * j + threadIdx.x % 4 * 2; }

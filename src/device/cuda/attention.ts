@@ -1,11 +1,13 @@
 /** Attention by our own kernels (cuda/attention*.cuh): which it takes, with which tiles, and what is compiled in. */
 import type { View } from '../../tensor/lower/program.ts';
 import type { TensorType } from '../../tensor/shape.ts';
+import { type Card, hopperGradient } from './attention-hopper.ts';
 import { constant, storageType } from './codegen.ts';
 import type { AttentionCall } from './cudnn.ts';
+import type { Operand } from './launch.ts';
 
-interface Kernel {
-  views: readonly (View | null)[];
+export interface Kernel {
+  views: readonly Operand[];
   grid: readonly [number, number, number];
   /** Statements over the parameters p(0), p(1), ..., one for each view. */
   body: (p: (i: number) => string) => string;
@@ -42,8 +44,9 @@ export function forwardTiles(E: number): { keys: number; shape: Pick<Kernel, 'bl
   return { keys, shape: { block: 128, shared: tileBytes(128, E) + 4 * tileBytes(keys, E) + RANGES, resident: 2 } };
 }
 
-/** The launches of attention or its gradient, in order; none without elements. @param sharedBytes what a block may have of shared memory. */
-export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall, sharedBytes: number): Kernel[] {
+/** The launches of attention or its gradient, in order; none without elements. */
+export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall, gpu: Card): Kernel[] {
+  const { sharedBytes, capability } = gpu;
   const { scale, causal, window } = attrs;
   const [B, Tq, Hq, E] = reads[0]!.shape as [number, number, number, number];
   const [, Tk, Hkv] = reads[1]!.shape as [number, number, number];
@@ -77,14 +80,21 @@ export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall
   const queries = wide && roomy ? 64 : 32; // of a tile beside them
   const keys = wide ? (roomy ? 32 : 16) : 64; // of a tile beside 128 queries
   const from = (p: (i: number) => string): string => `${given(p)}, ${p(4)}, ${p(5)}, ${p(6)}`;
+  const deltas: Kernel = {
+    views: [o, dO, delta],
+    grid: [Math.ceil((B * Tq * Hq * lanes) / 256), 1, 1],
+    body: (p) => `attention_delta<${T}, ${E}>(${p(0)}, ${p(1)}, ${p(2)}, ${shape});`,
+  };
+  const operands = [q, k, v, offsets, dO, lse, delta] as const;
+  if (capability === 90 && alignedRows([q, k, v, dq, dk, dv])) {
+    const works = [Math.ceil(Tk / 128) * Hkv * B, Math.ceil(Tq / 128) * Hq * B] as const;
+    const tiles = hopperGradient({ T, E, shape, from, views: operands }, works, [dq, dk, dv], gpu);
+    if (tiles) return [deltas, ...tiles];
+  }
   return [
+    deltas,
     {
-      views: [o, dO, delta],
-      grid: [Math.ceil((B * Tq * Hq * lanes) / 256), 1, 1],
-      body: (p) => `attention_delta<${T}, ${E}>(${p(0)}, ${p(1)}, ${p(2)}, ${shape});`,
-    },
-    {
-      views: [q, k, v, offsets, dO, lse, delta, dk, dv],
+      views: [...operands, dk, dv],
       grid: [Math.ceil(Tk / M), Hkv, B],
       body: (p) =>
         `attention_grad_kv<${T}, ${E}, ${M}, ${queries}>(${from(p)}, ${p(7)}, ${headsOf(dk)}, ${p(8)}, ${headsOf(dv)}, ${tail}, ${alignedRows([dk, dv])});`,
@@ -93,7 +103,7 @@ export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall
       resident: wide && roomy ? 1 : 2,
     },
     {
-      views: [q, k, v, offsets, dO, lse, delta, dq],
+      views: [...operands, dq],
       grid: [Math.ceil(Tq / 128), Hq, B],
       body: (p) => `attention_grad_q<${T}, ${E}, ${keys}>(${from(p)}, ${p(7)}, ${headsOf(dq)}, ${tail}, ${alignedRows([dq])});`,
       block: 128,

@@ -227,7 +227,9 @@ export function launchesOf(
     case 'attentionGrad':
       return library(call)
         ? [{ kind: 'cudnn', call }]
-        : attentionKernels(call, sharedBytes).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
+        : attentionKernels(call, { sharedBytes, multiprocessors, capability }).flatMap(({ views, grid, body, ...shape }) =>
+            kernel(views, grid, body, shape),
+          );
     case 'decodeAttention':
     case 'appendAttention':
       return decodeKernels(call, capability).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));

@@ -17,6 +17,15 @@ const sourceFiles = (names: readonly string[]): string =>
 export const preludeSource = (): string =>
   sourceFiles(['prelude', 'rows', 'indexing', 'scan', 'order', 'scatter', 'attention', 'attention-grad', 'gemv', 'gemv-tiles', 'decode']);
 
+/** The .cuh files of Hopper's own instructions, where `text` calls what is in them: all of a module with them is for that architecture only. */
+export function hopperSource(text: string): string {
+  const files = [
+    ...(text.includes('linear_xent') ? ['linear_xent', 'linear_xent-grad'] : []),
+    ...(text.includes('_hopper') ? ['attention-panels', 'attention-grad-hopper'] : []),
+  ];
+  return files.length ? sourceFiles(['wgmma', ...files]) : '';
+}
+
 /**
  * The whole source of a program, and the launches at the place of each call. Calls of one kind wait for each other and are one launch, unless
  * `apart`.
@@ -38,10 +47,7 @@ export function programSource(
         : launchesOf(calls[0]!, sources, { ...abilities, steady });
     }),
   );
-  const hopper = program.calls.some((c) => c.kernel.startsWith('linearCrossEntropy'))
-    ? sourceFiles(['wgmma', 'linear_xent', 'linear_xent-grad'])
-    : '';
-  return { source: `${preludeSource()}\n${hopper}\n${sources.text()}`, launches };
+  return { source: [preludeSource(), hopperSource(sources.text()), sources.text()].join('\n'), launches };
 }
 
 export class CudaDevice implements Device {

@@ -49,9 +49,20 @@ test('the conformance programs compile', { skip: missing }, () => {
 
 test('attention of wide heads compiles for cards with little shared memory', { skip: missing }, () => {
   const wide = cases.find((c) => c.name.startsWith('attention in bf16') && c.name.includes('heads of 128'))!;
-  const [large, small] = [sourceOf(wide), sourceOf(wide, { sharedBytes: 99 << 10 })];
+  const [large, small] = [sourceOf(wide, { capability: 80 }), sourceOf(wide, { capability: 86, sharedBytes: 99 << 10 })];
   assert.notEqual(small, large);
   assert.ok(compileCubin(small, 'sm_86').length > 10_000);
+});
+
+test("attention's gradient takes the tiles of Hopper there, which compile", { skip: missing }, () => {
+  const sources = ['4/2 heads of 64', '2/1 heads of 128'].map((heads) =>
+    sourceOf(cases.find((c) => c.name.includes(`bf16, `) && c.name.includes(heads))!),
+  );
+  for (const source of sources) {
+    assert.match(source, /attention_grad_kv_hopper</);
+    assert.equal(archOf(source, 90), 'sm_90a');
+    assert.ok(compileCubin(source, 'sm_90a').length > 10_000);
+  }
 });
 
 test("linearCrossEntropy's tiles compile for Hopper, with a bias and a soft cap too", { skip: missing }, () => {
