@@ -1,13 +1,15 @@
-"""GPU time of a captured graph, as src/bench/cuda/replay.ts has it: the median over replays on a GPU at work."""
-import math, statistics
+"""GPU time of a captured graph, as src/bench/cuda/replay.ts has it: the median over replays on a GPU that rested, and then is at work."""
+import math, statistics, time
 
 import torch
 
-WARM_MS, REPLAYS = 50, 15  # a GPU under load lowers its clocks within that time
+REST_MS, WARM_MS, REPLAYS = 100, 50, 15  # a GPU under load lowers its clocks within that time
 
 
 def replay_ms(graph):
     """On the current stream, where the graph was captured or joined."""
+    torch.cuda.synchronize()
+    time.sleep(REST_MS / 1e3)
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     graph.replay()
     start.record()

@@ -62,6 +62,7 @@ const rows = shapes.flatMap((shape) =>
 export const section: Section = {
   title: 'bf16 attention: cuDNN / the best of PyTorch, own kernels / its flash kernel',
   peer: 'cuda_attention.py',
+  rounds: 2,
   rows,
   measure(): Figures {
     const figures: Figures = {};

@@ -10,12 +10,15 @@ const CACHE = 50e6;
 const REPLAYS = 15;
 /** Replays before those that count: a GPU under load lowers its clocks within this time. */
 const WARM_US = 50e3;
+/** Before them the GPU rests, so that it does not count what ran before: a hot one is slower. */
+const REST_MS = 100;
 
 /** How many operands of `bytes` the second-level cache cannot hold, by far. */
 export const setsOf = (bytes: number): number => Math.min(16, Math.max(1, Math.ceil((4 * CACHE) / bytes)));
 
 /** Microseconds on the GPU of a replay of what `work` submits, on a GPU at work: the median. */
 export function replayed(device: CudaDevice, work: () => void): number {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, REST_MS);
   const warm = Math.min(1000, Math.ceil(WARM_US / device.replays(work, 1)[0]!));
   return median(device.replays(work, warm + REPLAYS).slice(warm));
 }
