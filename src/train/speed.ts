@@ -1,5 +1,5 @@
 /** How fast a device is, measured; and the time of a plan from it. */
-import { Block } from '../nn/index.ts';
+import { Block, initialize } from '../nn/index.ts';
 import {
   add,
   compile,
@@ -35,6 +35,9 @@ export function secondsOf({ work }: Pick<Plan, 'work'>, { flopsPerSecond, bytesP
   return work.reduce((n, { flops, bytes }) => n + Math.max(flops / flopsPerSecond, bytes / bytesPerSecond) + secondsPerCall, 0);
 }
 
+/** Seconds: a step of less is mostly its calls. */
+const QUICK = 2e-3;
+
 const known = new WeakMap<Device, Speed>();
 
 /** `measureSpeed`, once per device and process. */
@@ -51,7 +54,7 @@ export function calibrate(name: Device | string = 'cpu'): Speed {
 
 /**
  * Measures a device in about half a second: calls with next to no work, a GELU and a softmax over 16 MiB, and a training step of a transformer block (width
- * 128, 16 x 64 tokens), from which the FLOPs per second follow: of work as it is, not of the best kernel.
+ * 128; 1024 where that is too quick to be more than calls), from which the FLOPs per second follow: of work as it is, not of the best kernel.
  */
 export function measureSpeed(name: Device | string = 'cpu'): Speed {
   return withDevice(name, () => {
@@ -69,22 +72,31 @@ export function measureSpeed(name: Device | string = 'cpu'): Speed {
     const moved = pass.plan(large).work.reduce((n, { bytes }) => n + bytes, 0);
     const bytesPerSecond = moved / fastest(5, () => pass(large));
 
-    const block = Block.init(key, { width: 128, heads: 4 });
-    const input = random.normal(key, [16, 64, 128]);
-    const step = compile((b: Block, x: Tensor) => {
-      const [loss, gradients] = valueAndGrad((m: Block) => mean(square(m.forward(x))))(b);
-      const next = mapTree(b, (p, _, g) => sub(p, mul(g!, 1e-3)), gradients);
-      return { next, loss };
-    });
-    const seconds = fastest(7, () => {
-      const { next, loss } = step(block, input);
-      disposeTree(next);
-      return loss;
-    });
-    const flopsPerSecond = rateFor(step.plan(block, input), seconds, { bytesPerSecond, secondsPerCall });
-    disposeTree([key, small, large, block, input]);
+    let block = timeBlock(128);
+    if (block.seconds < QUICK) block = timeBlock(1024);
+    const flopsPerSecond = rateFor(block.plan, block.seconds, { bytesPerSecond, secondsPerCall });
+    disposeTree([key, small, large]);
     return { flopsPerSecond, bytesPerSecond, secondsPerCall };
   });
+}
+
+/** A training step of a transformer block over 16 x 64 tokens: its plan, and how long it takes. */
+function timeBlock(width: number): { plan: Plan; seconds: number } {
+  const block = initialize((key) => Block.init(key, { width, heads: width / 32 }), 0);
+  const input = zeros([16, 64, width]);
+  const step = compile((b: Block, x: Tensor) => {
+    const [loss, gradients] = valueAndGrad((m: Block) => mean(square(m.forward(x))))(b);
+    const next = mapTree(b, (p, _, g) => sub(p, mul(g!, 1e-3)), gradients);
+    return { next, loss };
+  });
+  const seconds = fastest(7, () => {
+    const { next, loss } = step(block, input);
+    disposeTree(next);
+    return loss;
+  });
+  const plan = step.plan(block, input);
+  disposeTree([block, input]);
+  return { plan, seconds };
 }
 
 /** The least seconds of some runs until their number is there, after one that is not counted. */

@@ -76,6 +76,7 @@ export class Memory {
     return { address, bytes };
   }
   #outOfMemory(bytes: number, program?: Program): CudaError {
+    this.trim(); // the pool may hold the larger part of what was asked for
     const info = new BigUint64Array(16);
     this.#driver.cuMemGetInfo_v2(info, info.subarray(8));
     const tensors = this.#allocated - this.#arena.bytes;
