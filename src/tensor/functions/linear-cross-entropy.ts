@@ -16,10 +16,10 @@ import { argsort, sum } from './reduce.ts';
 export const presets = {
   /** Both: for fine-tuning. */
   cce: { e: true, c: true },
-  /** Not the classifier's, where rare tokens have nothing but tiny gradients: for pretraining. */
+  /** Not the classifier's, where rare tokens have nothing but tiny gradients: the authors' choice for pretraining. */
   kahan_full_c: { e: true, c: false },
   kahan_full_e: { e: false, c: true },
-  /** Nothing is left out. */
+  /** Nothing is left out: for training from new weights, whose probabilities are all about 1 / V. */
   exact: { e: false, c: false },
 } as const;
 export type LinearCrossEntropyPreset = keyof typeof presets;

@@ -50,4 +50,11 @@ export const classifier: Case[] = apart((): Case[] => [
       f: (e, c, y) => t.linearCrossEntropy(e, c, y, { preset, reduction: 'sum' }),
     }),
   ),
+  {
+    name: 'linearCrossEntropy in bf16 with a bias, in blocks of both',
+    ops: ['linearCrossEntropy', 'linearCrossEntropyGrad'],
+    tolerance: 2e-2,
+    inputs: [halves([390, 72]), halves([1300, 72]), floats([1300]), ints([390], 1300)],
+    f: (e, c, bias, y) => t.linearCrossEntropy(e, c, y, { bias, reduction: 'sum', memory: 500_000 }),
+  },
 ]);

@@ -2,7 +2,8 @@
  * The check at small scale: `node check.js --seed 0` trains the same small GPT-2 on Tiny Shakespeare with cross-entropy over whole logits and with
  * cut cross-entropy, exact and with bf16's filter, and prints the distances between the loss curves as JSON: of `arms` from new weights, of `tuned`
  * from what the first arm ends with, `--tune` steps at a tenth of the rate. Arithmetic is f32, so that the objective alone makes the difference; with
- * `--compute bf16` curves part by rounding. On the default device; progress goes to stderr.
+ * `--compute bf16` curves part by rounding, and a GPU has the filter. An arm may name the exponent of its threshold: `cce@-16`. On the default
+ * device; progress goes to stderr.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -22,6 +23,7 @@ const { values } = parseArgs({
     folder: { type: 'string', default: '../shared/data' },
     compute: { type: 'string', default: 'f32' },
     arms: { type: 'string', default: 'naive,exact,cce,kahan_full_c' },
+    vocabulary: { type: 'string', default: '4096' },
   },
 });
 const [seed, steps, tune] = [Number(values.seed), Number(values.steps), Number(values.tune)];
@@ -32,7 +34,7 @@ if (missing) {
   process.exit();
 }
 
-const config = { vocabulary: 4096, context: 64, width: 64, layers: 2, heads: 4 };
+const config = { vocabulary: Number(values.vocabulary), context: 64, width: 64, layers: 2, heads: 4 };
 const [batch, lr] = [8, 1e-3];
 const ids = encodePieces(readFileSync(files[0]!, 'utf8'), readFileSync(files[1]!, 'utf8'), config.vocabulary);
 
@@ -61,8 +63,6 @@ interface Arm {
 const compute = values.compute === 'bf16' ? 'bf16' : 'f32';
 const precision = mixedPrecision({ compute });
 const copyOf = compile((model: Gpt2) => model);
-/** bf16's, whatever the arithmetic. */
-const filter = { filterEps: 2 ** -12, sort: true } as const;
 const adamw = new AdamW({ weightDecay: 0.1 });
 
 interface Phase {
@@ -111,24 +111,21 @@ async function train(
   return { name, curve, model: state.model, skipped, seconds };
 }
 
-const objectives: Record<string, (phase: Phase) => Promise<Arm>> = {
-  naive: (phase) => train('naive', { loss: method.create(method.config.parse({})).meaning }, { preset: 'exact' }, phase),
-  ...Object.fromEntries(
-    (['exact', 'cce', 'kahan_full_c', 'kahan_full_e'] as const).map((preset) => [
-      preset,
-      (phase: Phase) => train(preset, method.create(method.config.parse({ preset, ...filter })), { preset, ...filter }, phase),
-    ]),
-  ),
-};
-const names = values.arms.split(',');
-const unknown = names.find((name) => !(name in objectives));
-if (unknown) throw new Error(`[cut-cross-entropy] there is no arm '${unknown}'; use ${Object.keys(objectives).join(', ')}`);
+/** `naive`, or a preset and the exponent of its threshold: bf16's, whatever the arithmetic. */
+function armOf(name: string): (phase: Phase) => Promise<Arm> {
+  const { config, create } = method;
+  if (name === 'naive') return (phase) => train(name, { loss: create(config.parse({})).meaning }, { preset: 'exact' }, phase);
+  const [preset, exponent = '-12'] = name.split('@');
+  const options = config.parse({ preset, filterEps: 2 ** Number(exponent) });
+  return (phase) => train(name, create(options), options, phase);
+}
+const arms = values.arms.split(',').map(armOf);
 
 async function compare(phase: Phase) {
-  const arms: Arm[] = [];
-  for (const name of names) arms.push(await objectives[name]!(phase));
-  const naive = arms.find(({ name }) => name === 'naive')?.curve ?? [];
-  const report = arms.map((arm) => ({
+  const made: Arm[] = [];
+  for (const arm of arms) made.push(await arm(phase));
+  const naive = made.find(({ name }) => name === 'naive')?.curve ?? [];
+  const report = made.map((arm) => ({
     name: arm.name,
     deviation: Math.max(...arm.curve.map((loss, i) => Math.abs(loss - (naive[i] ?? Number.NaN)))),
     lastDeviation: Math.abs(arm.curve.at(-1)! - (naive.at(-1) ?? Number.NaN)),
@@ -138,9 +135,11 @@ async function compare(phase: Phase) {
     skippedLast: arm.skipped[1]!,
     seconds: arm.seconds,
   }));
-  return { report, model: arms[0]!.model };
+  return { report, model: made[0]!.model };
 }
 const fresh = compile(() => Gpt2.init(random.key(seed), config))();
-const { report: arms, model } = await compare({ model: fresh, steps, from: 0, lr });
+const { report: trained, model } = await compare({ model: fresh, steps, from: 0, lr });
 const tuned = tune > 0 ? (await compare({ model, steps: tune, from: steps, lr: lr / 10 })).report : [];
-console.log(JSON.stringify({ setting: { seed, steps, tune, compute, device: defaultDevice().name, pieces: ids.length }, arms, tuned }));
+console.log(
+  JSON.stringify({ setting: { seed, steps, tune, compute, device: defaultDevice().name, pieces: ids.length }, arms: trained, tuned }),
+);
