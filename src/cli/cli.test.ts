@@ -45,6 +45,11 @@ test('the stack is printed with THIMBLE_DEBUG only', () => {
   assert.match(errorLine(error, true), /at .*cli\.test[\s\S]*caused by: Error: below/);
 });
 
+test('what a name does to a terminal is shown instead of done', () => {
+  assert.equal(errorLine(new Error('[image] a\x1b[2Jb\n.jpg: bad'), false), '[image] a\\u001b[2Jb .jpg: bad');
+  assert.equal(table(['image'], [['a\nb\x07']]), 'image\n-------------\na\\u000ab\\u0007'.replace('-------------', '-'.repeat(14)));
+});
+
 test('tables line up: numbers to the right, wide characters counted twice', () => {
   const text = table(
     ['name', 'bytes'],

@@ -20,13 +20,12 @@ export function errorLine(error: unknown, debug = Boolean(process.env.THIMBLE_DE
     return `${error.stack ?? error.message}${cause}`;
   }
   const text = error instanceof z.ZodError ? z.prettifyError(error) : error instanceof Error ? error.message : String(error);
-  return (
-    text
-      .split(/\s*\n\s*/)
-      .join(' ')
-      .trim() || 'failed without a message; set THIMBLE_DEBUG=1 to see where'
-  );
+  return printable(text.split(/\s*\n\s*/).join(' ')).trim() || 'failed without a message; set THIMBLE_DEBUG=1 to see where';
 }
+
+/** Names of files and classes can hold line ends and a terminal's commands: they are shown as JSON escapes. */
+export const printable = (text: string): string =>
+  text.replace(/\p{Cc}/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
 export type Cell = string | number | null | undefined;
 
@@ -44,7 +43,7 @@ function width(text: string): number {
 
 /** Text columns, numbers to the right, header underlined. `rows` may be shorter than `header`; null and undefined print as '-'. */
 export function table(header: readonly string[], rows: readonly (readonly Cell[])[]): string {
-  const text = [header, ...rows].map((row) => header.map((_, column) => String(row[column] ?? (row === header ? '' : '-'))));
+  const text = [header, ...rows].map((row) => header.map((_, column) => printable(String(row[column] ?? (row === header ? '' : '-')))));
   const widths = header.map((_, column) => Math.max(...text.map((row) => width(row[column]!))));
   const numeric = header.map((_, column) => rows.length > 0 && rows.every((row) => typeof (row[column] ?? 0) === 'number'));
   const line = (row: readonly string[]): string =>

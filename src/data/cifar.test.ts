@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { decodeImage } from '../io/images.ts';
+import { decodeImage, encodePng } from '../io/images.ts';
 import { openCifarSheets } from './cifar.ts';
 import { openImages } from './open.ts';
 
@@ -29,4 +30,25 @@ test('CIFAR-10 sheets: images cut from their place, labels beside them', {
     assert.deepEqual([...pixels.subarray((y * 32 + x) * 3, (y * 32 + x) * 3 + 3)], [...sheet.pixels.subarray(at, at + 3)]);
   }
   assert.equal((await openImages(folder, { split: 'test' })).size, 10_000);
+});
+
+test('sheets are labelled in the classes of a model, and refused where it has not all of them', async (t) => {
+  const small = mkdtempSync(join(tmpdir(), 'thimble-cifar-'));
+  t.after(() => rmSync(small, { recursive: true }));
+  writeFileSync(join(small, 'classes.txt'), 'cat\ndog\n');
+  writeFileSync(join(small, 'test-labels.u8'), Uint8Array.of(0, 1, 1));
+  const [width, height] = [50 * 32, 32];
+  writeFileSync(
+    join(small, 'test-00.webp'),
+    await encodePng({ width, height, channels: 3, pixels: new Uint8Array(width * height * 3).fill(7) }),
+  );
+  const set = await openImages(small, { split: 'test', classes: ['bird', 'dog', 'cat'] });
+  assert.deepEqual(
+    [[...set.labels], set.classes],
+    [
+      [2, 1, 1],
+      ['bird', 'dog', 'cat'],
+    ],
+  );
+  await assert.rejects(openImages(small, { split: 'test', classes: ['cat', 'bird'] }), /class "dog" is not one of cat, bird/);
 });

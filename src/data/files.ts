@@ -1,5 +1,14 @@
 import { type DecodeOptions, decodeImage, ImageError, probeImage, type ResizeOptions } from '../io/images.ts';
-import { checkIndex, type ImageSample, type ImageSet, type ImageShape, imageBytes, type SkippedFile, target } from './image-set.ts';
+import {
+  checkIndex,
+  classIndex,
+  type ImageSample,
+  type ImageSet,
+  type ImageShape,
+  imageBytes,
+  type SkippedFile,
+  target,
+} from './image-set.ts';
 import { PackedImages } from './packed.ts';
 import { forEachParallel, type ScanOptions } from './parallel.ts';
 import { chooseSize, type SizeOptions } from './size.ts';
@@ -69,7 +78,7 @@ export async function openImageFiles(source: string, files: readonly ImageFile[]
   const kept = files.map((_, i) => i).filter((i) => reasons[i] === undefined);
   if (kept.length === 0) throw noneLeft(source, files, reasons);
   const classes = options.classes ?? sortNames(new Set(kept.map((i) => files[i]!.className)));
-  const labels = Int32Array.from(kept, (i) => labelOf(files[i]!, classes));
+  const labels = Int32Array.from(kept, (i) => classIndex(files[i]!.path, files[i]!.className, classes));
   const skipped: SkippedFile[] = files.flatMap(({ path }, i) => (reasons[i] === undefined ? [] : [{ path, reason: reasons[i]! }]));
   if (keep) {
     kept.forEach((from, to) => pixels.copyWithin(to * bytes, from * bytes, (from + 1) * bytes));
@@ -100,12 +109,6 @@ export function sortNames(names: Iterable<string>): string[] {
   const all = [...names];
   const numeric = all.every((name) => /^\d{1,15}$/.test(name));
   return all.sort((a, b) => (numeric ? Number(a) - Number(b) : 0) || (a < b ? -1 : a > b ? 1 : 0));
-}
-
-function labelOf({ path, className }: ImageFile, classes: readonly string[]): number {
-  const label = classes.indexOf(className);
-  if (label < 0) throw new RangeError(`[images] ${path}: class ${JSON.stringify(className)} is not one of ${classes.join(', ')}`);
-  return label;
 }
 
 function noneLeft(source: string, files: readonly ImageFile[], reasons: readonly (string | undefined)[]): Error {

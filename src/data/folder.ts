@@ -36,6 +36,7 @@ export async function listFolder(
       : top.folders.length > 0
         ? `${top.folders.length} folders without JPEG, PNG or WebP images`
         : 'no images';
+  if (labels === 'none') throw new Error(`[images] ${root} has no JPEG, PNG or WebP images, nor have the two levels of folders in it`);
   throw new Error(
     `[images] ${root} has ${found}; expected one folder a class: ${join(root, '<class>', '<image>.jpg')} (or an IDX file, or a CSV manifest path,label)`,
   );

@@ -114,3 +114,10 @@ export function subset(set: ImageSet, indices: ArrayLike<number>): ImageSet {
   };
   return view;
 }
+
+/** @param where it was found, for the message. @throws RangeError where it is none of `classes` */
+export function classIndex(where: string, name: string, classes: readonly string[]): number {
+  const index = classes.indexOf(name);
+  if (index < 0) throw new RangeError(`[images] ${where}: class ${JSON.stringify(name)} is not one of ${classes.join(', ')}`);
+  return index;
+}
