@@ -86,13 +86,36 @@ static void philox_tile(uint32_t *to, const uint32_t *key0, const uint32_t *key1
   }
 }
 
+// ---- Functions of a whole tile. Apart from the interpreter, because V8 makes all constants of a function at its entry.
+#define OF_TILE(name, value) \
+  static __attribute__((noinline)) void name##_tile(float *d, const float *a, const float *b, W n) { \
+    for (W i = 0; i < n; i += VW) { \
+      vf x = v_load(a + i), y = v_load(b + i); \
+      (void)y; \
+      v_store(d + i, value); \
+    } \
+  }
+OF_TILE(pow, v_pow(x, y))
+OF_TILE(exp, v_exp(x))
+OF_TILE(log, v_log(x))
+OF_TILE(sin, v_sin(x))
+OF_TILE(cos, v_cos(x))
+OF_TILE(tanh, v_tanh(x))
+OF_TILE(erf, v_erf(x))
+
 // ---- The interpreter. X, Y, Z are the operands at the position of the loop: vectors of f32 (F), i32 (I), u32 (U), or single
 // elements of i64 (L) and i32 (E).
-#define EACH_VECTOR(statement) for (W i = 0; i < n; i += VW) statement; break
+#define GROUP 4 // vectors of one turn: their offsets are folded into the loads
+#define EACH_VECTOR(statement) { \
+    for (; left >= GROUP * VW; left -= GROUP * VW, d += GROUP * VW * 4, a += GROUP * VW * 4, b += GROUP * VW * 4, c += GROUP * VW * 4) \
+      UNROLL for (int i = 0; i < GROUP * VW; i += VW) statement; \
+    for (W i = 0; i < left; i += VW) statement; \
+  } break
 #define EACH(statement) for (W i = 0; i < n; i++) statement; break
 #define FLOAT(value) EACH_VECTOR(v_store((float *)d + i, value))
 #define INT(value) EACH_VECTOR(vi_store((int32_t *)d + i, value))
 #define LONG(value) EACH(((W *)d)[i] = (W)(value))
+#define TILE_OF(name) name##_tile((float *)d, (const float *)a, (const float *)b, n); break
 #define FX v_load((const float *)a + i)
 #define FY v_load((const float *)b + i)
 #define FZ v_load((const float *)c + i)
@@ -112,7 +135,7 @@ INLINE vi vi_select(vi mask, vi yes, vi no) { return (yes & mask) | (no & ~mask)
 
 void run_code(char *const *reg, const W *code, W ninstr, W flat, W n) {
   for (W k = 0; k < ninstr; k++) {
-    W word = code[k];
+    W word = code[k], left = n;
     char *d = reg[word >> 8 & 255];
     const char *a = reg[word >> 16 & 255], *b = reg[word >> 24 & 255], *c = reg[word >> 32 & 255];
     switch (word & 255) {
@@ -122,17 +145,17 @@ void run_code(char *const *reg, const W *code, W ninstr, W flat, W n) {
       case F_DIV: FLOAT(FX / FY);
       case F_MAX: FLOAT(v_max_nan(FX, FY));
       case F_MIN: FLOAT(v_min_nan(FX, FY));
-      case F_POW: FLOAT(v_pow(FX, FY));
+      case F_POW: TILE_OF(pow);
       case F_NEG: FLOAT(-FX);
       case F_ABS: FLOAT(v_abs(FX));
-      case F_EXP: FLOAT(v_exp(FX));
-      case F_LOG: FLOAT(v_log(FX));
+      case F_EXP: TILE_OF(exp);
+      case F_LOG: TILE_OF(log);
       case F_SQRT: FLOAT(v_sqrt(FX));
       case F_RSQRT: FLOAT(v_rsqrt(FX));
-      case F_SIN: FLOAT(v_sin(FX));
-      case F_COS: FLOAT(v_cos(FX));
-      case F_TANH: FLOAT(v_tanh(FX));
-      case F_ERF: FLOAT(v_erf(FX));
+      case F_SIN: TILE_OF(sin);
+      case F_COS: TILE_OF(cos);
+      case F_TANH: TILE_OF(tanh);
+      case F_ERF: TILE_OF(erf);
       case F_FLOOR: FLOAT(v_floor(FX));
       case F_LT: INT((FX < FY) & 1);
       case F_LE: INT((FX <= FY) & 1);
