@@ -1,7 +1,7 @@
 /** Attention by our own kernels (cuda/attention*.cuh): which it takes, with which tiles, and what is compiled in. */
 import type { View } from '../../tensor/lower/program.ts';
 import type { TensorType } from '../../tensor/shape.ts';
-import { type Card, hopperGradient } from './attention-hopper.ts';
+import { type Card, hopperForward, hopperGradient } from './attention-hopper.ts';
 import { constant, storageType } from './codegen.ts';
 import type { AttentionCall } from './cudnn.ts';
 import type { Operand } from './launch.ts';
@@ -62,6 +62,11 @@ export function attentionKernels({ kernel, attrs, reads, writes }: AttentionCall
   const tail = `${shape}, ${alignedRows([q, k, v])}`;
 
   if (kernel === 'attention') {
+    if (capability === 90 && alignedRows([q, k, v])) {
+      const works = Math.ceil(Tq / 128) * Hq * B;
+      const tiles = hopperForward({ T, E, shape, from: given, views: [q, k, v, offsets] }, works, writes[0]!, writes[1]!, gpu);
+      if (tiles) return tiles;
+    }
     const { keys, shape: launch } = forwardTiles(E);
     return [
       {

@@ -21,7 +21,7 @@ export const preludeSource = (): string =>
 export function hopperSource(text: string): string {
   const files = [
     ...(text.includes('linear_xent') ? ['linear_xent', 'linear_xent-grad'] : []),
-    ...(text.includes('_hopper') ? ['attention-panels', 'attention-grad-hopper'] : []),
+    ...(text.includes('_hopper') ? ['attention-panels', 'attention-hopper', 'attention-grad-hopper'] : []),
   ];
   return files.length ? sourceFiles(['wgmma', ...files]) : '';
 }

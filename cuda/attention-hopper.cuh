@@ -1,0 +1,97 @@
+// Attention (attention.cuh) with attention-panels.cuh.
+
+// A block for each multiprocessor, 384 threads.
+template <class T, int E, int N, int OWN, int COUNT> __device__ inline void attention_hopper(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const int *offsets, T *o, float *lse, u32 *tickets, Shape s) {
+  const float SLACK = 8;
+  int blocks = (s.Tq + 127) / 128;
+  auto feed = open_feed<OWN, COUNT, N, E>(tickets, blocks * s.Hq * s.B);
+  auto &own = feed.own;
+  auto &ring = feed.ring;
+  int warp = warp_number();
+  if (warp >= 8) {
+    registers_down<40>();
+    for (int work; (work = feed.take()) < feed.total; own.next()) {
+      int i0 = (blocks - 1 - work % blocks) * 128, h = work / blocks % s.Hq, b = work / blocks / s.Hq, hk = h / (s.Hq / s.Hkv); // the longest rows first
+      int2 tiles = tiles_of(Ranges<128>(nullptr, s, i0, true), offsets, N);
+      if (tiles.x < tiles.y) own.first().fetch(q + b * sq.sB + h * sq.sH, sq.sT, i0, s.Tq);
+      arrives(own);
+      for (int tile = tiles.x; tile < tiles.y; tile++) {
+        room(ring);
+        ring.first().fetch(k + b * sk.sB + hk * sk.sH, sk.sT, tile * N, s.Tk);
+        ring.second().fetch(v + b * sv.sB + hk * sv.sH, sv.sT, tile * N, s.Tk);
+        hand_over(ring);
+      }
+    }
+    hand_over(own);
+    return;
+  }
+  registers_up<232>();
+  const float c2 = s.scale * LOG2E, unit = s.scale > 0 ? c2 : 1; // a score times `unit` is a power of two
+  int mine = warp / 4 * 64, row = warp * 16, lane = threadIdx.x % 32;
+  for (int work; (work = feed.work()) < feed.total; own.next()) {
+    int i0 = (blocks - 1 - work % blocks) * 128, h = work / blocks % s.Hq, b = work / blocks / s.Hq;
+    Panels<128, E> qt = own.first();
+    Ranges<128> ranges(generic_address(own.rest()), s, i0, true);
+    find_ranges(ranges, offsets, mine);
+    int2 tiles = tiles_of(ranges, offsets, N), earliest = ranges[row], latest = ranges[row + 15];
+    float acc[E / 2] = {}, top[2] = {MINUS_INF, MINUS_INF}, sum[2] = {};
+    walk<N>(ring, tiles, ranges[mine], ranges[mine + 63], [&](int tile, bool busy) {
+      int j0 = tile * N;
+      Panels<N, E> kt = ring.first(), vt = ring.second();
+      float p[N / 2];
+      u32 x[N / 16][4];
+      begin_products();
+      scores<T, N>(p, qt, mine, kt);
+      ended<0>();
+      settle(p);
+      settle(acc);
+      if (busy && threadIdx.x % 128 == 0) arrive(ring.emptied_before());
+      if (!(s.scale > 0))
+        for (int i = 0; i < N / 2; i++) p[i] *= c2;
+      if (j0 < latest.x || j0 + N > earliest.y) mask<1, N>(as_tiles(p), ranges, row, lane, j0, MINUS_INF);
+      float high[2];
+      bool exceeds = false;
+      #pragma unroll
+      for (int r = 0; r < 2; r++) {
+        high[r] = top[r];
+        #pragma unroll
+        for (int i = 0; i < N / 8; i++) high[r] = fmaxf(high[r], fmaxf(p[4 * i + 2 * r], p[4 * i + 2 * r + 1]));
+        exceeds |= high[r] > top[r] + SLACK / unit;
+      }
+      if (__any_sync(~0u, exceeds)) {
+        #pragma unroll
+        for (int r = 0; r < 2; r++) {
+          float m = quad_max(high[r]), shrink = top[r] == MINUS_INF ? 0 : exp2_fast((top[r] - m) * unit);
+          sum[r] *= shrink, top[r] = m;
+          #pragma unroll
+          for (int e = 0; e < E / 8; e++) acc[4 * e + 2 * r] *= shrink, acc[4 * e + 2 * r + 1] *= shrink;
+        }
+      }
+      #pragma unroll
+      for (int r = 0; r < 2; r++) {
+        float least = top[r] == MINUS_INF ? 0 : -top[r] * unit;
+        #pragma unroll
+        for (int i = 0; i < N / 4; i++) {
+          float &y = p[i / 2 * 4 + 2 * r + i % 2];
+          y = exp2_fast(fmaf(y, unit, least)), sum[r] += y;
+        }
+      }
+      to_operand<T, N>(x, p);
+      begin_products();
+      plus_product<T, N, E>(acc, x, vt);
+    });
+    settle(acc);
+    #pragma unroll
+    for (int r = 0; r < 2; r++) {
+      float whole = quad_sum(sum[r]), inverse = whole > 0 || whole != whole ? 1 / whole : 0;
+      int i = i0 + row + 8 * r + lane / 4;
+      if (lane % 4 == 0 && i < s.Tq) lse[((u64)b * s.Hq + h) * s.Tq + i] = whole > 0 ? (top[r] * unit + log2f(whole)) * LN2 : MINUS_INF;
+      #pragma unroll
+      for (int e = 0; e < E / 8; e++) acc[4 * e + 2 * r] *= inverse, acc[4 * e + 2 * r + 1] *= inverse;
+    }
+    warpgroup_meets(); // its rows of the tile are read no more
+    qt.store(o + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, i0, s.Tq, acc, 1, row);
+    __syncwarp();
+    if (lane == 0) arrive(own.emptied());
+  }
+}
