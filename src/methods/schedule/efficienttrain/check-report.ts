@@ -79,6 +79,7 @@ export interface CheckReport extends SeedRun<ArmResult> {
   gainOverLanczos: number | null;
   gainOverRisingAugmentation: number | null;
   gainAtEqualCost: number | null;
+  smallSidesGain: number | null;
   publishedGain: number | null;
   publishedStepTimeRatio: number | null;
   publishedGainAtEqualCost: number | null;
@@ -100,6 +101,7 @@ export function reportOf({ setting, arms }: Pick<CheckReport, 'setting' | 'arms'
     gainOverLanczos: gain('efficienttrain', 'lanczos'),
     gainOverRisingAugmentation: gain('efficienttrain', 'full-size'),
     gainAtEqualCost: gain('equal-cost', 'baseline'),
+    smallSidesGain: gain('small-sides', 'baseline'),
     publishedGain: gain('published', 'baseline'),
     publishedStepTimeRatio: time('published', 'stepSeconds'),
     publishedGainAtEqualCost: gain('published-equal-cost', 'baseline'),
