@@ -10,10 +10,21 @@ template <bool ALIGNED, class T> __device__ inline Pack<T> load_pack(const T *p)
 
 struct Steps { u64 b, t, h; }; // of batch, token and head, in elements; features are neighbours
 struct DecodeShape { int Hq, Hkv, Tq, C, window; float scale; };
-constexpr int DECODE_THREADS = 128, DECODE_KEYS = 4; // keys of a chunk that one thread has in registers
+constexpr int DECODE_THREADS = 128, DECODE_KEYS = 4, MERGED = 8; // keys of a chunk that one thread has in registers; partial results that it reads at once
 
 // Lanes that hold the features of one key.
 __device__ constexpr int decode_lanes(int packs) { int n = 1; while (n < packs) n *= 2; return n; }
+
+// Asks for the first keys and values of a block before its turn: by a length that may be the last step's, which is as good.
+template <class T, int E, int Q, bool ALIGNED, class I> __device__ inline void decode_ask(const T *k, Steps ks, const T *v, Steps vs, const I *length, DecodeShape s) {
+  constexpr int V = 16 / sizeof(T), CHUNK = DECODE_THREADS / decode_lanes(E / V) * DECODE_KEYS;
+  if (s.window || !ALIGNED) return;
+  const int all = s.Hq / s.Hkv * s.Tq, kv = blockIdx.y / ((all + Q - 1) / Q), n = (int)min((long long)s.C, (long long)load(*(const volatile I *)length));
+  for (int i = threadIdx.x; i < 2 * CHUNK; i += DECODE_THREADS) {
+    const int j = blockIdx.x * CHUNK + i / 2;
+    if (j < n) ask_for(i % 2 ? v + blockIdx.z * vs.b + j * vs.t + kv * vs.h : k + blockIdx.z * ks.b + j * ks.t + kv * ks.h, E * sizeof(T));
+  }
+}
 
 // Grid (splits, kv heads x blocks of Q queries, batch). Query u of a kv head is token u / G of its query head u % G, with the features
 // ask(b, t, h, e). The keys and values of the last NEW tokens are not in the cache yet but made(b, t, kv head, e, of the value): every block makes
@@ -25,7 +36,6 @@ __device__ inline void decode_attention(Ask ask, Made made, T *k, Steps ks, T *v
   constexpr int WARPS = DECODE_THREADS / 32, ROW = E + 2; // of the partial results: output, maximum, sum
   __shared__ float query[Q][E], score[Q][CHUNK], top[Q], total[Q], shrink[Q], sums[WARPS][Q][E];
   __shared__ alignas(16) T fresh[NEW ? NEW : 1][2][E];
-  __shared__ u32 order;
   const float none = __int_as_float(0xff800000);
   int lane = threadIdx.x % LANES, group = threadIdx.x / LANES, warp = threadIdx.x / 32;
   int G = s.Hq / s.Hkv, all = G * s.Tq, blocks = (all + Q - 1) / Q, kv = blockIdx.y / blocks, first = blockIdx.y % blocks * Q, b = blockIdx.z;
@@ -149,21 +159,25 @@ __device__ inline void decode_attention(Ask ask, Made made, T *k, Steps ks, T *v
     }
   }
   if (parts == 1) return;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) order = atomicInc(tickets + head, parts - 1); // wraps to 0: ready for the next launch
-  __syncthreads();
-  if (order != (u32)parts - 1) return;
-  __threadfence();
+  if (!arrives_last(tickets + head, parts)) return;
   const float *theirs = partial + head * gridDim.x * Q * ROW;
   for (int t = threadIdx.x; t < Q * E; t += DECODE_THREADS) {
     int u = t / E, e = t % E;
     float most = none, x = 0, weight = 0;
-    for (int p = 0; p < parts; p++) most = fmaxf(most, __ldcg(theirs + (p * Q + u) * ROW + E));
-    for (int p = 0; p < parts; p++) {
-      const float *row = theirs + (p * Q + u) * ROW;
-      float r = most == none ? 0 : expf(__ldcg(row + E) - most);
-      x += __ldcg(row + e) * r, weight += __ldcg(row + E + 1) * r;
+    for (int begin = 0; begin < parts; begin += MERGED) { // so many at once, as each takes the time of a read
+      float tops[MERGED], weights[MERGED], xs[MERGED], before = most;
+      #pragma unroll
+      for (int i = 0; i < MERGED; i++) {
+        const float *row = theirs + ((begin + i) * Q + u) * ROW;
+        const bool there = begin + i < parts;
+        tops[i] = there ? __ldcg(row + E) : none, weights[i] = there ? __ldcg(row + E + 1) : 0, xs[i] = there ? __ldcg(row + e) : 0;
+      }
+      #pragma unroll
+      for (int i = 0; i < MERGED; i++) most = fmaxf(most, tops[i]);
+      const float base = most == none ? 0 : most, shrink = expf(before - base);
+      x *= shrink, weight *= shrink;
+      #pragma unroll
+      for (int i = 0; i < MERGED; i++) { float r = expf(tops[i] - base); x = fmaf(xs[i], r, x), weight = fmaf(weights[i], r, weight); }
     }
     finish(u, e, x, most, weight);
   }

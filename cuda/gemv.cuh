@@ -30,7 +30,7 @@ __device__ inline float dot(const Pack<bf16> &a, const Pack<bf16> &b, float sum)
   return sum;
 }
 
-// x[m, k] = a(m, k), or its RMS norm over k with a gain (or none).
+// The operand x[m, k] = a(m, k), or its RMS norm over k with a gain (or none).
 template <class T, int M, int K, int THREADS, bool NORM, class A>
 __device__ inline void make_operand(T *x, A a, const float *gain, float eps) {
   if (NORM) {
@@ -58,67 +58,140 @@ __device__ inline void make_operand(T *x, A a, const float *gain, float eps) {
   }
   __syncthreads();
 }
-
-// Weights with neighbours along k. The columns of P parts lie N apart. A warp owns R neighbouring columns of each part; its lanes stride over k, U packs of each column in
-// flight; `out` is given the sums of a column of all parts. Grid: ceil(N / (R * THREADS / 32)).
-template <class T, int M, int K, int R, int P, int U, int THREADS, bool NORM, bool STEADY, class A, class Out>
-__device__ inline void gemv(const T *w, u64 step, u32 N, A a, const float *gain, float eps, Out out) {
-  constexpr int V = 16 / sizeof(T), WARPS = THREADS / 32, STRIDE = 32 * V, C = R * P;
-  __shared__ alignas(16) T x[M * K];
-  const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, first = (blockIdx.x * WARPS + warp) * R;
-  const T *mine = w + first * step + lane * V;
-  Pack<T> pack[U][C];
-  auto fetch = [&](u32 k) {
-    #pragma unroll
-    for (int u = 0; u < U; u++)
+// The same of rows that lie in memory as they are, `step` apart: all of it is asked for at once.
+template <class T, int M, int K, int THREADS, bool NORM>
+__device__ inline void copy_operand(T *x, const T *rows, u64 step, const float *gain, float eps) {
+  constexpr int V = 16 / sizeof(T), PACKS = M * (K / V), EACH = (PACKS + THREADS - 1) / THREADS, WARPS = THREADS / 32;
+  Pack<T> own[EACH];
+  float gains[NORM ? EACH : 1][V];
+  #pragma unroll
+  for (int i = 0; i < EACH; i++) {
+    const u32 p = threadIdx.x + i * THREADS, m = p / (K / V), k = p % (K / V) * V;
+    if (p >= PACKS) continue;
+    own[i] = *(const Pack<T> *)(rows + m * step + k);
+    if (NORM)
       #pragma unroll
-      for (int c = 0; c < C; c++)
-        if (first + c % R < N && lane * V + k + u * STRIDE < K) pack[u][c] = stream_pack<STEADY>(mine + (c % R + (u64)N * (c / R)) * step + k + u * STRIDE);
+      for (int j = 0; j < V; j += 4) {
+        const float4 g = gain ? *(const float4 *)(gain + k + j) : float4{1, 1, 1, 1};
+        gains[i][j] = g.x, gains[i][j + 1] = g.y, gains[i][j + 2] = g.z, gains[i][j + 3] = g.w;
+      }
+  }
+  if (NORM) {
+    static_assert(!NORM || M == 1, "one row's numbers are spread over all threads");
+    __shared__ float parts[WARPS];
+    float square = 0;
+    #pragma unroll
+    for (int i = 0; i < EACH; i++)
+      #pragma unroll
+      for (int j = 0; j < V; j++) {
+        const float v = threadIdx.x + i * THREADS < PACKS ? load(own[i].x[j]) : 0;
+        square = fmaf(v, v, square);
+      }
+    for (int d = 16; d; d /= 2) square += __shfl_xor_sync(~0u, square, d);
+    if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = square;
+    __syncthreads();
+    float total = 0;
+    #pragma unroll
+    for (int i = 0; i < WARPS; i++) total += parts[i];
+    const float scale = rsqrtf(total / K + eps);
+    #pragma unroll
+    for (int i = 0; i < EACH; i++)
+      #pragma unroll
+      for (int j = 0; j < V; j++) store(own[i].x[j], load(own[i].x[j]) * scale * gains[i][j]);
+  }
+  #pragma unroll
+  for (int i = 0; i < EACH; i++)
+    if (threadIdx.x + i * THREADS < PACKS) ((Pack<T> *)x)[threadIdx.x + i * THREADS] = own[i];
+  __syncthreads();
+}
+
+// Weights with neighbours along k. The columns of P parts lie N apart. S warps share R neighbouring columns of each part, each a range of k; the lanes
+// of a warp stride over it, U packs of each column in flight. make(x) makes the operand; `out` is given the sums of a column of all parts, and what
+// right(m, n) has read beside them. Grid: ceil(N / (R * THREADS / 32 / S)).
+template <class T, int M, int K, int R, int P, int S, int U, int THREADS, bool STEADY, class Make, class Right, class Out>
+__device__ inline void gemv(const T *w, u64 step, u32 N, const float *gain, Make make, Right right, Out out) {
+  constexpr int V = 16 / sizeof(T), GROUPS = THREADS / 32 / S, STRIDE = 32 * V, C = R * P, SHARE = ((K + STRIDE - 1) / STRIDE + S - 1) / S * STRIDE;
+  __shared__ alignas(16) T x[M * K];
+  __shared__ float parts[S > 1 ? S : 1][S > 1 ? GROUPS * C * M : 1];
+  const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = warp / S, begin = S > 1 ? warp % S * SHARE : 0;
+  const u32 first = (blockIdx.x * GROUPS + group) * R, end = S > 1 ? min((u32)K, begin + SHARE) : K;
+  const T *from[C];
+  #pragma unroll
+  for (int c = 0; c < C; c++) from[c] = w + (min(first + c % R, N - 1) + (u64)N * (c / R)) * step + begin + lane * V;
+  Pack<T> pack[U][C];
+  auto fetch = [&](int u, u32 k) {
+    #pragma unroll
+    for (int c = 0; c < C; c++)
+      if (lane * V + k < end) pack[u][c] = stream_pack<STEADY>(from[c] + (k - begin));
+  };
+  auto fetch_first = [&] {
+    #pragma unroll
+    for (int u = 0; u < U; u++) fetch(u, begin + u * STRIDE);
   };
   let_next_in();
-  if (STEADY) fetch(0); // the weights need not wait for the kernel before
+  if (STEADY) { // nothing of this need wait for the kernel before
+    fetch_first();
+    if (gain && blockIdx.x + threadIdx.x == 0) ask_for(gain, K * sizeof(float));
+  }
   await_previous();
-  if (!STEADY) fetch(0);
-  make_operand<T, M, K, THREADS, NORM>(x, a, gain, eps);
+  if (!STEADY) fetch_first();
+  // where sums end: in the first lanes of each warp, or of the block
+  const u32 t = S > 1 ? threadIdx.x : lane, r = t / M % R, m = t % M, column = S > 1 ? (blockIdx.x * GROUPS + t / (R * M)) * R + r : first + r;
+  const bool finishes = t < (S > 1 ? GROUPS : 1) * R * M && column < N;
+  decltype(right(0u, 0u)) beside;
+  if (finishes) beside = right(m, column);
+  make(x);
 
   float sum[C][M] = {};
-  for (u32 k = 0; k < K; k += U * STRIDE) {
+  for (u32 k = begin; k < end; k += U * STRIDE) {
     #pragma unroll
     for (int u = 0; u < U; u++) {
       const u32 at = k + u * STRIDE + lane * V;
-      if (at >= K) continue;
+      if (at >= end) continue;
       #pragma unroll
       for (int m = 0; m < M; m++) {
         const Pack<T> b = *(const Pack<T> *)(x + m * K + at);
         #pragma unroll
         for (int c = 0; c < C; c++) sum[c][m] = dot(pack[u][c], b, sum[c][m]);
       }
+      if (SHARE > U * STRIDE) fetch(u, k + (U + u) * STRIDE);
     }
-    fetch(k + U * STRIDE);
   }
   #pragma unroll
   for (int c = 0; c < C; c++)
     #pragma unroll
     for (int m = 0; m < M; m++)
       for (int d = 16; d; d /= 2) sum[c][m] += __shfl_xor_sync(~0u, sum[c][m], d);
-  #pragma unroll
-  for (int r = 0; r < R; r++)
+  float total[P] = {};
+  if (S > 1) {
     #pragma unroll
-    for (int m = 0; m < M; m++)
-      if (lane == (r * M + m) % 32 && first + r < N) {
-        if constexpr (P == 1) out(m, first + r, sum[r][m]);
-        else out(m, first + r, sum[r][m], sum[R + r][m]);
-      }
+    for (int c = 0; c < C; c++)
+      #pragma unroll
+      for (int m = 0; m < M; m++) if (lane == c * M + m) parts[warp % S][(group * C + c) * M + m] = sum[c][m];
+    __syncthreads();
+    if (finishes)
+      #pragma unroll
+      for (int p = 0; p < P; p++)
+        #pragma unroll
+        for (int s = 0; s < S; s++) total[p] += parts[s][(t / (R * M) * C + p * R + r) * M + m];
+  } else
+    #pragma unroll
+    for (int c = 0; c < C; c++)
+      #pragma unroll
+      for (int i = 0; i < M; i++) if (lane == c % R * M + i) total[c / R] = sum[c][i];
+  if (finishes) {
+    if constexpr (P == 1) out(m, column, total[0], beside);
+    else out(m, column, total[0], total[1], beside);
+  }
 }
 
 // Weights with neighbours along n: 8 lanes hold a line of columns of each part, 32 lines of k are a block's, and k is shared out over gridDim.y
 // blocks; the last of them to arrive adds what all have left in `partial`, in order. Grid: (ceil(N / line), splits).
-template <class T, int M, int K, int P, int U, bool NORM, bool STEADY, class A, class Out>
-__device__ inline void gemv_columns(const T *w, u64 step, u32 N, A a, const float *gain, float eps, float *partial, u32 *tickets, Out out) {
+template <class T, int M, int K, int P, int U, bool STEADY, class Make, class Right, class Out>
+__device__ inline void gemv_columns(const T *w, u64 step, u32 N, const float *gain, Make make, float *partial, u32 *tickets, Right right, Out out) {
   constexpr int V = 16 / sizeof(T), LANES = 8, LINE = LANES * V, ROWS = 256 / LANES;
   __shared__ alignas(16) T x[M * K];
   __shared__ float lines[ROWS][LINE + 1];
-  __shared__ u32 order;
   const u32 lane = threadIdx.x % LANES, row = threadIdx.x / LANES, n = blockIdx.x * LINE + lane * V;
   const u32 share = (K + gridDim.y - 1) / gridDim.y, from = blockIdx.y * share, to = min((u32)K, from + share);
   Pack<T> pack[U][P];
@@ -130,10 +203,13 @@ __device__ inline void gemv_columns(const T *w, u64 step, u32 N, A a, const floa
         if (n < N && k + u * ROWS < to) pack[u][p] = stream_pack<STEADY>(w + (k + u * ROWS) * step + n + p * N);
   };
   let_next_in();
-  if (STEADY) fetch(from + row);
+  if (STEADY) {
+    fetch(from + row);
+    if (gain && blockIdx.x + blockIdx.y + threadIdx.x == 0) ask_for(gain, K * sizeof(float));
+  }
   await_previous();
   if (!STEADY) fetch(from + row);
-  make_operand<T, M, K, 256, NORM>(x, a, gain, eps);
+  make(x);
 
   float sum[P][M][V] = {};
   for (u32 k = from + row; k < to; k += U * ROWS) {
@@ -171,12 +247,7 @@ __device__ inline void gemv_columns(const T *w, u64 step, u32 N, A a, const floa
     for (int p = 0; p < P; p++)
       #pragma unroll
       for (int m = 0; m < M; m++) if (mine) *left(blockIdx.y, p, m) = total[p][m];
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) order = atomicInc(tickets + blockIdx.x, gridDim.y - 1); // wraps to 0: ready for the next launch
-    __syncthreads();
-    if (order != gridDim.y - 1) return;
-    __threadfence();
+    if (!arrives_last(tickets + blockIdx.x, gridDim.y)) return;
     #pragma unroll
     for (int p = 0; p < P; p++)
       #pragma unroll
@@ -188,7 +259,7 @@ __device__ inline void gemv_columns(const T *w, u64 step, u32 N, A a, const floa
   if (mine)
     #pragma unroll
     for (int m = 0; m < M; m++) {
-      if constexpr (P == 1) out(m, column, total[0][m]);
-      else out(m, column, total[0][m], total[1][m]);
+      if constexpr (P == 1) out(m, column, total[0][m], right(m, column));
+      else out(m, column, total[0][m], total[1][m], right(m, column));
     }
 }

@@ -83,6 +83,27 @@ __device__ inline void await_previous() {
 #endif
 }
 __device__ inline void begin() { let_next_in(); await_previous(); }
+// Asks for memory that is read soon, so that it is on its way into L2. This may be done before a kernel's turn, whoever writes there: nothing is read.
+// Address and bytes are multiples of 16.
+__device__ inline void ask_for(const void *at, u32 bytes) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(at), "r"(bytes) : "memory");
+#endif
+}
+
+// Counts a block in, of `blocks` that a counter is for: whether it is the last, which then sees what all have written (PTX ISA, memory consistency
+// model: the block's writes come before its barrier, and that before the release). The counter wraps to 0, ready for the next launch.
+__device__ inline bool arrives_last(u32 *counter, u32 blocks) {
+  __shared__ u32 before;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+#if __CUDA_ARCH__ >= 700
+    asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;" : "=r"(before) : "l"(counter), "r"(blocks - 1) : "memory");
+#endif
+  }
+  __syncthreads();
+  return before == blocks - 1;
+}
 
 // Philox-4x32-10 (Salmon et al. 2011): word index % 4 of counter index / 4.
 __device__ inline int philox(int key0, int key1, u64 index) {

@@ -40,8 +40,8 @@ export type Kernel = (
   views: readonly (View | Shared | null | number)[],
   grid: readonly [number, number, number],
   body: (p: (i: number) => string) => string,
-  /** Threads of a block, bytes of dynamic shared memory, and blocks that a multiprocessor should hold at once. */
-  options?: { block?: number; shared?: number; resident?: number },
+  /** Threads of a block, bytes of dynamic shared memory, blocks that a multiprocessor should hold at once, and what is done before its turn. */
+  options?: { block?: number; shared?: number; resident?: number; early?: (p: (i: number) => string) => string },
 ) => Launch[];
 
 /** Collects the kernels of one program; the same text is one kernel. */
@@ -120,14 +120,15 @@ export function launchesOf(
   const { sharedBytes, multiprocessors, capability } = { ...HOPPER, ...gpu };
   const { reads, writes } = call;
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
-  const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident } = {}) => {
+  const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident, early } = {}) => {
     if (grid.some((g) => g === 0)) return [];
     const types = views.map((v) => (typeof v === 'number' ? 'u64 ' : typeof v === 'string' ? sharedType[v] : v ? pointer(v) : 'float *'));
-    const code = body((i) => (views[i] === null ? '(float *)nullptr' : `p${i}`));
+    const p = (i: number): string => (views[i] === null ? '(float *)nullptr' : `p${i}`);
+    const code = `${early ? `${early(p)} ` : ''}begin(); ${body(p)}`;
     const name = sources.add(
       `${types.join()}|${code}`,
       (n) =>
-        `extern "C" __global__ void __launch_bounds__(${block}${resident ? `, ${resident}` : ''}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { begin(); ${code} }`,
+        `extern "C" __global__ void __launch_bounds__(${block}${resident ? `, ${resident}` : ''}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`,
     );
     return [{ kind: 'kernel', name, grid, block, shared, waits: true, views }];
   };

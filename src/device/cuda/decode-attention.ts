@@ -13,6 +13,7 @@ interface Kernel {
   block?: number;
   shared?: number;
   resident?: number;
+  early?: (p: (i: number) => string) => string;
 }
 
 /** New tokens that are attended for in one pass over the keys, and whose entries can be taken in; more come in tiles where there are some. */
@@ -41,6 +42,7 @@ export function decodeKernels(call: Call<'decodeAttention'> | Call<'appendAttent
   const steps = (x: View): string => `Steps{${x.strides.slice(0, 3).map((s) => `${s}ull`)}}`;
   const shape = `DecodeShape{${[Hq, Hkv, Tq, C, attrs.window]}, ${constant(attrs.scale, 'f32')}}`;
   const first = appended ? 0 : 1;
+  const cache = (p: (i: number) => string): string => `${p(first)}, ${steps(k)}, ${p(first + 1)}, ${steps(v)}`;
   const [out, shared] = [reads.length, reads.length + 2];
   return [
     {
@@ -48,8 +50,9 @@ export function decodeKernels(call: Call<'decodeAttention'> | Call<'appendAttent
       grid: [splits, rows, B],
       block: 128,
       ...(Q <= 2 ? { resident: 4 } : {}),
+      early: (p) => `decode_ask<${T}, ${E}, ${Q}, ${aligned}>(${cache(p)}, ${p(first + 2)}, ${shape});`,
       body(p) {
-        const given = `${p(first)}, ${steps(k)}, ${p(first + 1)}, ${steps(v)}, ${[first + 2, out, out + 1, shared, shared + 1, shared + 2].map(p)}, ${shape}`;
+        const given = `${cache(p)}, ${[first + 2, out, out + 1, shared, shared + 1, shared + 2].map(p)}, ${shape}`;
         const tokens = appended ? appended.entries.shape[1]! : 0;
         const [before, ask, made] = appended ? making(call as Call<'appendAttention'>, p) : reading(p(0), reads[0]!);
         return `${before} decode_attention<${T}, ${E}, ${Q}, ${tokens}, ${aligned}>(${ask}, ${made}, ${given});`;

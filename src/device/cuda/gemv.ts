@@ -58,13 +58,14 @@ export const skinnyOn = ({ capability, sharedBytes }: GemvTarget): NonNullable<D
 });
 
 /**
- * How a warp walks where a thread's packs lie in registers: neighbouring columns that it owns of each part, packs of each column in flight, and the
- * blocks that a processor should hold. For one row, four packs a lane and many blocks; more rows need more columns to share what is
- * loaded of the operand.
+ * How the warps of a block share columns where a thread's packs lie in registers: columns that a group of `share` warps owns of each part, packs of
+ * each in flight, and the blocks that a processor should hold. For one row, eight packs a lane are all of a column of 2048 halves; longer ones
+ * are shared. More rows need more columns to share what is loaded of the operand.
  */
-function walk(m: number, parts: number): { columns: number; unroll: number; resident: number } {
-  if (m <= 2) return { columns: 1, unroll: 4 / parts, resident: 6 };
-  return { columns: 2 / parts, unroll: m <= 4 ? 4 : 2, resident: 2 };
+function walk(m: number, parts: number, packs: number): { columns: number; share: number; unroll: number; resident: number } {
+  if (m > 2) return { columns: 2 / parts, share: 1, unroll: m <= 4 ? 4 : 2, resident: 2 };
+  const share = packs > 16 * 32 ? 2 : 1;
+  return { columns: 1, share, unroll: (share > 1 ? 6 : 8) / parts, resident: 4 };
 }
 
 export interface GemvKernel {
@@ -77,64 +78,98 @@ export interface GemvKernel {
   shared: readonly Shared[];
 }
 
-/** @param isSteady whether nothing in the program writes what a view looks at, so that it may be read before the kernel's turn. */
-export function gemvKernel(
-  name: string,
-  { attrs, reads, writes }: Call<'gemv'>,
-  target: GemvTarget,
-  isSteady: (v: View) => boolean,
-): GemvKernel {
+/** The source of what a kernel is given of its call. */
+interface Given {
+  type: string;
+  /** Whether nothing in the program writes the weights and the gain: they may be read before the kernel's turn. */
+  steady: boolean;
+  /** a(m, k), the gain or none, and the norm's epsilon. */
+  operand: string;
+  /** The gain once more where it can be asked for in packs. */
+  gain: string;
+  /** make(x), by so many threads. */
+  make(threads: number): string;
+  /** right(m, n), and out(m, n, sums..., beside). */
+  results: string;
+  kernel(block: number, resident: number, body: string, more?: readonly string[]): string;
+}
+
+function givenOf(name: string, { attrs, reads, writes }: Call<'gemv'>, isSteady: (v: View) => boolean): Given {
   const { m, n, k, parts, operand, norm, result } = attrs;
   const width = n / parts;
   const [w] = reads as [View];
   const left = reads.slice(1, 1 + operand.loads);
-  const gain = norm?.affine ? 1 + operand.loads : -1;
-  const right = reads.slice(1 + operand.loads + (norm?.affine ? 1 : 0));
-  const steady = isSteady(w) && (gain < 0 || isSteady(reads[gain]!));
+  const gain = norm?.affine ? reads[1 + operand.loads]! : undefined;
+  const right = reads.slice(1 + operand.loads + (gain ? 1 : 0));
   const load = (views: readonly View[], prefix: string) => (i: number) => ({
     code: `load(${prefix}${i}[${offsetOf(views[i]!)}])`,
     lane: laneOf[views[i]!.dtype],
   });
+  const type = storageType[w.dtype];
+  const given = [gain ? 'gain' : '(const float *)nullptr', constant(norm?.eps ?? 0, 'f32')].join(', ');
   const a = `[&](u32 c0, u32 c1) -> float { ${statements(operand, 'a', load(left, 'left'), `(c0 * ${k}ull + c1)`)} return ${asFloat(operand, 'a')}; }`;
-  const stores = writes.map((v, i) => `store(out${i}[${offsetOf(v)}], y${result.results[i]});`).join(' ');
+
+  const loads = right.map((_, i) => load(right, 'right')(i));
+  const fields = loads.map(({ lane }, i) => `${laneType[lane]} v${i};`).join(' ') || 'u32 nothing;';
+  const beside = `${name}_beside r; ${loads.map(({ code }, i) => `r.v${i} = ${code};`).join(' ')} return r;`;
   const sums = Array.from({ length: parts }, (_, i) => `float sum${i}`);
-  const finish = (more: readonly string[], loadRight: ReturnType<typeof load>): string => {
-    const loads = (i: number) => (i < right.length ? loadRight(i) : { code: `sum${i - right.length}`, lane: 'f32' as const });
-    return `[&](${['u32 c0, u32 c1', ...sums, ...more].join(', ')}) { ${statements(result, 'y', loads, `(c0 * ${width}ull + c1)`)} ${stores} }`;
-  };
+  const loaded = (i: number) =>
+    i < right.length ? { code: `beside.v${i}`, lane: loads[i]!.lane } : { code: `sum${i - right.length}`, lane: 'f32' as const };
+  const stores = writes.map((v, i) => `store(out${i}[${offsetOf(v)}], y${result.results[i]});`).join(' ');
+  const finish = `${statements(result, 'y', loaded, `(c0 * ${width}ull + c1)`)} ${stores}`;
+
   const parameters = [
     ...pointers([w], 'weights'),
     ...pointers(left, 'left'),
-    ...(gain < 0 ? [] : ['float *gain']),
+    ...(gain ? ['float *gain'] : []),
     ...pointers(right, 'right'),
     ...pointers(writes, 'out'),
   ];
-  const given = `${a}, ${gain < 0 ? '(const float *)nullptr' : 'gain'}, ${constant(norm?.eps ?? 0, 'f32')}`;
-  const type = storageType[w.dtype];
-  const kernel = (block: number, resident: number, more: readonly string[], call: string): string =>
-    `extern "C" __global__ void __launch_bounds__(${block}, ${resident}) ${name}(${[...parameters, ...more].join(', ')}) {\n  ${call}\n}`;
+  // rows that lie in memory as they are, and a norm of a single one, are copied in packs
+  const packed = (v: View): boolean =>
+    v.dtype === w.dtype && v.strides[1] === 1 && [v.strides[0]!, v.offset].every((x) => x % pack(w) === 0);
+  const plain = left.length === 1 && operand.steps.length === 0 && packed(left[0]!) && (!norm || m === 1) && !(gain && gain.offset % 4);
+  return {
+    type,
+    steady: isSteady(w) && (!gain || isSteady(gain)),
+    operand: `${a}, ${given}`,
+    gain: gain && gain.offset % 4 === 0 ? 'gain' : '(const float *)nullptr',
+    make(threads) {
+      const shape = `<${type}, ${m}, ${k}, ${threads}, ${!!norm}>`;
+      const few = (m * k) / pack(w) <= threads * (norm ? 1 : 4); // a thread holds them all
+      const made =
+        plain && few ? `copy_operand${shape}(x, left0, ${left[0]!.strides[0]}ull, ${given})` : `make_operand${shape}(x, ${a}, ${given})`;
+      return `[&](${type} *x) { ${made}; }`;
+    },
+    results: `[&](u32 c0, u32 c1) -> ${name}_beside { ${beside} }, [&](${['u32 c0, u32 c1', ...sums, `${name}_beside beside`].join(', ')}) { ${finish} }`,
+    kernel: (block, resident, body, more = []) =>
+      `struct ${name}_beside { ${fields} };\nextern "C" __global__ void __launch_bounds__(${block}, ${resident}) ${name}(${[...parameters, ...more].join(', ')}) {\n  ${body}\n}`,
+  };
+}
+
+/** @param isSteady whether nothing in the program writes what a view looks at, so that it may be read before the kernel's turn. */
+export function gemvKernel(name: string, call: Call<'gemv'>, target: GemvTarget, isSteady: (v: View) => boolean): GemvKernel {
+  const { m, n, k, parts, norm } = call.attrs;
+  const [w] = call.reads as [View];
+  const width = n / parts;
+  const { type, steady, operand, gain, make, results, kernel } = givenOf(name, call, isSteady);
   if (w.strides[0] === 1 && tiled(m, w, target.capability)) {
     const stages = stagesOf(m, k, target.sharedBytes);
-    const loads = right.map((_, i) => load(right, 'right')(i));
-    const fields = loads.map(({ lane }, i) => `${laneType[lane]} v${i};`).join(' ');
-    const beside = `[&](u32 c0, u32 c1) -> ${name}_beside { ${name}_beside r; ${loads.map(({ code }, i) => `r.v${i} = ${code};`).join(' ')} return r; }`;
-    const out = finish([`${name}_beside beside`], (i) => ({ code: `beside.v${i}`, lane: loads[i]!.lane }));
-    const body = `gemv_tiles<${type}, ${m}, ${k}, ${parts}, ${stages}, ${TILE_THREADS}, ${!!norm}, ${steady}>(weights0, ${w.strides[1]}ull, ${width}u, ${given}, ${beside}, ${out});`;
+    const body = `gemv_tiles<${type}, ${m}, ${k}, ${parts}, ${stages}, ${TILE_THREADS}, ${!!norm}, ${steady}>(weights0, ${w.strides[1]}ull, ${width}u, ${operand}, ${results});`;
     return {
-      source: `struct ${name}_beside { ${fields || 'u32 nothing;'} };\n${kernel(TILE_THREADS, 2, [], body)}`,
+      source: kernel(TILE_THREADS, 2, body),
       grid: [Math.min(target.multiprocessors, Math.ceil(n / 16)), 1, 1],
       block: TILE_THREADS,
       sharedBytes: operandBytes(m, k) + stages * STAGE_BYTES,
       shared: [],
     };
   }
-  const out = finish([], load(right, 'right'));
   if (w.strides[0] === 1) {
-    const { columns, unroll, resident } = walk(m, parts);
-    const body = `gemv<${type}, ${m}, ${k}, ${columns}, ${parts}, ${unroll}, ${THREADS}, ${!!norm}, ${steady}>(weights0, ${w.strides[1]}ull, ${width}u, ${given}, ${out});`;
+    const { columns, share, unroll, resident } = walk(m, parts, k / pack(w));
+    const body = `gemv<${type}, ${m}, ${k}, ${columns}, ${parts}, ${share}, ${unroll}, ${THREADS}, ${steady}>(weights0, ${w.strides[1]}ull, ${width}u, ${gain}, ${make(THREADS)}, ${results});`;
     return {
-      source: kernel(THREADS, resident, [], body),
-      grid: [Math.ceil(width / (columns * (THREADS / 32))), 1, 1],
+      source: kernel(THREADS, resident, body),
+      grid: [Math.ceil((width * share) / (columns * (THREADS / 32))), 1, 1],
       block: THREADS,
       sharedBytes: 0,
       shared: [],
@@ -144,9 +179,9 @@ export function gemvKernel(
   // two blocks for each processor of a large GPU, none with less than 128 of k
   const splits =
     tiles > TICKETS ? 1 : Math.max(1, Math.min(Math.ceil(264 / tiles), Math.floor(k / 128), Math.floor(WORKSPACE_FLOATS / (m * n))));
-  const body = `gemv_columns<${type}, ${m}, ${k}, ${parts}, ${m * parts <= 2 ? 4 : 2}, ${!!norm}, ${steady}>(weights0, ${w.strides[0]}ull, ${width}u, ${given}, partial, tickets, ${out});`;
+  const body = `gemv_columns<${type}, ${m}, ${k}, ${parts}, ${m * parts <= 2 ? 4 : 2}, ${steady}>(weights0, ${w.strides[0]}ull, ${width}u, ${gain}, ${make(THREADS)}, partial, tickets, ${results});`;
   return {
-    source: kernel(THREADS, 2, ['float *partial', 'u32 *tickets'], body),
+    source: kernel(THREADS, 2, body, ['float *partial', 'u32 *tickets']),
     grid: [tiles, splits, 1],
     block: THREADS,
     sharedBytes: 0,

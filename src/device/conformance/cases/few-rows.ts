@@ -63,5 +63,25 @@ export const fewRows: Case[] = apart(() =>
         inputs: [halves([1, m, 264]), halves([4260, 264], 2 ** -4), halves([1, m, 4260])],
         f: (x, w, r) => t.cast(t.add(r, t.matmul(t.rmsNorm(x), t.transpose(w))), 'f32'),
       })),
+    )
+    .concat(
+      // columns that warps share, and rows that a block's threads hold in one pack each
+      (
+        [
+          [1, 5640, 21],
+          [2, 5640, 21],
+          [1, 2048, 70],
+        ] as const
+      ).map(([m, k, n]) => ({
+        name: `${m} x ${k} x ${n} bf16: norm with a gain, product, residual, product`,
+        ops: ['matmul'],
+        forwardOnly: true,
+        tolerance: 2e-2,
+        inputs: [halves([1, m, k]), halves([n, k], 2 ** -5), halves([1, m, n]), floats([k], 0.5, 1.5), halves([k, n], 2 ** -2)],
+        f: (x, w, r, g, v) => {
+          const y = t.add(r, t.matmul(t.rmsNorm(x, g), t.transpose(w)));
+          return t.cast(t.concat([y, t.matmul(x, t.transpose(w)), t.matmul(y, t.transpose(v))], 2), 'f32');
+        },
+      })),
     ),
 );
