@@ -19,7 +19,16 @@ __device__ inline int load(unsigned char x) { return x; }
 __device__ inline int load(signed char x) { return x; }
 __device__ inline int load(bool8 x) { return x.bits; }
 __device__ inline void store(float &to, float x) { to = x; }
+#if __CUDA_ARCH__ >= 800
 __device__ inline void store(bf16 &to, float x) { asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to.bits) : "f"(x)); }
+__device__ inline u32 pair(bf16 *, float a, float b) { u32 w; asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(w) : "f"(b), "f"(a)); return w; }
+#else
+__device__ inline void store(bf16 &to, float x) {
+  const u32 bits = __float_as_uint(x);
+  to.bits = x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16; // to the nearest, ties to even
+}
+__device__ inline u32 pair(bf16 *, float a, float b) { bf16 low, high; store(low, a), store(high, b); return low.bits | (u32)high.bits << 16; }
+#endif
 __device__ inline void store(f16 &to, float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(to.bits) : "f"(x)); }
 __device__ inline void store(int &to, int x) { to = x; }
 __device__ inline void store(long long &to, long long x) { to = x; }
@@ -35,7 +44,6 @@ template <int A, class T, class L, int N> __device__ inline void put(T *to, cons
   for (int k = 0; k < N; k++) store(p.x[k], r[k]);
   *(pack<T, N, A> *)to = p;
 }
-__device__ inline u32 pair(bf16 *, float a, float b) { u32 w; asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(w) : "f"(b), "f"(a)); return w; }
 __device__ inline u32 pair(f16 *, float a, float b) { u32 w; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(w) : "f"(b), "f"(a)); return w; }
 template <int A, class T, int N> __device__ inline void put_pairs(T *to, const float (&r)[N]) {
   pack<u32, N / 2, A> p;
