@@ -1,6 +1,6 @@
 // Attention of a few queries over the first keys of a cache: what a decode step does. The keys are read once, all of a chunk in flight; a kv
-// head is shared out over blocks that each keep a running maximum, sum and output per query (Milakov and Gimelshein 2018), and the last
-// block of a head merges them in order, so that the bits do not depend on which one that is (split keys: Dao et al. 2023, "Flash-Decoding").
+// head is shared out over blocks, and chunks over warps that each keep a running maximum, sum and output per query (Milakov and Gimelshein 2018);
+// the last block of a head merges them in order, so that the bits do not depend on which one that is (split keys: Dao et al. 2023, "Flash-Decoding").
 template <bool ALIGNED, class T> __device__ inline Pack<T> load_pack(const T *p) {
   if (ALIGNED) return *(const Pack<T> *)p;
   Pack<T> v;
@@ -34,7 +34,7 @@ __device__ inline void decode_attention(Ask ask, Made made, T *k, Steps ks, T *v
                                         u32 *tickets, u32 *bad, DecodeShape s) {
   constexpr int V = 16 / sizeof(T), LANES = decode_lanes(E / V), GROUPS = DECODE_THREADS / LANES, CHUNK = GROUPS * DECODE_KEYS;
   constexpr int WARPS = DECODE_THREADS / 32, ROW = E + 2; // of the partial results: output, maximum, sum
-  __shared__ float query[Q][E], score[Q][CHUNK], top[Q], total[Q], shrink[Q], sums[WARPS][Q][E];
+  __shared__ float query[Q][E], sums[WARPS][Q][ROW];
   __shared__ alignas(16) T fresh[NEW ? NEW : 1][2][E];
   const float none = __int_as_float(0xff800000);
   int lane = threadIdx.x % LANES, group = threadIdx.x / LANES, warp = threadIdx.x / 32;
@@ -66,8 +66,9 @@ __device__ inline void decode_attention(Ask ask, Made made, T *k, Steps ks, T *v
       }
     }
   };
-  if (threadIdx.x < Q) top[threadIdx.x] = none, total[threadIdx.x] = 0;
-  float sum[Q][V] = {};
+  float sum[Q][V] = {}, top[Q], total[Q] = {}; // of the keys of a warp: `top` of all, the rest of the lane's group
+  #pragma unroll
+  for (int u = 0; u < Q; u++) top[u] = none;
   bool holds = lane < E / V;
   for (int chunk = from + blockIdx.x; chunk < chunks; chunk += parts) {
     Pack<T> key[DECODE_KEYS] = {}, value[DECODE_KEYS] = {};
@@ -81,8 +82,11 @@ __device__ inline void decode_attention(Ask ask, Made made, T *k, Steps ks, T *v
       int j = chunk * CHUNK + i * GROUPS + group;
       if (j < old && holds) value[i] = load_pack<ALIGNED>(v + b * vs.b + j * vs.t + kv * vs.h + lane * V);
     }
-    if (chunk == from + (int)blockIdx.x) prepare();
-    __syncthreads();
+    if (chunk == from + (int)blockIdx.x) {
+      prepare();
+      __syncthreads();
+      let_next_in(); // its weights would queue ahead of the keys
+    }
     if (NEW)
       #pragma unroll
       for (int i = 0; i < DECODE_KEYS; i++) {
@@ -104,39 +108,37 @@ __device__ inline void decode_attention(Ask ask, Made made, T *k, Steps ks, T *v
         for (int d = LANES / 2; d; d /= 2) dot[i] += __shfl_xor_sync(~0u, dot[i], d);
         int j = chunk * CHUNK + i * GROUPS + group, last = n - s.Tq + (first + u) / G;
         bool sees = j <= last && (s.window == 0 || j > last - s.window);
-        if (lane == 0) score[u][i * GROUPS + group] = sees ? dot[i] : none;
+        if (!sees) dot[i] = none;
       }
-    }
-    __syncthreads();
-    for (int u = warp; u < Q; u += WARPS) {
-      float most = top[u], add = 0;
-      for (int j = threadIdx.x % 32; j < CHUNK; j += 32) most = fmaxf(most, score[u][j]);
-      for (int d = 16; d; d /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, d));
-      float base = most == none ? 0 : most;
-      for (int j = threadIdx.x % 32; j < CHUNK; j += 32) { float p = expf(score[u][j] - base); score[u][j] = p, add += p; }
-      for (int d = 16; d; d /= 2) add += __shfl_xor_sync(~0u, add, d);
-      __syncwarp();
-      if (threadIdx.x % 32 == 0) { float r = expf(top[u] - base); shrink[u] = r, total[u] = total[u] * r + add, top[u] = most; }
-    }
-    __syncthreads();
-    #pragma unroll
-    for (int u = 0; u < Q; u++)
+      float most = top[u];
+      #pragma unroll
+      for (int i = 0; i < DECODE_KEYS; i++) most = fmaxf(most, dot[i]);
+      for (int d = LANES; d < 32; d *= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, d));
+      const float base = most == none ? 0 : most, shrink = expf(top[u] - base);
+      top[u] = most, total[u] *= shrink;
+      #pragma unroll
+      for (int i = 0; i < DECODE_KEYS; i++) dot[i] = expf(dot[i] - base), total[u] += dot[i];
       #pragma unroll
       for (int e = 0; e < V; e++) {
-        float x = sum[u][e] * shrink[u];
+        float x = sum[u][e] * shrink;
         #pragma unroll
-        for (int i = 0; i < DECODE_KEYS; i++) x = fmaf(score[u][i * GROUPS + group], load(value[i].x[e]), x);
+        for (int i = 0; i < DECODE_KEYS; i++) x = fmaf(dot[i], load(value[i].x[e]), x);
         sum[u][e] = x;
       }
+    }
   }
   #pragma unroll
-  for (int u = 0; u < Q; u++)
-    #pragma unroll
-    for (int e = 0; e < V; e++) {
-      float x = sum[u][e];
-      for (int d = LANES; d < 32; d *= 2) x += __shfl_xor_sync(~0u, x, d);
-      if (threadIdx.x % 32 < LANES && holds) sums[warp][u][lane * V + e] = x;
+  for (int u = 0; u < Q; u++) {
+    for (int d = LANES; d < 32; d *= 2) {
+      total[u] += __shfl_xor_sync(~0u, total[u], d);
+      #pragma unroll
+      for (int e = 0; e < V; e++) sum[u][e] += __shfl_xor_sync(~0u, sum[u][e], d);
     }
+    if (threadIdx.x % 32 < LANES && holds)
+      #pragma unroll
+      for (int e = 0; e < V; e++) sums[warp][u][lane * V + e] = sum[u][e];
+    if (threadIdx.x % 32 == 0) sums[warp][u][E] = top[u], sums[warp][u][E + 1] = total[u];
+  }
   __syncthreads();
 
   auto finish = [&](int u, int e, float x, float most, float weight) {
@@ -150,12 +152,19 @@ __device__ inline void decode_attention(Ask ask, Made made, T *k, Steps ks, T *v
   float *mine = partial + (head * gridDim.x + blockIdx.x) * Q * ROW;
   for (int t = threadIdx.x; t < Q * E; t += DECODE_THREADS) {
     int u = t / E, e = t % E;
-    float x = 0;
-    for (int w = 0; w < WARPS; w++) x += sums[w][u][e];
-    if (parts == 1) finish(u, e, x, top[u], total[u]);
+    float most = none, x = 0, weight = 0;
+    #pragma unroll
+    for (int w = 0; w < WARPS; w++) most = fmaxf(most, sums[w][u][E]);
+    const float base = most == none ? 0 : most;
+    #pragma unroll
+    for (int w = 0; w < WARPS; w++) {
+      const float r = expf(sums[w][u][E] - base);
+      x = fmaf(sums[w][u][e], r, x), weight = fmaf(sums[w][u][E + 1], r, weight);
+    }
+    if (parts == 1) finish(u, e, x, most, weight);
     else {
       mine[u * ROW + e] = x;
-      if (e == 0) mine[u * ROW + E] = top[u], mine[u * ROW + E + 1] = total[u];
+      if (e == 0) mine[u * ROW + E] = most, mine[u * ROW + E + 1] = weight;
     }
   }
   if (parts == 1) return;

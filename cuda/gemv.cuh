@@ -30,165 +30,192 @@ __device__ inline float dot(const Pack<bf16> &a, const Pack<bf16> &b, float sum)
   return sum;
 }
 
-// The operand x[m, k] = a(m, k), or its RMS norm over k with a gain (or none).
-template <class T, int M, int K, int THREADS, bool NORM, class A>
-__device__ inline void make_operand(T *x, A a, const float *gain, float eps) {
-  if (NORM) {
-    __shared__ float parts[M][THREADS / 32];
-    #pragma unroll
-    for (int m = 0; m < M; m++) {
-      float square = 0;
-      #pragma unroll 8
-      for (u32 k = threadIdx.x; k < K; k += THREADS) { float v = a(m, k); store(x[m * K + k], v); square = fmaf(v, v, square); }
-      for (int d = 16; d; d /= 2) square += __shfl_xor_sync(~0u, square, d);
-      if (threadIdx.x % 32 == 0) parts[m][threadIdx.x / 32] = square;
-    }
-    __syncthreads();
-    #pragma unroll
-    for (int m = 0; m < M; m++) {
-      float total = 0;
-      for (int i = 0; i < THREADS / 32; i++) total += parts[m][i];
-      const float scale = rsqrtf(total / K + eps);
-      #pragma unroll 8
-      for (u32 k = threadIdx.x; k < K; k += THREADS) store(x[m * K + k], load(x[m * K + k]) * scale * (gain ? gain[k] : 1.f));
-    }
-  } else {
-    #pragma unroll 8
-    for (u32 i = threadIdx.x; i < M * K; i += THREADS) store(x[i], a(i / K, i % K));
+// Rows of whole packs to shared memory. On Hopper they do not queue behind what the processor's other warps have asked for, which is megabytes of
+// weights (PTX ISA, cp.async.bulk); `arrival` is told of them.
+__device__ inline u32 place(const void *p) { return (u32)__cvta_generic_to_shared(p); }
+template <int THREADS> __device__ inline void copy_rows(void *to, const void *from, u32 bytes, u64 *arrival) {
+#if __CUDA_ARCH__ >= 900
+  if (threadIdx.x) return;
+  asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(place(arrival)), "r"(bytes) : "memory");
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(place(to)), "l"(from), "r"(bytes), "r"(place(arrival)) : "memory");
+#else
+  for (u32 i = threadIdx.x; i < bytes / 16; i += THREADS) ((uint4 *)to)[i] = ((const uint4 *)from)[i];
+#endif
+}
+__device__ inline void expect_rows(u64 *arrival) {
+#if __CUDA_ARCH__ >= 900
+  if (threadIdx.x == 0) {
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(place(arrival)));
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   }
   __syncthreads();
+#endif
 }
-// The same of rows that lie in memory as they are, `step` apart: all of it is asked for at once.
-template <class T, int M, int K, int THREADS, bool NORM>
-__device__ inline void copy_operand(T *x, const T *rows, u64 step, const float *gain, float eps) {
-  constexpr int V = 16 / sizeof(T), PACKS = M * (K / V), EACH = (PACKS + THREADS - 1) / THREADS, WARPS = THREADS / 32;
-  Pack<T> own[EACH];
-  float gains[NORM ? EACH : 1][V];
-  #pragma unroll
-  for (int i = 0; i < EACH; i++) {
-    const u32 p = threadIdx.x + i * THREADS, m = p / (K / V), k = p % (K / V) * V;
-    if (p >= PACKS) continue;
-    own[i] = *(const Pack<T> *)(rows + m * step + k);
-    if (NORM)
-      #pragma unroll
-      for (int j = 0; j < V; j += 4) {
-        const float4 g = gain ? *(const float4 *)(gain + k + j) : float4{1, 1, 1, 1};
-        gains[i][j] = g.x, gains[i][j + 1] = g.y, gains[i][j + 2] = g.z, gains[i][j + 3] = g.w;
-      }
+// All that was copied is there.
+__device__ inline void await_rows(u64 *arrival) {
+#if __CUDA_ARCH__ >= 900
+  if (threadIdx.x == 0) asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(place(arrival)) : "memory");
+  u32 there;
+  do asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], 0; selp.u32 %0, 1, 0, p; }" : "=r"(there) : "r"(place(arrival)) : "memory");
+  while (!there);
+#else
+  __syncthreads();
+#endif
+}
+
+// The operand x[m, k] of a product: before() is what needs no other kernel's results, but a gain that is steady; make(x) the rest.
+// ... an expression a(m, k), or its RMS norm over k with a gain (or none).
+template <class T, int M, int K, int THREADS, bool NORM, class A> struct Expressed {
+  A a;
+  const float *gain;
+  float eps;
+  __device__ void before() const {
+    if (NORM && gain && blockIdx.x + blockIdx.y + threadIdx.x == 0) ask_for(gain, K * sizeof(float));
   }
-  if (NORM) {
+  __device__ void make(T *x) const {
+    if (NORM) {
+      __shared__ float parts[M][THREADS / 32];
+      #pragma unroll
+      for (int m = 0; m < M; m++) {
+        float square = 0;
+        #pragma unroll 8
+        for (u32 k = threadIdx.x; k < K; k += THREADS) { float v = a(m, k); store(x[m * K + k], v); square = fmaf(v, v, square); }
+        for (int d = 16; d; d /= 2) square += __shfl_xor_sync(~0u, square, d);
+        if (threadIdx.x % 32 == 0) parts[m][threadIdx.x / 32] = square;
+      }
+      __syncthreads();
+      #pragma unroll
+      for (int m = 0; m < M; m++) {
+        float total = 0;
+        for (int i = 0; i < THREADS / 32; i++) total += parts[m][i];
+        const float scale = rsqrtf(total / K + eps);
+        #pragma unroll 8
+        for (u32 k = threadIdx.x; k < K; k += THREADS) store(x[m * K + k], load(x[m * K + k]) * scale * (gain ? gain[k] : 1.f));
+      }
+    } else {
+      #pragma unroll 8
+      for (u32 i = threadIdx.x; i < M * K; i += THREADS) store(x[i], a(i / K, i % K));
+    }
+    __syncthreads();
+  }
+};
+template <class T, int M, int K, int THREADS, bool NORM, class A> __device__ inline Expressed<T, M, K, THREADS, NORM, A> expressed(A a, const float *gain, float eps) {
+  return {a, gain, eps};
+}
+// ... rows that lie in memory as they are, `step` apart, or the RMS norm of a single one.
+template <class T, int M, int K, int THREADS, bool NORM> struct Copied {
+  static constexpr int V = 16 / sizeof(T), EACH = (K / V + THREADS - 1) / THREADS;
+  const T *rows;
+  u64 step;
+  const float *gain;
+  float eps;
+  __device__ static u64 *arrival() { __shared__ u64 barrier; return &barrier; }
+  __device__ static float *gains() { __shared__ alignas(16) float g[NORM ? K : 4]; return g; }
+  __device__ void before() const {
+    expect_rows(arrival());
+    if (NORM && gain) copy_rows<THREADS>(gains(), gain, K * sizeof(float), arrival());
+  }
+  __device__ void make(T *x) const {
+    #pragma unroll
+    for (int m = 0; m < M; m++) copy_rows<THREADS>(x + m * K, rows + m * step, K * sizeof(T), arrival());
+    await_rows(arrival());
+    if (!NORM) return;
     static_assert(!NORM || M == 1, "one row's numbers are spread over all threads");
-    __shared__ float parts[WARPS];
+    __shared__ float parts[THREADS / 32];
+    Pack<T> own[EACH];
     float square = 0;
     #pragma unroll
-    for (int i = 0; i < EACH; i++)
+    for (int i = 0; i < EACH; i++) {
+      const u32 p = threadIdx.x + i * THREADS;
+      if (p >= K / V) continue;
+      own[i] = ((const Pack<T> *)x)[p];
       #pragma unroll
-      for (int j = 0; j < V; j++) {
-        const float v = threadIdx.x + i * THREADS < PACKS ? load(own[i].x[j]) : 0;
-        square = fmaf(v, v, square);
-      }
+      for (int j = 0; j < V; j++) square = fmaf(load(own[i].x[j]), load(own[i].x[j]), square);
+    }
     for (int d = 16; d; d /= 2) square += __shfl_xor_sync(~0u, square, d);
     if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = square;
     __syncthreads();
     float total = 0;
     #pragma unroll
-    for (int i = 0; i < WARPS; i++) total += parts[i];
+    for (int i = 0; i < THREADS / 32; i++) total += parts[i];
     const float scale = rsqrtf(total / K + eps);
     #pragma unroll
-    for (int i = 0; i < EACH; i++)
+    for (int i = 0; i < EACH; i++) {
+      const u32 p = threadIdx.x + i * THREADS;
+      if (p >= K / V) continue;
       #pragma unroll
-      for (int j = 0; j < V; j++) store(own[i].x[j], load(own[i].x[j]) * scale * gains[i][j]);
+      for (int j = 0; j < V; j++) store(own[i].x[j], load(own[i].x[j]) * scale * (gain ? gains()[p * V + j] : 1.f));
+      ((Pack<T> *)x)[p] = own[i];
+    }
+    __syncthreads();
   }
-  #pragma unroll
-  for (int i = 0; i < EACH; i++)
-    if (threadIdx.x + i * THREADS < PACKS) ((Pack<T> *)x)[threadIdx.x + i * THREADS] = own[i];
-  __syncthreads();
-}
+};
 
-// Weights with neighbours along k. The columns of P parts lie N apart. S warps share R neighbouring columns of each part, each a range of k; the lanes
-// of a warp stride over it, U packs of each column in flight. make(x) makes the operand; `out` is given the sums of a column of all parts, and what
-// right(m, n) has read beside them. Grid: ceil(N / (R * THREADS / 32 / S)).
-template <class T, int M, int K, int R, int P, int S, int U, int THREADS, bool STEADY, class Make, class Right, class Out>
-__device__ inline void gemv(const T *w, u64 step, u32 N, const float *gain, Make make, Right right, Out out) {
-  constexpr int V = 16 / sizeof(T), GROUPS = THREADS / 32 / S, STRIDE = 32 * V, C = R * P, SHARE = ((K + STRIDE - 1) / STRIDE + S - 1) / S * STRIDE;
+// Weights with neighbours along k. The columns of P parts lie N apart. A warp owns R neighbouring columns of each part; its lanes stride over k, U packs
+// of each column in flight. `out` is given the sums of a column of all parts, and what right(m, n) has read beside them.
+// Grid: ceil(N / (R * THREADS / 32)).
+template <class T, int M, int K, int R, int P, int U, int THREADS, bool STEADY, class Operand, class Right, class Out>
+__device__ inline void gemv(const T *w, u64 step, u32 N, Operand operand, Right right, Out out) {
+  constexpr int V = 16 / sizeof(T), STRIDE = 32 * V, C = R * P;
   __shared__ alignas(16) T x[M * K];
-  __shared__ float parts[S > 1 ? S : 1][S > 1 ? GROUPS * C * M : 1];
-  const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, group = warp / S, begin = S > 1 ? warp % S * SHARE : 0;
-  const u32 first = (blockIdx.x * GROUPS + group) * R, end = S > 1 ? min((u32)K, begin + SHARE) : K;
+  const u32 lane = threadIdx.x % 32, first = (blockIdx.x * (THREADS / 32) + threadIdx.x / 32) * R;
   const T *from[C];
   #pragma unroll
-  for (int c = 0; c < C; c++) from[c] = w + (min(first + c % R, N - 1) + (u64)N * (c / R)) * step + begin + lane * V;
+  for (int c = 0; c < C; c++) from[c] = w + (min(first + c % R, N - 1) + (u64)N * (c / R)) * step + lane * V;
   Pack<T> pack[U][C];
   auto fetch = [&](int u, u32 k) {
     #pragma unroll
     for (int c = 0; c < C; c++)
-      if (lane * V + k < end) pack[u][c] = stream_pack<STEADY>(from[c] + (k - begin));
+      if (lane * V + k < K) pack[u][c] = stream_pack<STEADY>(from[c] + k);
   };
-  auto fetch_first = [&] {
+  auto begin_reading = [&] {
     #pragma unroll
-    for (int u = 0; u < U; u++) fetch(u, begin + u * STRIDE);
+    for (int u = 0; u < U; u++) fetch(u, u * STRIDE);
+    operand.before();
   };
   let_next_in();
-  if (STEADY) { // nothing of this need wait for the kernel before
-    fetch_first();
-    if (gain && blockIdx.x + threadIdx.x == 0) ask_for(gain, K * sizeof(float));
-  }
+  if (STEADY) begin_reading(); // nothing of this need wait for the kernel before
   await_previous();
-  if (!STEADY) fetch_first();
-  // where sums end: in the first lanes of each warp, or of the block
-  const u32 t = S > 1 ? threadIdx.x : lane, r = t / M % R, m = t % M, column = S > 1 ? (blockIdx.x * GROUPS + t / (R * M)) * R + r : first + r;
-  const bool finishes = t < (S > 1 ? GROUPS : 1) * R * M && column < N;
+  if (!STEADY) begin_reading();
+  const u32 r = lane / M, m = lane % M; // where sums end: in the first lanes
+  const bool finishes = lane < R * M && first + r < N;
   decltype(right(0u, 0u)) beside;
-  if (finishes) beside = right(m, column);
-  make(x);
+  if (finishes) beside = right(m, first + r);
+  operand.make(x);
 
   float sum[C][M] = {};
-  for (u32 k = begin; k < end; k += U * STRIDE) {
+  for (u32 k = 0; k < K; k += U * STRIDE) {
     #pragma unroll
     for (int u = 0; u < U; u++) {
       const u32 at = k + u * STRIDE + lane * V;
-      if (at >= end) continue;
+      if (at >= K) continue;
       #pragma unroll
       for (int m = 0; m < M; m++) {
         const Pack<T> b = *(const Pack<T> *)(x + m * K + at);
         #pragma unroll
         for (int c = 0; c < C; c++) sum[c][m] = dot(pack[u][c], b, sum[c][m]);
       }
-      if (SHARE > U * STRIDE) fetch(u, k + (U + u) * STRIDE);
+      fetch(u, k + (U + u) * STRIDE);
     }
   }
+  float total[P] = {};
   #pragma unroll
   for (int c = 0; c < C; c++)
     #pragma unroll
-    for (int m = 0; m < M; m++)
-      for (int d = 16; d; d /= 2) sum[c][m] += __shfl_xor_sync(~0u, sum[c][m], d);
-  float total[P] = {};
-  if (S > 1) {
-    #pragma unroll
-    for (int c = 0; c < C; c++)
-      #pragma unroll
-      for (int m = 0; m < M; m++) if (lane == c * M + m) parts[warp % S][(group * C + c) * M + m] = sum[c][m];
-    __syncthreads();
-    if (finishes)
-      #pragma unroll
-      for (int p = 0; p < P; p++)
-        #pragma unroll
-        for (int s = 0; s < S; s++) total[p] += parts[s][(t / (R * M) * C + p * R + r) * M + m];
-  } else
-    #pragma unroll
-    for (int c = 0; c < C; c++)
-      #pragma unroll
-      for (int i = 0; i < M; i++) if (lane == c % R * M + i) total[c / R] = sum[c][i];
+    for (int i = 0; i < M; i++) {
+      for (int d = 16; d; d /= 2) sum[c][i] += __shfl_xor_sync(~0u, sum[c][i], d);
+      if (lane == c % R * M + i) total[c / R] = sum[c][i];
+    }
   if (finishes) {
-    if constexpr (P == 1) out(m, column, total[0], beside);
-    else out(m, column, total[0], total[1], beside);
+    if constexpr (P == 1) out(m, first + r, total[0], beside);
+    else out(m, first + r, total[0], total[1], beside);
   }
 }
 
 // Weights with neighbours along n: 8 lanes hold a line of columns of each part, 32 lines of k are a block's, and k is shared out over gridDim.y
 // blocks; the last of them to arrive adds what all have left in `partial`, in order. Grid: (ceil(N / line), splits).
-template <class T, int M, int K, int P, int U, bool STEADY, class Make, class Right, class Out>
-__device__ inline void gemv_columns(const T *w, u64 step, u32 N, const float *gain, Make make, float *partial, u32 *tickets, Right right, Out out) {
+template <class T, int M, int K, int P, int U, bool STEADY, class Operand, class Right, class Out>
+__device__ inline void gemv_columns(const T *w, u64 step, u32 N, Operand operand, float *partial, u32 *tickets, Right right, Out out) {
   constexpr int V = 16 / sizeof(T), LANES = 8, LINE = LANES * V, ROWS = 256 / LANES;
   __shared__ alignas(16) T x[M * K];
   __shared__ float lines[ROWS][LINE + 1];
@@ -202,14 +229,15 @@ __device__ inline void gemv_columns(const T *w, u64 step, u32 N, const float *ga
       for (int p = 0; p < P; p++)
         if (n < N && k + u * ROWS < to) pack[u][p] = stream_pack<STEADY>(w + (k + u * ROWS) * step + n + p * N);
   };
-  let_next_in();
-  if (STEADY) {
+  auto begin_reading = [&] {
     fetch(from + row);
-    if (gain && blockIdx.x + blockIdx.y + threadIdx.x == 0) ask_for(gain, K * sizeof(float));
-  }
+    operand.before();
+  };
+  let_next_in();
+  if (STEADY) begin_reading();
   await_previous();
-  if (!STEADY) fetch(from + row);
-  make(x);
+  if (!STEADY) begin_reading();
+  operand.make(x);
 
   float sum[P][M][V] = {};
   for (u32 k = from + row; k < to; k += U * ROWS) {

@@ -58,14 +58,12 @@ export const skinnyOn = ({ capability, sharedBytes }: GemvTarget): NonNullable<D
 });
 
 /**
- * How the warps of a block share columns where a thread's packs lie in registers: columns that a group of `share` warps owns of each part, packs of
- * each in flight, and the blocks that a processor should hold. For one row, eight packs a lane are all of a column of 2048 halves; longer ones
- * are shared. More rows need more columns to share what is loaded of the operand.
+ * How a warp walks where a thread's packs lie in registers: neighbouring columns that it owns of each part, packs of each column in flight, and the
+ * blocks that a processor should hold. For one row, eight packs a lane; more rows need more columns to share what is loaded of the operand.
  */
-function walk(m: number, parts: number, packs: number): { columns: number; share: number; unroll: number; resident: number } {
-  if (m > 2) return { columns: 2 / parts, share: 1, unroll: m <= 4 ? 4 : 2, resident: 2 };
-  const share = packs > 16 * 32 ? 2 : 1;
-  return { columns: 1, share, unroll: (share > 1 ? 6 : 8) / parts, resident: 4 };
+function walk(m: number, parts: number): { columns: number; unroll: number; resident: number } {
+  if (m <= 2) return { columns: 1, unroll: 8 / parts, resident: 4 };
+  return { columns: 2 / parts, unroll: m <= 4 ? 4 : 2, resident: 2 };
 }
 
 export interface GemvKernel {
@@ -84,11 +82,9 @@ interface Given {
   /** Whether nothing in the program writes the weights and the gain: they may be read before the kernel's turn. */
   steady: boolean;
   /** a(m, k), the gain or none, and the norm's epsilon. */
+  expression: string;
+  /** The operand as THREADS threads make it. */
   operand: string;
-  /** The gain once more where it can be asked for in packs. */
-  gain: string;
-  /** make(x), by so many threads. */
-  make(threads: number): string;
   /** right(m, n), and out(m, n, sums..., beside). */
   results: string;
   kernel(block: number, resident: number, body: string, more?: readonly string[]): string;
@@ -128,19 +124,14 @@ function givenOf(name: string, { attrs, reads, writes }: Call<'gemv'>, isSteady:
   // rows that lie in memory as they are, and a norm of a single one, are copied in packs
   const packed = (v: View): boolean =>
     v.dtype === w.dtype && v.strides[1] === 1 && [v.strides[0]!, v.offset].every((x) => x % pack(w) === 0);
-  const plain = left.length === 1 && operand.steps.length === 0 && packed(left[0]!) && (!norm || m === 1) && !(gain && gain.offset % 4);
+  const normed = !norm || (m === 1 && !(gain && gain.offset % 4) && k * (itemSize[w.dtype] + 4) <= MAX_STATIC_BYTES);
+  const plain = left.length === 1 && operand.steps.length === 0 && packed(left[0]!) && normed;
+  const shape = `${type}, ${m}, ${k}, ${THREADS}, ${!!norm}`;
   return {
     type,
     steady: isSteady(w) && (!gain || isSteady(gain)),
-    operand: `${a}, ${given}`,
-    gain: gain && gain.offset % 4 === 0 ? 'gain' : '(const float *)nullptr',
-    make(threads) {
-      const shape = `<${type}, ${m}, ${k}, ${threads}, ${!!norm}>`;
-      const few = (m * k) / pack(w) <= threads * (norm ? 1 : 4); // a thread holds them all
-      const made =
-        plain && few ? `copy_operand${shape}(x, left0, ${left[0]!.strides[0]}ull, ${given})` : `make_operand${shape}(x, ${a}, ${given})`;
-      return `[&](${type} *x) { ${made}; }`;
-    },
+    expression: `${a}, ${given}`,
+    operand: plain ? `Copied<${shape}>{left0, ${left[0]!.strides[0]}ull, ${given}}` : `expressed<${shape}>(${a}, ${given})`,
     results: `[&](u32 c0, u32 c1) -> ${name}_beside { ${beside} }, [&](${['u32 c0, u32 c1', ...sums, `${name}_beside beside`].join(', ')}) { ${finish} }`,
     kernel: (block, resident, body, more = []) =>
       `struct ${name}_beside { ${fields} };\nextern "C" __global__ void __launch_bounds__(${block}, ${resident}) ${name}(${[...parameters, ...more].join(', ')}) {\n  ${body}\n}`,
@@ -152,10 +143,10 @@ export function gemvKernel(name: string, call: Call<'gemv'>, target: GemvTarget,
   const { m, n, k, parts, norm } = call.attrs;
   const [w] = call.reads as [View];
   const width = n / parts;
-  const { type, steady, operand, gain, make, results, kernel } = givenOf(name, call, isSteady);
+  const { type, steady, expression, operand, results, kernel } = givenOf(name, call, isSteady);
   if (w.strides[0] === 1 && tiled(m, w, target.capability)) {
     const stages = stagesOf(m, k, target.sharedBytes);
-    const body = `gemv_tiles<${type}, ${m}, ${k}, ${parts}, ${stages}, ${TILE_THREADS}, ${!!norm}, ${steady}>(weights0, ${w.strides[1]}ull, ${width}u, ${operand}, ${results});`;
+    const body = `gemv_tiles<${type}, ${m}, ${k}, ${parts}, ${stages}, ${TILE_THREADS}, ${!!norm}, ${steady}>(weights0, ${w.strides[1]}ull, ${width}u, ${expression}, ${results});`;
     return {
       source: kernel(TILE_THREADS, 2, body),
       grid: [Math.min(target.multiprocessors, Math.ceil(n / 16)), 1, 1],
@@ -165,11 +156,11 @@ export function gemvKernel(name: string, call: Call<'gemv'>, target: GemvTarget,
     };
   }
   if (w.strides[0] === 1) {
-    const { columns, share, unroll, resident } = walk(m, parts, k / pack(w));
-    const body = `gemv<${type}, ${m}, ${k}, ${columns}, ${parts}, ${share}, ${unroll}, ${THREADS}, ${steady}>(weights0, ${w.strides[1]}ull, ${width}u, ${gain}, ${make(THREADS)}, ${results});`;
+    const { columns, unroll, resident } = walk(m, parts);
+    const body = `gemv<${type}, ${m}, ${k}, ${columns}, ${parts}, ${unroll}, ${THREADS}, ${steady}>(weights0, ${w.strides[1]}ull, ${width}u, ${operand}, ${results});`;
     return {
       source: kernel(THREADS, resident, body),
-      grid: [Math.ceil((width * share) / (columns * (THREADS / 32))), 1, 1],
+      grid: [Math.ceil(width / (columns * (THREADS / 32))), 1, 1],
       block: THREADS,
       sharedBytes: 0,
       shared: [],
@@ -179,7 +170,7 @@ export function gemvKernel(name: string, call: Call<'gemv'>, target: GemvTarget,
   // two blocks for each processor of a large GPU, none with less than 128 of k
   const splits =
     tiles > TICKETS ? 1 : Math.max(1, Math.min(Math.ceil(264 / tiles), Math.floor(k / 128), Math.floor(WORKSPACE_FLOATS / (m * n))));
-  const body = `gemv_columns<${type}, ${m}, ${k}, ${parts}, ${m * parts <= 2 ? 4 : 2}, ${steady}>(weights0, ${w.strides[0]}ull, ${width}u, ${gain}, ${make(THREADS)}, partial, tickets, ${results});`;
+  const body = `gemv_columns<${type}, ${m}, ${k}, ${parts}, ${m * parts <= 2 ? 4 : 2}, ${steady}>(weights0, ${w.strides[0]}ull, ${width}u, ${operand}, partial, tickets, ${results});`;
   return {
     source: kernel(THREADS, 2, body, ['float *partial', 'u32 *tickets']),
     grid: [tiles, splits, 1],
