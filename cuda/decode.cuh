@@ -85,7 +85,6 @@ __device__ inline void decode_attention(Ask ask, Made made, T *k, Steps ks, T *v
     if (chunk == from + (int)blockIdx.x) {
       prepare();
       __syncthreads();
-      let_next_in(); // its weights would queue ahead of the keys
     }
     if (NEW)
       #pragma unroll

@@ -30,39 +30,6 @@ __device__ inline float dot(const Pack<bf16> &a, const Pack<bf16> &b, float sum)
   return sum;
 }
 
-// Rows of whole packs to shared memory. On Hopper they do not queue behind what the processor's other warps have asked for, which is megabytes of
-// weights (PTX ISA, cp.async.bulk); `arrival` is told of them.
-__device__ inline u32 place(const void *p) { return (u32)__cvta_generic_to_shared(p); }
-template <int THREADS> __device__ inline void copy_rows(void *to, const void *from, u32 bytes, u64 *arrival) {
-#if __CUDA_ARCH__ >= 900
-  if (threadIdx.x) return;
-  asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(place(arrival)), "r"(bytes) : "memory");
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(place(to)), "l"(from), "r"(bytes), "r"(place(arrival)) : "memory");
-#else
-  for (u32 i = threadIdx.x; i < bytes / 16; i += THREADS) ((uint4 *)to)[i] = ((const uint4 *)from)[i];
-#endif
-}
-__device__ inline void expect_rows(u64 *arrival) {
-#if __CUDA_ARCH__ >= 900
-  if (threadIdx.x == 0) {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(place(arrival)));
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-  }
-  __syncthreads();
-#endif
-}
-// All that was copied is there.
-__device__ inline void await_rows(u64 *arrival) {
-#if __CUDA_ARCH__ >= 900
-  if (threadIdx.x == 0) asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(place(arrival)) : "memory");
-  u32 there;
-  do asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], 0; selp.u32 %0, 1, 0, p; }" : "=r"(there) : "r"(place(arrival)) : "memory");
-  while (!there);
-#else
-  __syncthreads();
-#endif
-}
-
 // The operand x[m, k] of a product: before() is what needs no other kernel's results, but a gain that is steady; make(x) the rest.
 // ... an expression a(m, k), or its RMS norm over k with a gain (or none).
 template <class T, int M, int K, int THREADS, bool NORM, class A> struct Expressed {
@@ -102,51 +69,52 @@ template <class T, int M, int K, int THREADS, bool NORM, class A> struct Express
 template <class T, int M, int K, int THREADS, bool NORM, class A> __device__ inline Expressed<T, M, K, THREADS, NORM, A> expressed(A a, const float *gain, float eps) {
   return {a, gain, eps};
 }
-// ... rows that lie in memory as they are, `step` apart, or the RMS norm of a single one.
+// ... rows that lie in memory as they are, `step` apart, or the RMS norm of a single one: all of it is asked for at once.
 template <class T, int M, int K, int THREADS, bool NORM> struct Copied {
-  static constexpr int V = 16 / sizeof(T), EACH = (K / V + THREADS - 1) / THREADS;
+  static constexpr int V = 16 / sizeof(T), PACKS = M * (K / V), EACH = (PACKS + THREADS - 1) / THREADS;
   const T *rows;
   u64 step;
   const float *gain;
   float eps;
-  __device__ static u64 *arrival() { __shared__ u64 barrier; return &barrier; }
   __device__ static float *gains() { __shared__ alignas(16) float g[NORM ? K : 4]; return g; }
   __device__ void before() const {
-    expect_rows(arrival());
-    if (NORM && gain) copy_rows<THREADS>(gains(), gain, K * sizeof(float), arrival());
+    if (NORM && gain)
+      for (u32 i = threadIdx.x; i < K / 4; i += THREADS) ((uint4 *)gains())[i] = ((const uint4 *)gain)[i];
   }
   __device__ void make(T *x) const {
-    #pragma unroll
-    for (int m = 0; m < M; m++) copy_rows<THREADS>(x + m * K, rows + m * step, K * sizeof(T), arrival());
-    await_rows(arrival());
-    if (!NORM) return;
-    static_assert(!NORM || M == 1, "one row's numbers are spread over all threads");
-    __shared__ float parts[THREADS / 32];
     Pack<T> own[EACH];
-    float square = 0;
     #pragma unroll
     for (int i = 0; i < EACH; i++) {
       const u32 p = threadIdx.x + i * THREADS;
-      if (p >= K / V) continue;
-      own[i] = ((const Pack<T> *)x)[p];
-      #pragma unroll
-      for (int j = 0; j < V; j++) square = fmaf(load(own[i].x[j]), load(own[i].x[j]), square);
+      if (p < PACKS) own[i] = *(const Pack<T> *)(rows + p / (K / V) * step + p % (K / V) * V);
     }
-    for (int d = 16; d; d /= 2) square += __shfl_xor_sync(~0u, square, d);
-    if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = square;
-    __syncthreads();
-    float total = 0;
-    #pragma unroll
-    for (int i = 0; i < THREADS / 32; i++) total += parts[i];
-    const float scale = rsqrtf(total / K + eps);
-    #pragma unroll
-    for (int i = 0; i < EACH; i++) {
-      const u32 p = threadIdx.x + i * THREADS;
-      if (p >= K / V) continue;
+    if (NORM) {
+      static_assert(!NORM || M == 1, "one row's numbers are spread over all threads");
+      __shared__ float parts[THREADS / 32];
+      float square = 0;
       #pragma unroll
-      for (int j = 0; j < V; j++) store(own[i].x[j], load(own[i].x[j]) * scale * (gain ? gains()[p * V + j] : 1.f));
-      ((Pack<T> *)x)[p] = own[i];
+      for (int i = 0; i < EACH; i++)
+        if (threadIdx.x + i * THREADS < PACKS)
+          #pragma unroll
+          for (int j = 0; j < V; j++) square = fmaf(load(own[i].x[j]), load(own[i].x[j]), square);
+      for (int d = 16; d; d /= 2) square += __shfl_xor_sync(~0u, square, d);
+      if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = square;
+      __syncthreads();
+      float total = 0;
+      #pragma unroll
+      for (int i = 0; i < THREADS / 32; i++) total += parts[i];
+      const float scale = rsqrtf(total / K + eps);
+      #pragma unroll
+      for (int i = 0; i < EACH; i++) {
+        const u32 p = threadIdx.x + i * THREADS;
+        if (p < PACKS)
+          #pragma unroll
+          for (int j = 0; j < V; j++) store(own[i].x[j], load(own[i].x[j]) * scale * (gain ? gains()[p * V + j] : 1.f));
+      }
     }
+    #pragma unroll
+    for (int i = 0; i < EACH; i++)
+      if (threadIdx.x + i * THREADS < PACKS) ((Pack<T> *)x)[threadIdx.x + i * THREADS] = own[i];
     __syncthreads();
   }
 };

@@ -40,8 +40,8 @@ export type Kernel = (
   views: readonly (View | Shared | null | number)[],
   grid: readonly [number, number, number],
   body: (p: (i: number) => string) => string,
-  /** Threads of a block, bytes of dynamic shared memory, blocks that a multiprocessor should hold at once, and what comes first instead of begin(). */
-  options?: { block?: number; shared?: number; resident?: number; begin?: (p: (i: number) => string) => string },
+  /** Threads of a block, bytes of dynamic shared memory, blocks that a multiprocessor should hold at once, and what is done before its turn. */
+  options?: { block?: number; shared?: number; resident?: number; early?: (p: (i: number) => string) => string },
 ) => Launch[];
 
 /** Collects the kernels of one program; the same text is one kernel. */
@@ -120,11 +120,11 @@ export function launchesOf(
   const { sharedBytes, multiprocessors, capability } = { ...HOPPER, ...gpu };
   const { reads, writes } = call;
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
-  const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident, begin } = {}) => {
+  const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident, early } = {}) => {
     if (grid.some((g) => g === 0)) return [];
     const types = views.map((v) => (typeof v === 'number' ? 'u64 ' : typeof v === 'string' ? sharedType[v] : v ? pointer(v) : 'float *'));
     const p = (i: number): string => (views[i] === null ? '(float *)nullptr' : `p${i}`);
-    const code = `${begin ? begin(p) : 'begin();'} ${body(p)}`;
+    const code = `${early ? `${early(p)} ` : ''}begin(); ${body(p)}`;
     const name = sources.add(
       `${types.join()}|${code}`,
       (n) =>

@@ -13,7 +13,7 @@ interface Kernel {
   block?: number;
   shared?: number;
   resident?: number;
-  begin?: (p: (i: number) => string) => string;
+  early?: (p: (i: number) => string) => string;
 }
 
 /** New tokens that are attended for in one pass over the keys, and whose entries can be taken in; more come in tiles where there are some. */
@@ -50,7 +50,7 @@ export function decodeKernels(call: Call<'decodeAttention'> | Call<'appendAttent
       grid: [splits, rows, B],
       block: 128,
       ...(Q <= 2 ? { resident: 4 } : {}),
-      begin: (p) => `decode_ask<${T}, ${E}, ${Q}, ${aligned}>(${cache(p)}, ${p(first + 2)}, ${shape}); await_previous();`,
+      early: (p) => `decode_ask<${T}, ${E}, ${Q}, ${aligned}>(${cache(p)}, ${p(first + 2)}, ${shape});`,
       body(p) {
         const given = `${cache(p)}, ${[first + 2, out, out + 1, shared, shared + 1, shared + 2].map(p)}, ${shape}`;
         const tokens = appended ? appended.entries.shape[1]! : 0;

@@ -125,7 +125,8 @@ function givenOf(name: string, { attrs, reads, writes }: Call<'gemv'>, isSteady:
   const packed = (v: View): boolean =>
     v.dtype === w.dtype && v.strides[1] === 1 && [v.strides[0]!, v.offset].every((x) => x % pack(w) === 0);
   const normed = !norm || (m === 1 && !(gain && gain.offset % 4) && k * (itemSize[w.dtype] + 4) <= MAX_STATIC_BYTES);
-  const plain = left.length === 1 && operand.steps.length === 0 && packed(left[0]!) && normed;
+  const few = (m * k) / pack(w) <= 4 * THREADS; // what a thread holds of them
+  const plain = left.length === 1 && operand.steps.length === 0 && packed(left[0]!) && normed && few;
   const shape = `${type}, ${m}, ${k}, ${THREADS}, ${!!norm}`;
   return {
     type,
