@@ -1,7 +1,8 @@
 // Products of half-precision tiles with Hopper's warpgroup instructions (PTX ISA, "wgmma"): a block of three warpgroups computes 128 x N at a
-// time, N = 256 | 192. The third copies slabs of 64 along the inner axis into a ring of shared-memory stages, 16 bytes an instruction,
-// so that rows may come from anywhere; the other two multiply, 64 rows each. A slab lies as rows of 128 bytes whose 16-byte chunks are
-// permuted by the row's number (the 128-byte swizzle), either along the inner axis ("K-major") or across it in panels of 64 ("MN-major").
+// time, here N = 256 | 192; what attention makes of them is in attention-panels.cuh. The third copies slabs of 64 along the inner axis into a ring
+// of shared-memory stages, 16 bytes an instruction, so that rows may come from anywhere; the other two multiply, 64 rows each. A slab lies as rows
+// of 128 bytes whose 16-byte chunks are permuted by the row's number (the 128-byte swizzle), either along the inner axis ("K-major") or across it in
+// panels of 64 ("MN-major").
 const int TILE_M = 128, TILE_K = 64, BLOCK_THREADS = 384;
 
 // COUNT stages of BYTES each, of which A is the first operand.
@@ -26,7 +27,7 @@ __device__ inline void wait(u32 barrier, u32 phase) {
   while (!done);
 }
 __device__ inline void arrive(u32 barrier) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory"); }
-// Makes a ring at `at`, with barriers that 128 copying threads fill, `extra` arrivals beside them, and that `readers` empty. By one thread.
+// Makes the barriers of a ring: a stage is filled by 128 copying threads and `extra` arrivals beside them, and emptied by `readers`. One thread.
 template <int COUNT, u32 BYTES, u32 A> __device__ inline void open_stages(const Stages<COUNT, BYTES, A> &r, int extra, int readers) {
   for (int s = 0; s < COUNT; s++) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(r.full + 8 * s), "r"(128 + extra));
@@ -48,8 +49,8 @@ __device__ inline Ring open_ring() {
   return r;
 }
 
-// What the copying warpgroup gives up goes to the two others. A block of 384 threads begins with 168 registers each: 2 * 208 + 80 is within
-// three times that.
+// What the copying warpgroup gives up goes to the two others. A block of 384 threads begins with 168 registers each: 2 * 208 + 80 and 2 * 232 + 40
+// are within three times that.
 template <int REGISTERS> __device__ inline void registers_up() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS)); }
 template <int REGISTERS> __device__ inline void registers_down() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS)); }
 
