@@ -46,6 +46,10 @@ test('a check that is cut short goes on with the arms that are missing, and the 
   // what the arms of the unfinished seed left to go on from is still there
   assert.deepEqual((await readdir(save)).toSorted(), ['seed-0.a.json', 'seed-0.b.json', 'seed-1', 'seed-1.a.json']);
   assert.ok(existsSync(join(save, 'seed-1', 'a.checkpoint')));
+  await assert.rejects(
+    runArms(toy(save, { setting: { epochs: 3 }, seeds: [1], names: ['b'] })),
+    /seed-1 is of {"epochs":2,"seed":1}, asked/,
+  );
 
   const told: string[] = [];
   lines.length = ran.length = 0;

@@ -17,7 +17,7 @@ export interface ArmsRun<Arm extends { name: string }, Setting extends object> {
   names: readonly string[];
   /** Training steps of an arm, which is what it costs. */
   steps: (name: string) => number;
-  /** Where arms are saved, a file each; several processes may fill one folder with different arms or seeds. Nothing is saved if absent. */
+  /** Where arms are saved, a file each; several processes may fill one folder, each with seeds of its own. Nothing is saved if absent. */
   save?: string | undefined;
   /** All arms of all seeds side by side. */
   together?: boolean;
@@ -36,15 +36,19 @@ export async function runArms<Arm extends { name: string }, Setting extends obje
   const { method, names, seeds, save, together = false, log = (line) => console.error(line) } = options;
   if (save) await mkdir(save, { recursive: true });
   const pathOf = (seed: number, name: string): string => join(save!, `seed-${seed}.${name}.json`);
-  const bySeed = await Promise.all(
-    seeds.map(async (seed) => {
-      const setting = { ...options.setting, seed };
-      const arms: Arm[] = [];
-      if (save) for (const name of names) arms.push(...(await readArms<Arm>(pathOf(seed, name), setting)));
-      const left = names.filter((name) => !arms.some((arm) => arm.name === name));
-      return { seed, setting, arms, left };
-    }),
-  );
+  const workOf = (seed: number): string => join(save!, `seed-${seed}`);
+  /** Beside what is unfinished: it is not gone on with under another setting. */
+  const settingOf = (seed: number): string => join(workOf(seed), 'setting.json');
+  const bySeed: { seed: number; setting: Setting & { seed: number }; arms: Arm[]; left: string[] }[] = [];
+  for (const seed of seeds) {
+    const setting = { ...options.setting, seed };
+    const arms: Arm[] = [];
+    if (save) {
+      for (const name of names) arms.push(...(await readArms<Arm>(pathOf(seed, name), setting)));
+      await readArms(settingOf(seed), setting, workOf(seed));
+    }
+    bySeed.push({ seed, setting, arms, left: names.filter((name) => !arms.some((arm) => arm.name === name)) });
+  }
   const total = bySeed.reduce((sum, { left }) => sum + left.length, 0);
   const cost = (some: readonly string[]): number => some.reduce((sum, name) => sum + options.steps(name), 0);
   const costs = bySeed.reduce((sum, { left }) => sum + cost(left), 0);
@@ -56,11 +60,12 @@ export async function runArms<Arm extends { name: string }, Setting extends obje
   const runSeed = async ({ seed, setting, arms, left }: (typeof bySeed)[number]): Promise<void> => {
     if (arms.length > 0) options.onArm({ setting, arms }, undefined);
     if (left.length === 0) return;
-    const work = save ? join(save, `seed-${seed}`) : await mkdtemp(join(tmpdir(), `${method}-`));
+    const work = save ? workOf(seed) : await mkdtemp(join(tmpdir(), `${method}-`));
     await mkdir(work, { recursive: true });
+    if (save) await write(settingOf(seed), setting, []);
     const runArm = async (name: string): Promise<void> => {
       const arm = await options.run(name, seed, work, teller(`${name}, seed ${seed}`, log));
-      if (save) await writeFileAtomic(pathOf(seed, name), Buffer.from(`${JSON.stringify({ setting, arms: [arm] })}\n`));
+      if (save) await write(pathOf(seed, name), setting, [arm]);
       arms.push(arm);
       paid += options.steps(name);
       options.onArm({ setting, arms }, arm);
@@ -81,8 +86,11 @@ export async function runArms<Arm extends { name: string }, Setting extends obje
   else for (const one of bySeed) await runSeed(one);
 }
 
-/** The arm of a file; none where there is no file. */
-async function readArms<Arm extends { name: string }>(path: string, setting: { seed: number }): Promise<Arm[]> {
+const write = (path: string, setting: { seed: number }, arms: readonly { name: string }[]): Promise<number> =>
+  writeFileAtomic(path, Buffer.from(`${JSON.stringify({ setting, arms })}\n`));
+
+/** The arms of a file; none where there is no file. @throws Error that names `holder` where it is of another setting */
+async function readArms<Arm extends { name: string }>(path: string, setting: { seed: number }, holder = path): Promise<Arm[]> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined;
     throw error;
@@ -96,7 +104,7 @@ async function readArms<Arm extends { name: string }>(path: string, setting: { s
   }
   if (!isDeepStrictEqual(saved.setting, setting))
     throw new Error(
-      `[check] ${path} is of ${JSON.stringify(saved.setting)}, asked is ${JSON.stringify(setting)}; save to another folder, or delete it`,
+      `[check] ${holder} is of ${JSON.stringify(saved.setting)}, asked is ${JSON.stringify(setting)}; save to another folder, or delete it`,
     );
   return saved.arms;
 }
