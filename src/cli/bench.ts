@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { numberParser } from '@stricli/core';
@@ -120,6 +120,9 @@ export default defineVerb<{ seed?: number; check?: string; out?: string }, [stri
       );
     if (flags.check === undefined && Object.keys(further).length > 0)
       io.print(`the main check; --check ${Object.keys(further).join(' or ')} runs a further one`);
+    const out = resolve(flags.out ?? `bench/results/${[id, ...(flags.check === undefined ? [] : [flags.check])].join('-')}.json`);
+    mkdirSync(dirname(out), { recursive: true });
+    accessSync(dirname(out), constants.W_OK); // not after an hour
     const seeds = flags.seed === undefined ? bench.seeds : [flags.seed];
     const started = performance.now();
     const runs: unknown[] = [];
@@ -129,7 +132,6 @@ export default defineVerb<{ seed?: number; check?: string; out?: string }, [stri
       runs.push(await lastLineOf(command, { signal: io.signal, env: bench.env }));
     }
     const figures = compare(bench, runs);
-    const out = resolve(flags.out ?? `bench/results/${[id, ...(flags.check === undefined ? [] : [flags.check])].join('-')}.json`);
     const result: BenchResult = {
       id,
       passed: figures.every(({ ok }) => ok),
@@ -142,7 +144,6 @@ export default defineVerb<{ seed?: number; check?: string; out?: string }, [stri
       figures,
       out,
     };
-    mkdirSync(dirname(out), { recursive: true });
     const { out: _, ...seen } = result;
     writeFileSync(out, `${JSON.stringify(seen, null, 2)}\n`);
     return result;

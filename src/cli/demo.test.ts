@@ -29,9 +29,17 @@ test('the demo compares three arms in the same bytes and writes its report', () 
     assert.equal(statSync(join(folder, '40kB', 'images.tokens')).size, arms[0].fileBytes);
     const html = readFileSync(report, 'utf8');
     assert.match(html, /<svg/);
+    assert.match(html, /thimble demo --seconds 10 --seed 0 --budget 40kB --images 400/);
     assert.match(html, /data:image\/png;base64/);
     assert.doesNotMatch(html, /(src|href)="http/);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+test('a place that cannot be a folder is said before anything is learnt', () => {
+  const main = fileURLToPath(new URL('./main.js', import.meta.url));
+  const { status, stderr } = spawnSync(process.execPath, [main, 'demo', '--out', main], { encoding: 'utf8' });
+  assert.equal(status, 1);
+  assert.match(stderr, /^\[demo\] .*main\.js is no folder and cannot become one/);
 });

@@ -96,7 +96,8 @@ export default defineVerb<Flags, [], DemoResult>({
       io,
     );
     const report = join(folder, 'report.html');
-    const command = `thimble demo --seconds ${seconds} --seed ${seed} --budget ${budget}${method === 'seit-plus-plus' ? '' : ` --method ${method}`}`;
+    const asked = { seconds, seed, budget, ...(method !== 'seit-plus-plus' && { method }), ...(images !== 20_000 && { images }) };
+    const command = ['thimble demo', ...Object.entries(asked).map(([name, value]) => `--${name} ${value}`)].join(' ');
     writeFileSync(report, await demoReport({ results, budget: bytes, seconds: spent, seed, method, command }));
     const main = results.filter((one) => one.budget === bytes);
     writeFileSync(join(folder, 'stored.png'), await storedPicture(main));

@@ -43,7 +43,13 @@ export interface DemoOutcome {
 
 export async function runArms(options: DemoOptions, io: Io): Promise<DemoOutcome> {
   const { out, budgets, seed, method, images } = options;
-  mkdirSync(out, { recursive: true });
+  try {
+    mkdirSync(out, { recursive: true });
+  } catch (error) {
+    throw new Error(`[demo] ${out} is no folder and cannot become one (${(error as Error).message}); choose another --out`, {
+      cause: error,
+    });
+  }
   const path = join(out, 'demo.json');
   const question = { seconds: options.seconds, seed, method, budgets, images };
   const state = openState(path, question, options.fresh) ?? {
