@@ -35,37 +35,52 @@ export interface Choice {
 
 /**
  * Who is timed in each heat: the fastest so many of the heat before, and the library's first; for how many milliseconds at a time, and how
- * often. In a heat all take turns without a pause: a busy GPU lowers its clocks, and an algorithm is needed that is fast then.
+ * often. In a heat all take turns without a pause, forth and back: what a GPU at work does to its clocks meets all of them.
  */
 const HEATS = [
-  { entrants: Infinity, ms: 0, turns: 2 },
-  { entrants: 7, ms: 1, turns: 3 },
-  { entrants: 3, ms: 2, turns: 9 },
+  { entrants: Infinity, ms: 0, turns: 3 },
+  { entrants: 6, ms: 1, turns: 4 },
+  { entrants: 3, ms: 2, turns: 8 },
 ] as const;
+/** The last are timed from rest as well, with clocks as high as a product finds them between kernels that need less power: so often, after so long. */
+const FROM_REST = { turns: 5, pause: 6, ms: 1 };
 /** A later candidate replaces the first only for more than the noise of a measurement. */
-const MARGIN = 0.99;
+const MARGIN = 0.985;
 /** Bytes of operands to take in turn, so that none is in the second-level cache, as in a program. */
 const COLD = 150e6;
 
-/** Which of `works` is fastest; undefined ones do not take part. The first must be there. */
+const pause = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+const middle = (xs: readonly number[]): number => [...xs].sort((x, y) => x - y)[xs.length >> 1]!;
+
+/**
+ * Which of `works` to take: undefined ones do not take part, the first must be there. Algorithms change places as clocks fall, so that each counts
+ * for the worse of its two times beside the first's.
+ */
 function fastest(bench: Bench, works: readonly (CapturedWork | undefined)[]): number {
   let ranking = [...works.keys()].filter((i) => works[i]);
-  const typical = new Map<number, number>();
+  const atWork = new Map<number, number>();
+  const launches = (i: number, ms: number): number => Math.max(1, Math.ceil(ms / (atWork.get(i) ?? Infinity)));
+  const run = (i: number, n: number) => () => {
+    for (let k = 0; k < n; k++) works[i]!.launch();
+  };
   for (const { entrants, ms, turns } of HEATS) {
     const field = ranking.filter((i, rank) => i === 0 || rank < entrants);
-    const launches = field.map((i) => Math.max(1, Math.ceil(ms / (typical.get(i) ?? Infinity))));
-    const turn = field.map((i, f) => () => {
-      for (let n = 0; n < launches[f]!; n++) works[i]!.launch();
-    });
-    const times = bench.timed(new Array<typeof turn>(turns).fill(turn).flat());
-    field.forEach((i, f) => {
-      const own = times.filter((_, t) => t % field.length === f).sort((x, y) => x - y);
-      typical.set(i, own[own.length >> 1]! / launches[f]!);
-    });
-    ranking = field.sort((i, j) => typical.get(i)! - typical.get(j)! || i - j);
+    const counts = new Map(field.map((i) => [i, launches(i, ms)]));
+    const order = Array.from({ length: turns }, (_, t) => (t % 2 ? [...field].reverse() : field)).flat();
+    const times = bench.timed(order.map((i) => run(i, counts.get(i)!)));
+    for (const i of field) atWork.set(i, middle(times.filter((_, t) => order[t] === i)) / counts.get(i)!);
+    ranking = field.sort((i, j) => atWork.get(i)! - atWork.get(j)! || i - j);
   }
-  const [winner] = ranking as [number];
-  return typical.get(winner)! < MARGIN * typical.get(0)! ? winner : 0;
+  if (ranking[0] === 0) return 0;
+  const fromRest = new Map<number, number[]>(ranking.map((i) => [i, []]));
+  for (let t = 0; t < FROM_REST.turns; t++)
+    for (const i of t % 2 ? [...ranking].reverse() : ranking) {
+      pause(FROM_REST.pause);
+      fromRest.get(i)!.push(bench.timed([run(i, 1), run(i, launches(i, FROM_REST.ms))])[1]! / launches(i, FROM_REST.ms));
+    }
+  const beside = (i: number): number => Math.max(atWork.get(i)! / atWork.get(0)!, middle(fromRest.get(i)!) / middle(fromRest.get(0)!));
+  const winner = ranking.reduce((best, i) => (beside(i) < beside(best) ? i : best), 0);
+  return beside(winner) < MARGIN ? winner : 0;
 }
 
 /**
