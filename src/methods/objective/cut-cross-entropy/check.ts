@@ -116,7 +116,13 @@ function armOf(name: string): (phase: Phase) => Promise<Arm> {
   const { config, create } = method;
   if (name === 'naive') return (phase) => train(name, { loss: create(config.parse({})).meaning }, { preset: 'exact' }, phase);
   const [preset, exponent = '-12'] = name.split('@');
-  const options = config.parse({ preset, filterEps: 2 ** Number(exponent) });
+  const { data: options } = config.safeParse({ preset, filterEps: 2 ** Number(exponent) });
+  if (!options) {
+    const presets = config.shape.preset.unwrap().options.join(', ');
+    throw new Error(
+      `[cut-cross-entropy] there is no arm '${name}'; use naive, ${presets}, or one with an exponent of at most 0, as cce@-16`,
+    );
+  }
   return (phase) => train(name, create(options), options, phase);
 }
 const arms = values.arms.split(',').map(armOf);
