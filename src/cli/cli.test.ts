@@ -119,10 +119,11 @@ test('the first interrupt aborts, the second exits with 130, disposal stops list
   const signals = Object.assign(new EventEmitter(), { exits: [] as number[], exit: (code: number) => void signals.exits.push(code) });
   const { out } = stage(false);
   {
-    using listening = listenForInterrupt(out, signals);
+    using listening = listenForInterrupt(out, true, signals);
     assert.equal(listening.signal.aborted, false);
     signals.emit('SIGINT');
     assert.ok(listening.signal.reason instanceof Interrupted);
+    assert.match(String(listening.signal.reason), /what was finished is saved/);
     assert.deepEqual(signals.exits, []);
     signals.emit('SIGINT');
     assert.deepEqual(signals.exits, [130]);
@@ -155,6 +156,7 @@ test('an interrupted verb exits with 130 and one closing line', { skip: process.
   const code = await new Promise((done) => child.on('close', done));
   assert.equal(code, 130, said);
   assert.match(said, /stopping after this step/);
+  assert.match(said, /interrupted; nothing was written/);
 });
 
 test('bench commands run this package and this Node, with the seed', () => {

@@ -69,6 +69,7 @@ const furtherBudgets = [2, 0.5];
 export default defineVerb<Flags, [], DemoResult>({
   brief: 'Store 20,000 pictures as tokens, train from them, compare with pixels in the same bytes',
   help: "Uses the package's Fashion-MNIST subset. Every arm keeps what it can in the same number of bytes, trains the same transformer for the same\ntime from its file alone, and is judged on the same 5,000 test images. Writes a report that opens from disk.\nCtrl-C saves; the same command goes on.",
+  resumes: true,
   parameters: {
     flags: {
       seconds: { kind: 'parsed', parse: positive('seconds'), default: '200', brief: 'Time for everything', placeholder: 'n' },

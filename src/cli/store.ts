@@ -19,6 +19,7 @@ type Flags = {
 export default defineVerb<Flags, [string], Stored>({
   brief: 'Store images as tokens within a budget of bytes',
   help: 'Reads a folder with one folder per class, an IDX file or folder, or a CSV manifest (path,label): JPEG, PNG and WebP, grey and colour, any size.\nCtrl-C saves; the same command goes on.',
+  resumes: true,
   parameters: {
     flags: {
       budget: budgetFlag,

@@ -10,6 +10,7 @@ type Flags = { out: string; epochs?: number; seed: number; method: string; fresh
 export default defineVerb<Flags, [string], Trained>({
   brief: 'Train a classifier from a token store alone',
   help: 'The model file holds the classifier and all that turns pixels into what it reads: eval and predict need nothing else.\nCtrl-C saves; the same command goes on.',
+  resumes: true,
   parameters: {
     flags: { out: outFlag('model.safetensors'), epochs: epochsFlag, seed: seedFlag, method: methodFlag, fresh: freshFlag },
     aliases: { o: 'out' },

@@ -29,6 +29,8 @@ export interface Verb<F extends Flags, Args extends readonly unknown[], Result e
   parameters: NoInfer<TypedCommandParameters<F, Args, CommandContext>>;
   /** Does the work. Heavy modules are imported here, so that other verbs start fast. */
   run(io: Io, flags: F, ...args: Args): Result | Promise<Result>;
+  /** Whether a verb that was interrupted leaves what the same command goes on from. */
+  resumes?: boolean;
   /** The result for people; under --json the result itself is printed, as the last line. */
   text(result: Result): string;
   /** False makes the exit code 1 though nothing threw, such as a comparison that failed. */
@@ -57,7 +59,7 @@ export function defineVerb<F extends Flags = NoFlags, Args extends readonly unkn
     async func(this: CommandContext, given: F & CommonFlags, ...args: Args) {
       const { stdout, stderr }: { stdout: Out; stderr: Out } = this.process;
       const progress = new Progress(stderr, progressMode(stderr, given));
-      using interrupt = listenForInterrupt(stderr);
+      using interrupt = listenForInterrupt(stderr, verb.resumes);
       const io: Io = {
         print(line) {
           progress.end();
