@@ -10,7 +10,7 @@ test('a plan takes no memory of the device, and storing large images takes littl
   calibrate(defaultDevice()); // its arena stays
   const held = defaultDevice().allocatedBytes;
   const stages = await planStages(fitBudget(2e6, target), target);
-  assert.equal(defaultDevice().allocatedBytes, held);
+  assert.ok(defaultDevice().allocatedBytes <= held, `${defaultDevice().allocatedBytes} B, ${held} B before`);
   const [learning, storing] = stages.map(({ peakBytes }) => peakBytes) as [number, number];
   assert.ok(storing < 2.5 * learning, `${storing} B for storing, ${learning} B for learning`);
 });
