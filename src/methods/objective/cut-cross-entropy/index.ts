@@ -5,9 +5,9 @@
  *
  * For training, where classes >> features; where only some logits are wanted, as in generation, it does not apply. The preset decides what may
  * be left out: `cce` of both gradients, for fine-tuning; `kahan_full_c` not of the classifier's, which the authors take for pretraining, where
- * rare tokens have nothing but tiny gradients; `exact` nothing. From new weights take `exact`: the check's curves stray with the others as long
- * as V classes below the threshold eps hold much of a row, up to V * eps. The names are the paper's; what it compensates is here a sum over all
- * rows in f32.
+ * rare tokens have nothing but tiny gradients; `exact` nothing. From new weights take `exact`: what is left out of a row is at most eps a class, but
+ * up to V * eps in all, and the check's curves stray with the others. The names are the paper's; what it compensates is here a sum over all rows
+ * in f32.
  */
 import { add, div, linearCrossEntropyWithLse, maximum, mul, square, sum } from '../../../tensor/index.ts';
 import type { Objective } from '../../contracts/objective.ts';
