@@ -56,16 +56,6 @@ export const attention: Case[] = apart((): Case[] => [
       f: (a, b, c, offsets) => t.attention(a, b, c, { causal, offsets }),
     }),
   ),
-  {
-    name: 'attention from one projection',
-    ops: ['attention', 'attentionGrad', 'concat'],
-    inputs: [floats([2, 5, 24])],
-    f: (x) => {
-      const y = t.reshape(x, [2, 5, 3, 2, 4]);
-      const part = (i: number): Tensor => t.reshape(t.slice(y, null, null, [i, i + 1]), [2, 5, 2, 4]);
-      return t.attention(part(0), part(1), part(2));
-    },
-  },
   ...(
     [
       [16, 70, 70, 2, 2, true, 0],
@@ -85,6 +75,24 @@ export const attention: Case[] = apart((): Case[] => [
     ] as const
   ).map(([E, T, offsets, Hq, Hkv, causal, window]) =>
     inHalves(`${offsets.length - 1} sequences of ${T} tokens`, [1, T, T, Hq, Hkv, E], { causal, window }, offsets),
+  ),
+  ...(
+    [
+      ['attention from one projection', [2, 5, 2, 4], floats([2, 5, 24])],
+      ['attention from one projection, bf16 heads of 64', [2, 140, 2, 64], halves([2, 140, 384])],
+    ] as const
+  ).map(
+    ([name, [B, T, H, E], x]): Case => ({
+      name,
+      ops: ['attention', 'attentionGrad', 'concat'],
+      ...(x.dtype === 'bf16' && { tolerance: 2e-2 }),
+      inputs: [x],
+      f: (a) => {
+        const y = t.reshape(a, [B, T, 3, H, E]);
+        const part = (i: number): Tensor => t.reshape(t.slice(y, null, null, [i, i + 1]), [B, T, H, E]);
+        return t.cast(t.attention(part(0), part(1), part(2), { causal: x.dtype === 'bf16' }), 'f32');
+      },
+    }),
   ),
   {
     name: 'decodeAttention, one query',
