@@ -22,6 +22,13 @@ test('--json prints one object as the last line, and nothing on stderr', () => {
   }
 });
 
+test('a method is shown with every setting, those inside others by their path', () => {
+  const { stdout } = thimble('methods', 'seit-plus-plus');
+  assert.match(stdout, /^tokenizer\.patch +integer +8 +side of a patch in pixels: one token$/m);
+  assert.match(stdout, /^codec +escape8 \| packed \| entropy +"escape8"/m);
+  assert.doesNotMatch(stdout, /object +\{\}/);
+});
+
 test('an error is one line on stderr and exit code 1', () => {
   for (const args of [
     ['methods', 'nope'],

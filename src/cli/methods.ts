@@ -1,13 +1,34 @@
 import { type CatalogueItem, catalogue } from '../methods/catalogue.ts';
 import { contracts } from '../methods/contract.ts';
-import { table } from './output.ts';
+import { type Cell, table } from './output.ts';
 import { defineVerb, type NoFlags } from './verb.ts';
+
+/** What is read of a JSON schema. */
+interface Schema {
+  type?: string;
+  default?: unknown;
+  description?: string;
+  enum?: readonly unknown[];
+  anyOf?: readonly Schema[];
+  properties?: Record<string, Schema>;
+}
+
+/** A row for each setting; those inside an object by their path, `tokenizer.patch`. */
+function settings(schema: Schema, path = ''): Cell[][] {
+  return Object.entries(schema.properties ?? {}).flatMap(([key, field]) => {
+    const name = path + key;
+    const inside = [field, ...(field.anyOf ?? [])].find(({ properties }) => properties);
+    if (inside && inside === field) return settings(field, `${name}.`);
+    const kind = field.enum?.join(' | ') ?? field.type ?? 'choice';
+    const own = [name, kind, JSON.stringify(field.default), field.description ?? ''];
+    return inside ? [own, ...settings(inside, `${name}.`)] : [own];
+  });
+}
 
 /** One method with its configuration: what `thimble methods <id>` prints. */
 function details({ id, contract, title, paper, saves, config }: CatalogueItem): string {
   const source = [paper.venue ?? String(paper.year), paper.arxiv ? `arXiv ${paper.arxiv}` : ''].filter(Boolean).join(', ');
-  const fields = Object.entries((config['properties'] ?? {}) as Record<string, { type?: string; default?: unknown; description?: string }>);
-  const rows = fields.map(([name, field]) => [name, field.type ?? 'choice', JSON.stringify(field.default), field.description ?? '']);
+  const rows = settings(config);
   const lines = [
     `${id}: ${title}`,
     `${paper.authors}, ${paper.title} (${source})`,
