@@ -1,7 +1,8 @@
 /**
  * The memory-bound kernels of a GPT-2-small train step (16 x 1024 tokens, d = 768, bf16 activations, f32 master weights), each as a program
- * of its own, beside device-to-device copies in the same process: one of 512 MB, which all are held to, and one of as many bytes. GPU time by
- * events around replays of a graph that walks over as many copies of the operands as the second-level cache cannot hold.
+ * of its own, beside device-to-device copies in the same process: one of 512 MB, and one of as many bytes, which shows what the start and the
+ * end of a launch leave of the first. GPU time by events around replays of a graph that walks over as many copies of the operands as the
+ * second-level cache cannot hold.
  */
 
 import type { CudaDevice } from '../../device/index.ts';
@@ -145,15 +146,22 @@ export const memoryCases: readonly MemoryCase[] = [
   { name: 'cumsum over columns [4096, 4096]', inputs: [[[4096, 4096], 'f32']], f: (a) => [t.cumsum(a, 0)] },
 ];
 
+const draws = new Map<string, (key: Tensor) => Tensor>();
 /** Floats in [-1, 1); whole numbers from a skewed law, as token ids have. */
-function filled(device: CudaDevice, [shape, dtype, below = 2]: Operand, seed: number): Tensor {
-  return compile(
-    () => {
-      const u = t.random.uniform(t.random.key(seed), shape);
-      return isFloat(dtype) ? t.cast(t.sub(t.mul(u, 2), 1), dtype) : t.cast(t.mul(t.mul(t.mul(u, u), u), below), dtype);
-    },
-    { device },
-  )();
+function filled(device: CudaDevice, operand: Operand, seed: number): Tensor {
+  const [shape, dtype, below = 2] = operand;
+  const kind = JSON.stringify(operand);
+  const draw =
+    draws.get(kind) ??
+    compile(
+      (key: Tensor) => {
+        const u = t.random.uniform(key, shape);
+        return isFloat(dtype) ? t.cast(t.sub(t.mul(u, 2), 1), dtype) : t.cast(t.mul(t.mul(t.mul(u, u), u), below), dtype);
+      },
+      { device },
+    );
+  draws.set(kind, draw);
+  return draw(t.random.key(seed));
 }
 
 /** Bandwidth of a copy of 512 MB inside the device, bytes read and written, in GB/s. */
@@ -162,12 +170,15 @@ export function copyBandwidth(device: CudaDevice): number {
   return bytes / copyMicroseconds(device, bytes) / 1e3;
 }
 
+/** Copies of other sizes than multiples of 2 KiB take the driver a third longer. */
+const WHOLE = 4096;
+
 /**
  * Microseconds of a copy inside the device that moves `bytes`, half of them read and half written, with as cold a cache as the kernels have:
  * what the start and the end of a launch leave of the bandwidth at that size.
  */
 export function copyMicroseconds(device: CudaDevice, bytes: number): number {
-  const half = Math.ceil(bytes / 2);
+  const half = Math.ceil(bytes / 2 / WHOLE) * WHOLE;
   const pairs = Array.from({ length: setsOf(bytes) }, () => [device.alloc(half), device.alloc(half)] as const);
   const all = (): void => {
     for (const [from, to] of pairs) device.copy(to, from, half);
@@ -193,7 +204,7 @@ export const section: Section = {
   peer: 'cuda_memory.py',
   rows: memoryCases.flatMap(({ name }) => [
     { name, unit: 'GB/s', theirs: 'copy', atLeast: 0.85 },
-    { name: `${name}: / copy of as many bytes`, unit: 'us', ours: `${name} us`, theirs: `${name}: copy us` },
+    { name: `${name}: / copy of as many bytes`, unit: 'us', ours: `${name} us`, theirs: `${name}: copy us`, atMost: 1 / 0.85 },
     { name: `${name}: / eager`, unit: 'us', ours: `${name} us`, theirs: `${name} us`, atMost: 1 },
     { name: `${name}: / torch.compile`, unit: 'us', ours: `${name} us`, theirs: `${name} us, compiled`, atMost: 1 },
   ]),
