@@ -19,28 +19,86 @@ __device__ inline u64 key_of(long long x, bool descending) { return (u64)x ^ 1ul
 __device__ inline u32 key_of(u32 key, bool) { return key; }
 __device__ inline u64 key_of(u64 key, bool) { return key; }
 
-// The `first` indices of rows of D in order, a block each: a bitonic sort of P entries. `from` [rows, n] (nullptr: all) lists those that can be among
-// them, -1: none.
-template <u32 P, class T> __device__ inline void sort_rows(const T *x, const int *from, int *to, u32 D, u32 n, u32 first, bool descending) {
+// A key of 4 bytes and its index are one number.
+__device__ inline u64 entry(u32 key, u32 at) { return (u64)key << 32 | at; }
+struct WideEntry { u64 key; u32 at; };
+__device__ inline WideEntry entry(u64 key, u32 at) { return {key, at}; }
+__device__ inline bool operator<(const WideEntry &a, const WideEntry &b) { return a.key < b.key || (a.key == b.key && a.at < b.at); }
+__device__ inline int index_of(u64 e) { return (int)(u32)e; }
+__device__ inline int index_of(const WideEntry &e) { return (int)e.at; }
+__device__ inline u64 of_lane(u64 e, u32 mask) { return __shfl_xor_sync(~0u, e, mask); }
+__device__ inline WideEntry of_lane(const WideEntry &e, u32 mask) { return {__shfl_xor_sync(~0u, e.key, mask), __shfl_xor_sync(~0u, e.at, mask)}; }
+
+// The `first` indices of rows of D in order: a bitonic sort (Batcher 1968) of P entries by N threads, E neighbours in the registers of each. Partners
+// of a step are in one thread, in one warp, or meet in shared memory. Every merge begins with the second half turned round, so that all of it
+// goes one way. `from` [rows, n] (nullptr: all) lists the indices that can be among the first, -1: none.
+template <u32 P, class T> __device__ inline void sort_rows(const T *x, const int *from, int *to, u64 rows, u32 D, u32 n, u32 first, bool descending) {
   using K = decltype(key_of(T(), false));
-  struct Entry { K key; u32 at; };
-  __shared__ Entry s[P];
-  x += (u64)blockIdx.x * D;
-  for (u32 i = threadIdx.x; i < P; i += 256) {
-    int at = i >= n ? -1 : from ? from[(u64)blockIdx.x * n + i] : (int)i;
-    s[i] = {at < 0 ? ~K(0) : key_of(x[at], descending), (u32)at};
+  using Entry = decltype(entry(K(), 0u));
+  constexpr u32 E = P < 256 ? P / 32 : 8, N = P / E;
+  __shared__ Entry s[E][256];
+  __shared__ int sorted[256 * E * 33 / 32];
+  u32 t = threadIdx.x % N, group = threadIdx.x - t;
+  u64 row = (u64)blockIdx.x * (256 / N) + threadIdx.x / N, there = min(row, rows - 1);
+  x += there * D;
+  int at[E];
+  Entry v[E];
+  #pragma unroll
+  for (u32 e = 0; e < E; e++) {
+    u32 i = e * N + t, known = min(i, n - 1);
+    at[e] = from ? from[there * n + known] : (int)known;
+    if (i >= n) at[e] = -1;
   }
-  for (u32 k = 2; k <= P; k *= 2)
-    for (u32 j = k / 2; j; j /= 2) {
-      __syncthreads();
-      for (u32 i = threadIdx.x; i < P / 2; i += 256) {
-        u32 a = 2 * i - (i & (j - 1)), b = a + j;
-        Entry p = s[a], q = s[b];
-        if ((p.key > q.key || (p.key == q.key && p.at > q.at)) == !(a & k)) s[a] = q, s[b] = p;
-      }
+  #pragma unroll
+  for (u32 e = 0; e < E; e++) { // all at once: reads that nothing hangs on
+    K key = key_of(x[max(at[e], 0)], descending);
+    v[e] = entry(at[e] < 0 ? ~K(0) : key, (u32)at[e]);
+  }
+  // one step within each thread: partners differ by `mask`
+  auto within = [&](u32 mask, u32 j) {
+    #pragma unroll
+    for (u32 e = 0; e < E; e++) if (!(e & j)) {
+      Entry a = v[e], b = v[e ^ mask];
+      if (b < a) v[e] = b, v[e ^ mask] = a;
     }
+  };
+  // one step between threads: (t, e) and (t ^ lanes, e ^ turned), of which the one without `bit` keeps the lesser
+  auto between = [&](u32 lanes, u32 turned, u32 bit) {
+    Entry other[E];
+    if (lanes < 32) {
+      #pragma unroll
+      for (u32 e = 0; e < E; e++) other[e] = of_lane(v[e ^ turned], lanes);
+    } else {
+      __syncthreads();
+      #pragma unroll
+      for (u32 e = 0; e < E; e++) s[e][threadIdx.x] = v[e];
+      __syncthreads();
+      #pragma unroll
+      for (u32 e = 0; e < E; e++) other[e] = s[e ^ turned][group + (t ^ lanes)];
+    }
+    bool lower = !(t & bit);
+    #pragma unroll
+    for (u32 e = 0; e < E; e++) if ((other[e] < v[e]) == lower) v[e] = other[e];
+  };
+  #pragma unroll
+  for (u32 k = 2; k <= E; k *= 2) {
+    within(k - 1, k / 2);
+    #pragma unroll
+    for (u32 j = k / 4; j; j /= 2) within(j, j);
+  }
+  #pragma unroll 1
+  for (u32 k = 2; k <= N; k *= 2) {
+    between(k - 1, E - 1, k / 2);
+    #pragma unroll 1
+    for (u32 j = k / 4; j; j /= 2) between(j, 0, j);
+    #pragma unroll
+    for (u32 j = E / 2; j; j /= 2) within(j, j);
+  }
+  auto padded = [](u32 i) { return i + i / 32; };
+  #pragma unroll
+  for (u32 e = 0; e < E; e++) sorted[padded(threadIdx.x * E + e)] = index_of(v[e]);
   __syncthreads();
-  for (u32 i = threadIdx.x; i < first; i += 256) to[(u64)blockIdx.x * first + i] = (int)s[i].at;
+  if (row < rows) for (u32 i = t; i < first; i += N) to[row * first + i] = sorted[padded(group * E + i)];
 }
 
 // The `first` entries in order of each chunk of 256 * ITEMS, listed in any order: `to` [rows, chunks, first], -1 where there are fewer. From the

@@ -83,8 +83,8 @@ function selectionLaunches(x: View, out: View, lists: readonly View[], o: Order,
     }),
     ...kernel(
       [x, lists.at(-1) ?? null, out],
-      [rows, 1, 1],
-      (p) => `sort_rows<${P}>(${p(0)}, (const int *)${p(1)}, ${p(2)}, ${width}u, ${n}u, ${first}u, ${descending});`,
+      [Math.ceil(rows / (256 / Math.max(32, P / 8))), 1, 1],
+      (p) => `sort_rows<${P}>(${p(0)}, (const int *)${p(1)}, ${p(2)}, ${rows}ull, ${width}u, ${n}u, ${first}u, ${descending});`,
     ),
   ];
 }
