@@ -113,6 +113,18 @@ __device__ inline bool arrives_last(u32 *counter, u32 blocks) {
   return before == blocks - 1;
 }
 
+// erf(x) = x P(x^2) / Q(x^2), the best ratio of these degrees in relative error on [0, 3.92] and a trifle above 1 at its end, which is cut off there.
+// Relative error below 5e-7; half the instructions of erff, without which a GELU waits for arithmetic, not for memory.
+__device__ inline float erf_ratio(float x) {
+  const float p[] = {2.018223e-6f, 2.842402e-4f, 3.809583e-3f, 5.287501e-2f, 1.916424e-1f, 1.128379f};
+  const float q[] = {3.773011e-5f, 1.170255e-3f, 1.505716e-2f, 1.145864e-1f, 5.031714e-1f, 1};
+  float a = min_nan(fabsf(x), 3.92f), t = a * a, above = p[0], below = q[0], inverse;
+  #pragma unroll
+  for (int i = 1; i < 6; i++) above = fmaf(above, t, p[i]), below = fmaf(below, t, q[i]);
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(below));
+  return copysignf(min_nan(a * above * inverse, 1.f), x);
+}
+
 // Philox-4x32-10 (Salmon et al. 2011): word index % 4 of counter index / 4.
 __device__ inline int philox(int key0, int key1, u64 index) {
   u64 counter = index >> 2;

@@ -157,12 +157,13 @@ struct Lse {
     sum += later.sum;
   }
 };
-// A row of any alignment by a block of B threads: f(first index, values, their number), W of them where memory is aligned, one at the edges.
+// A row of any alignment by a block of B threads: f(first index, values, their number), W of them from the first whole line of memory on, one at
+// the edges.
 template <int B, class T, class F> __device__ inline void walk(const T *x, u32 D, F f) {
-  constexpr u32 W = 16 / sizeof(T);
-  u32 head = min(D, (u32)((16 - ((u64)x & 15)) % 16 / sizeof(T))), packs = (D - head) / W;
+  constexpr u32 W = 16 / sizeof(T), LINE = 128;
+  u32 head = min(D, (u32)((LINE - (u64)x % LINE) % LINE / sizeof(T))), packs = (D - head) / W;
   if (threadIdx.x < head) { float v = load(x[threadIdx.x]); f(threadIdx.x, &v, 1); }
-  #pragma unroll 4
+  #pragma unroll 2
   for (u32 n = threadIdx.x; n < packs; n += B) {
     pack<T, W, 16> p = *(const pack<T, W, 16> *)(x + head + n * W);
     float v[W];
@@ -286,12 +287,13 @@ template <class T, class L> __device__ inline void cross_entropy(const T *x, con
   lse[r] = l;
   loss[r] = y < 0 || y >= (long long)D ? 0 : l - load(x[y]);
 }
+// By 512 threads.
 template <class T, class L> __device__ inline void cross_entropy_grad(const T *x, const L *labels, const float *lse, const float *g, T *dx, u32 D) {
   u64 r = blockIdx.x;
   x += r * D, dx += r * D;
   long long y = load(labels[r]);
   float k = y < 0 || y >= (long long)D ? 0 : g[r], l = lse[r];
-  walk<256>(x, D, [&](u32 i, const float *v, u32 n) {
+  walk<512>(x, D, [&](u32 i, const float *v, u32 n) {
     float e[16 / sizeof(T)];
     #pragma unroll
     for (u32 j = 0; j < n; j++) e[j] = k == 0 ? 0.f : (__expf(v[j] - l) - (i + j == (u32)y)) * k;

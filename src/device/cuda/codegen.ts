@@ -23,7 +23,7 @@ const unary: Record<string, (x: string) => string> = {
   sin: (x) => `sinf(${x})`,
   cos: (x) => `cosf(${x})`,
   tanh: (x) => `tanhf(${x})`,
-  erf: (x) => `erff(${x})`,
+  erf: (x) => `erf_ratio(${x})`,
   floor: (x) => `floorf(${x})`,
   not: (x) => `(${x} == 0)`,
 };

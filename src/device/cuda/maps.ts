@@ -101,6 +101,9 @@ function turningKernel(
   return { source, blocks: sizeOf(grid) };
 }
 
+/** Ops of twenty instructions and more. */
+const BUSY: ReadonlySet<string> = new Set(['tanh', 'erf', 'sin', 'cos', 'pow']);
+
 /** A map kernel over `dims`, and the blocks of 256 threads to launch. */
 export function mapKernel(
   name: string,
@@ -116,8 +119,9 @@ export function mapKernel(
   const body = mapBody(dims, e, reads, writes, width);
   const count = Math.floor(n / width);
   const perPack = reads.reduce((b, v) => b + (v.strides.every((s) => s !== 0) ? width * itemSize[v.dtype] : 0), 0);
-  // 16 bytes in flight for each thread hide the latency of memory
-  const unroll = count < 2 ** 18 || perPack === 0 ? 1 : Math.max(1, Math.floor(16 / perPack));
+  // 16 bytes in flight for each thread hide the latency of memory; where it has much to compute, the next pack travels meanwhile
+  const busy = e.steps.some(({ op }) => BUSY.has(op));
+  const unroll = count < 2 ** 18 || perPack === 0 ? 1 : Math.max(busy ? 2 : 1, Math.floor(16 / perPack));
   const index = indexType(n);
   const guard = count % (256 * unroll) === 0 ? '' : `if (t < ${count}u) `;
   const rest = n - count * width;

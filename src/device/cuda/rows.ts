@@ -94,6 +94,7 @@ export function rowKernels(call: RowCall, kernel: Kernel): Launch[] {
         [...reads, writes[0]!],
         [call.attrs.rows, 1, 1],
         (p) => `cross_entropy_grad(${[0, 1, 2, 3, 4].map(p).join(', ')}, ${call.attrs.width}u);`,
+        { block: 512 },
       );
   }
 }
