@@ -2,21 +2,6 @@
 // cost what one does. A block for each processor walks over tiles of 16 columns (or 8 of each half of a gated row), each of its warps over a
 // share of k. What a thread has asked for lies in its own places of shared memory: enough in flight to stream the weights, and, since two such
 // kernels fit on a processor, the next one's first weights arrive while this one ends.
-__device__ inline void copy_async(void *to, const void *from, bool there) {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"((u32)__cvta_generic_to_shared(to)), "l"(from), "r"(there ? 16 : 0) : "memory");
-#endif
-}
-__device__ inline void commit_copies() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-template <int LATER> __device__ inline void await_copies() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.wait_group %0;" ::"n"(LATER) : "memory");
-#endif
-}
 __device__ inline void multiply(float (&c)[4], u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1, bf16) {
 #if __CUDA_ARCH__ >= 800
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
@@ -47,7 +32,7 @@ __device__ inline void gemv_tiles(const T *w, u64 step, u32 N, A a, const float 
     for (int i = 0; i < 2; i++) {
       const u32 n = tile * C + row + (P == 1 ? 8 * i : 0), k = start + at * 32;
       const bool there = n < N && k < K;
-      copy_async(ring + (slot * 2 + i) * THREADS, there ? w + (n + (u64)(P == 1 ? 0 : i) * N) * step + k : w, there);
+      copy_async<16>(ring + (slot * 2 + i) * THREADS, there ? w + (n + (u64)(P == 1 ? 0 : i) * N) * step + k : w, there);
     }
     commit_copies();
     if (++at == STEPS) at = 0, tile += gridDim.x;

@@ -125,6 +125,23 @@ __device__ inline float erf_ratio(float x) {
   return copysignf(min_nan(a * above * inverse, 1.f), x);
 }
 
+// Copies to shared memory that go on beside what follows; before 8.0 there are none. N bytes, and zeros where there is nothing to copy.
+#if __CUDA_ARCH__ >= 800
+constexpr bool ASYNC_COPIES = true;
+template <int N> __device__ inline void copy_async(void *to, const void *from, bool there) {
+  u32 at = (u32)__cvta_generic_to_shared(to);
+  if constexpr (N == 16) asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(there ? 16 : 0) : "memory");
+  else asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(at), "l"(from), "r"(there ? N : 0), "n"(N) : "memory");
+}
+__device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int LATER> __device__ inline void await_copies() { asm volatile("cp.async.wait_group %0;" ::"n"(LATER) : "memory"); }
+#else
+constexpr bool ASYNC_COPIES = false;
+template <int N> __device__ inline void copy_async(void *, const void *, bool) {}
+__device__ inline void commit_copies() {}
+template <int LATER> __device__ inline void await_copies() {}
+#endif
+
 // Philox-4x32-10 (Salmon et al. 2011): word index % 4 of counter index / 4.
 __device__ inline int philox(int key0, int key1, u64 index) {
   u64 counter = index >> 2;

@@ -51,87 +51,177 @@ template <class P, int G> __device__ inline P share(P p) {
     return broadcast(p);
   } else return share_block<P, G>(p);
 }
+// The sums of K numbers over the G threads of a row, in each of them. All threads of the block call it; two places take turns, so that one barrier
+// is enough.
+template <int G, int K> __device__ inline void share_sums(float (&x)[K], u32 turn) {
+  #pragma unroll
+  for (int k = 0; k < K; k++)
+    #pragma unroll
+    for (int mask = 16; mask; mask >>= 1) x[k] += __shfl_xor_sync(~0u, x[k], mask);
+  if constexpr (G > 32) {
+    __shared__ float parts[2][K][8];
+    u32 warp = threadIdx.x / 32, first = warp / (G / 32) * (G / 32);
+    if (threadIdx.x % 32 == 0)
+      #pragma unroll
+      for (int k = 0; k < K; k++) parts[turn][k][warp] = x[k];
+    __syncthreads();
+    #pragma unroll
+    for (int k = 0; k < K; k++) {
+      x[k] = parts[turn][k][first];
+      #pragma unroll
+      for (int w = 1; w < G / 32; w++) x[k] += parts[turn][k][first + w];
+    }
+  }
+}
 template <int G> __device__ inline float share_sum(float x) {
   Sum<float> s;
   s.x = x;
   return share<Sum<float>, G>(s).x;
 }
 
-// M rows for each group of threads, so that gamma and beta are read once for all of them.
-template <int D, int G, int M, class T> __device__ inline void norm(const T *x, const float *gamma, const float *beta, T *y, float *mean, float *rstd, u64 R, float eps, bool rms) {
+// S rows of each of O operands on their way to a group of threads: each thread fetches the packs that it will hold itself, to places of shared
+// memory that only it touches. What cannot be copied that way, and S = 0, is read when it is taken.
+template <class T, int D, int G, int S, int O> struct Ahead {
   using In = Row<T, D, G>;
-  u64 first = (blockIdx.x * (256ull / G) + threadIdx.x / G) * M;
-  if (first >= R) return;
-  In row[M];
-  float m[M], k[M];
-  #pragma unroll
-  for (int i = 0; i < M; i++) row[i].read(x + min(first + i, R - 1) * D);
-  #pragma unroll
-  for (int i = 0; i < M; i++) {
-    float s = 0, q = 0;
-    if (!rms) row[i].each([&](int, float v) { s += v; });
-    m[i] = rms ? 0 : share_sum<G>(s) / D;
-    row[i].each([&](int, float v) { q += (v - m[i]) * (v - m[i]); });
-    k[i] = rsqrtf(share_sum<G>(q) / D + eps);
-  }
-  #pragma unroll
-  for (int n = 0; n < In::N; n++) if (In::has(n)) {
-    Parameters<In::W> g, b;
-    g.read(gamma, In::at(n), 1), b.read(beta, In::at(n), 0);
+  using Pack = typename In::Pack;
+  static constexpr bool async = S > 0 && ASYNC_COPIES && sizeof(Pack) >= 4;
+  const T *x[O];
+  u64 end, step, next;
+  Pack *own;
+  u32 stage = 0;
+  __device__ Ahead(const T *const (&from)[O], u64 first, u64 step, u64 end, void *shared) : end(end), step(step), next(first), own((Pack *)shared + threadIdx.x) {
     #pragma unroll
-    for (int i = 0; i < M; i++) if (first + i < R) {
-      float r[In::W];
+    for (int o = 0; o < O; o++) x[o] = from[o];
+    if constexpr (async)
       #pragma unroll
-      for (int j = 0; j < In::W; j++) r[j] = (load(row[i].p[n].x[j]) - m[i]) * k[i] * g.x[j] + b.x[j];
-      put<In::W * sizeof(T)>(y + (first + i) * D + In::at(n), r);
+      for (u32 s = 0; s < S; s++) fetch(s);
+  }
+  __device__ Pack &place(u32 s, int o, int n) { return own[((s * O + o) * In::N + n) * 256]; }
+  __device__ void fetch(u32 s) {
+    if (next < end)
+      #pragma unroll
+      for (int o = 0; o < O; o++)
+        #pragma unroll
+        for (int n = 0; n < In::N; n++) if (In::has(n)) copy_async<sizeof(Pack)>(&place(s, o, n), x[o] + next * D + In::at(n), true);
+    commit_copies();
+    next += step;
+  }
+  // The next row of each, and one more is on its way; nothing from `end` on.
+  __device__ void take(In (&row)[O]) {
+    if constexpr (async) {
+      await_copies<(S > 0 ? S - 1 : 0)>();
+      #pragma unroll
+      for (int o = 0; o < O; o++)
+        #pragma unroll
+        for (int n = 0; n < In::N; n++) if (In::has(n)) row[o].p[n] = place(stage, o, n);
+      fetch(stage);
+      stage = stage + 1 == S ? 0 : stage + 1;
+    } else {
+      if (next < end)
+        #pragma unroll
+        for (int o = 0; o < O; o++) row[o].read(x[o] + next * D);
+      next += step;
     }
   }
-  #pragma unroll
-  for (int i = 0; i < M; i++) if (In::lane() == 0 && first + i < R) { if (mean) mean[first + i] = m[i]; rstd[first + i] = k[i]; }
+};
+
+// Groups of G threads go over the rows, S ahead; gamma and beta stay in their registers. S = 0: a row for each group.
+template <int D, int G, int S, class T> __device__ inline void norm(const T *x, const float *gamma, const float *beta, T *y, float *mean, float *rstd, u64 R, float eps, bool rms) {
+  extern __shared__ uint4 ring[];
+  using In = Row<T, D, G>;
+  u64 step = gridDim.x * (256ull / G), first = blockIdx.x * (256ull / G) + threadIdx.x / G;
+  Ahead<T, D, G, S, 1> rows({x}, first, step, R, ring);
+  Parameters<In::W> g[In::N], b[In::N];
+  auto read_parameters = [&](int n) { g[n].read(gamma, In::at(n), 1), b[n].read(beta, In::at(n), 0); };
+  if (S > 0)
+    #pragma unroll
+    for (int n = 0; n < In::N; n++) if (In::has(n)) read_parameters(n);
+  for (u64 r = first; r < R; r += step) {
+    In row[1];
+    rows.take(row);
+    float s[1] = {}, q[1] = {};
+    if (!rms) row[0].each([&](int, float v) { s[0] += v; }), share_sums<G>(s, 0);
+    float m = s[0] * (1.f / D);
+    row[0].each([&](int, float v) { q[0] += (v - m) * (v - m); });
+    share_sums<G>(q, 1);
+    float k = rsqrtf(q[0] * (1.f / D) + eps);
+    #pragma unroll
+    for (int n = 0; n < In::N; n++) if (In::has(n)) {
+      if (S == 0) read_parameters(n);
+      float o[In::W];
+      #pragma unroll
+      for (int j = 0; j < In::W; j++) o[j] = (load(row[0].p[n].x[j]) - m) * k * g[n].x[j] + b[n].x[j];
+      put<In::W * sizeof(T)>(y + r * D + In::at(n), o);
+    }
+    if (In::lane() == 0) { if (mean) mean[r] = m; rstd[r] = k; }
+  }
 }
 
 // A block takes rowsPerPart rows: their dx, and its own part of the sums that dgamma and dbeta [parts, D] are.
-template <int D, int G, class T> __device__ inline void norm_grad(const T *dy, const T *x, const float *gamma, const float *mean, const float *rstd, T *dx, float *dgamma, float *dbeta, u64 R, u64 rowsPerPart, bool rms) {
+template <int D, int G, int S, class T> __device__ inline void norm_grad(const T *dy, const T *x, const float *gamma, const float *mean, const float *rstd, T *dx, float *dgamma, float *dbeta, u64 R, u64 rowsPerPart, bool rms) {
+  extern __shared__ uint4 ring[];
   using In = Row<T, D, G>;
-  constexpr int M = In::N * In::W, groups = 256 / G;
-  u64 end = min(R, (blockIdx.x + 1) * rowsPerPart);
-  float sg[M] = {}, sb[M] = {};
-  for (u64 r = blockIdx.x * rowsPerPart + threadIdx.x / G; r < end; r += groups) {
-    In a, v;
-    a.read(dy + r * D), v.read(x + r * D);
-    float g[M], m = rms ? 0 : mean[r], k = rstd[r], p = 0, q = 0;
-    #pragma unroll
-    for (int n = 0; n < In::N; n++) if (In::has(n)) {
-      Parameters<In::W> own;
-      own.read(gamma, In::at(n), 1);
+  constexpr int W = In::W, M = In::N * W, groups = 256 / G;
+  u64 first = blockIdx.x * rowsPerPart, end = min(R, first + rowsPerPart), r = first + threadIdx.x / G;
+  Ahead<T, D, G, S, 2> rows({dy, x}, r, groups, end, ring);
+  float sg[M] = {}, sb[M] = {}, next_m = 0, next_k = 0;
+  auto read_moments = [&](u64 r) { if (r < end) next_m = rms ? 0 : mean[r], next_k = rstd[r]; };
+  read_moments(r);
+  u32 turn = 0;
+  for (u64 at = first; at < end; at += groups, r += groups, turn ^= 1) {
+    In row[2];
+    In &a = row[0], &v = row[1];
+    rows.take(row);
+    float g[M], m = next_m, k = next_k, sums[2] = {};
+    read_moments(r + groups);
+    if (r < end) {
       #pragma unroll
-      for (int j = 0; j < In::W; j++) g[n * In::W + j] = own.x[j];
+      for (int n = 0; n < In::N; n++) if (In::has(n)) {
+        Parameters<W> own;
+        own.read(gamma, In::at(n), 1);
+        #pragma unroll
+        for (int e = 0; e < W; e++) g[n * W + e] = own.x[e];
+      }
+      #pragma unroll
+      for (int j = 0; j < M; j++) if (In::has(j / W)) {
+        float d = load(a.p[j / W].x[j % W]), hat = (load(v.p[j / W].x[j % W]) - m) * k;
+        if (dgamma) sg[j] += d * hat;
+        if (dbeta) sb[j] += d;
+        d *= g[j];
+        sums[0] += d, sums[1] += d * hat;
+      }
     }
-    #pragma unroll
-    for (int j = 0; j < M; j++) if (In::has(j / In::W)) {
-      float d = load(a.p[j / In::W].x[j % In::W]), hat = (load(v.p[j / In::W].x[j % In::W]) - m) * k;
-      if (dgamma) sg[j] += d * hat;
-      if (dbeta) sb[j] += d;
-      d *= g[j];
-      p += d, q += d * hat;
-    }
-    p = rms ? 0 : share_sum<G>(p) / D;
-    q = share_sum<G>(q) / D;
-    a.write(dx + r * D, [&](int j, int, float d) { return k * (d * g[j] - p - (load(v.p[j / In::W].x[j % In::W]) - m) * k * q); });
+    share_sums<G>(sums, turn);
+    float p = rms ? 0 : sums[0] * (1.f / D), q = sums[1] * (1.f / D);
+    if (r < end) a.write(dx + r * D, [&](int j, int, float d) { return k * (d * g[j] - p - (load(v.p[j / W].x[j % W]) - m) * k * q); });
   }
-  __shared__ float parts[groups][D];
+  // The sums of a group: number j of each of its threads, one thread beside the other, at a pitch by which neighbours of a row meet different banks.
+  constexpr int PITCH = G + (W > 1 ? 32 / W : 0);
+  __shared__ float parts[groups][groups > 1 ? M * PITCH : 1];
   for (int which = 0; which < 2; which++) {
     float *to = which ? dbeta : dgamma;
     if (!to) continue;
+    to += (u64)blockIdx.x * D;
+    if (groups == 1) {
+      #pragma unroll
+      for (int n = 0; n < In::N; n++) if (In::has(n)) {
+        float own[W];
+        #pragma unroll
+        for (int e = 0; e < W; e++) own[e] = which ? sb[n * W + e] : sg[n * W + e];
+        put<(W < 4 ? W : 4) * 4>(to + In::at(n), own);
+      }
+      continue;
+    }
     __syncthreads();
     #pragma unroll
-    for (int j = 0; j < M; j++) if (In::has(j / In::W)) parts[threadIdx.x / G][In::at(j / In::W) + j % In::W] = which ? sb[j] : sg[j];
+    for (int j = 0; j < M; j++) parts[threadIdx.x / G][j * PITCH + In::lane()] = which ? sb[j] : sg[j];
     __syncthreads();
     for (int i = threadIdx.x; i < D; i += 256) {
-      float sum = parts[0][i];
+      int at = (i / (G * W) * W + i % W) * PITCH + i / W % G;
+      float sum = parts[0][at];
       #pragma unroll
-      for (int w = 1; w < groups; w++) sum += parts[w][i];
-      to[(u64)blockIdx.x * D + i] = sum;
+      for (int w = 1; w < groups; w++) sum += parts[w][at];
+      to[i] = sum;
     }
   }
 }

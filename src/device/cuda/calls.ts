@@ -171,7 +171,7 @@ export function launchesOf(
     case 'softmaxGrad':
     case 'crossEntropy':
     case 'crossEntropyGrad':
-      return rowKernels(call, kernel);
+      return rowKernels(call, kernel, { sharedBytes, multiprocessors });
     case 'take': {
       const { outer, axis, inner, picks } = call.attrs;
       const width = rowPack(inner, [reads[0]!, writes[0]!]);

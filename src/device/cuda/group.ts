@@ -26,7 +26,7 @@ const overlap = (a: readonly Range[], b: readonly Range[]): boolean =>
   a.some((x) => b.some((y) => x.space === y.space && x.from < y.to && y.from < x.to));
 
 /** Elements of a reduction from which it fills a GPU by itself. */
-const LARGE_REDUCTION = 2 ** 18;
+const LARGE_REDUCTION = 2 ** 20;
 
 /** What calls must share to run together, undefined for one that runs by itself. */
 function kindOf({ kernel, attrs, reads, writes }: AnyCall): string | undefined {

@@ -59,10 +59,13 @@ const MANY_ROWS = 8192;
 /** Elements of a row from which a block adds it up, not a warp. */
 const LONG = 8192;
 
+/** Terms of columns that one block adds up in less time than a second launch takes. */
+const FEW_TERMS = 256;
+
 /** Parts that a reduction over [outer, count, inner] is wished to be split into, so that it has enough blocks. */
 export function reduceParts(outer: number, count: number, inner: number): number {
-  if (outer * count * inner < 2 ** 18) return 1;
   const rows = inner === 1;
+  if (outer * count * inner < 2 ** 18 || (!rows && count <= FEW_TERMS)) return 1;
   const blocks = outer * (rows ? (count > LONG ? 1 : 1 / 8) : Math.ceil(inner / 256));
   // a part is worth its own block from 64 rows of columns, or 8192 elements of a row
   return Math.max(1, Math.min(Math.ceil(MANY_BLOCKS / blocks), Math.floor(count / (rows ? LONG : 64))));

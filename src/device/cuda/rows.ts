@@ -13,13 +13,34 @@ function rowLayout(
   rows: number,
   width: number,
   views: readonly (View | null)[],
-): { fits: boolean; grid: readonly [number, number, number]; shape: string } {
+): { fits: boolean; threads: number; grid: readonly [number, number, number]; shape: string } {
   const threads = width <= 1024 ? 32 : 256;
   const fits = width > 0 && width <= 8192 && views.every((v) => !v || (v.offset * itemSize[v.dtype]) % 16 === 0);
-  return { fits, grid: [fits ? ceil(rows * threads, 256) : rows, 1, 1], shape: `${width}, ${threads}` };
+  return { fits, threads, grid: [fits ? ceil(rows * threads, 256) : rows, 1, 1], shape: `${width}, ${threads}` };
 }
 
-export function rowKernels(call: RowCall, kernel: Kernel): Launch[] {
+/** Bytes that a multiprocessor should have on their way to hide the latency of memory: a few times what it reads in that time. */
+const IN_FLIGHT = 56 << 10;
+
+/** What the `threads` of a row of `width` hold of it each: so many packs of so many elements. */
+function heldOf(width: number, threads: number, x: View): { pack: number; elements: number } {
+  let pack = 16 / itemSize[x.dtype];
+  while (width % pack) pack /= 2;
+  return { pack, elements: ceil(width, threads * pack) * pack };
+}
+/** How many rows of each of `operands` a thread has on their way to shared memory, with so many blocks beside each other, and the bytes of one. */
+function stagesOf(
+  elements: number,
+  operands: readonly View[],
+  resident: number,
+  sharedBytes: number,
+): { stages: number; stageBytes: number } {
+  const stageBytes = 256 * elements * operands.reduce((n, v) => n + itemSize[v.dtype], 0);
+  const most = Math.floor(sharedBytes / resident / stageBytes);
+  return { stages: Math.max(1, Math.min(8, most, ceil(IN_FLIGHT, resident * stageBytes))), stageBytes };
+}
+
+export function rowKernels(call: RowCall, kernel: Kernel, gpu: { sharedBytes: number; multiprocessors: number }): Launch[] {
   const { reads, writes } = call;
   switch (call.kernel) {
     case 'norm': {
@@ -33,13 +54,17 @@ export function rowKernels(call: RowCall, kernel: Kernel): Launch[] {
         writes[2]!,
       ];
       const given = (p: (i: number) => string): string => [0, 1, 2, 3, 4, 5].map(p).join(', ');
-      const together = width <= 1024 ? 2 : 1;
-      const { fits, grid, shape } = rowLayout(ceil(rows, together), width, views);
-      return fits
-        ? kernel(views, grid, (p) => `norm<${shape}, ${together}>(${given(p)}, ${rows}ull, ${constant(eps, 'f32')}, ${rms});`, {
-            resident: 3,
-          })
-        : kernel(views, [rows, 1, 1], (p) => `norm_long(${given(p)}, ${width}u, ${constant(eps, 'f32')}, ${rms});`);
+      const { fits, threads, grid } = rowLayout(rows, width, views);
+      if (!fits) return kernel(views, [rows, 1, 1], (p) => `norm_long(${given(p)}, ${width}u, ${constant(eps, 'f32')}, ${rms});`);
+      const body = (p: (i: number) => string, stages: number): string =>
+        `norm<${width}, ${threads}, ${stages}>(${given(p)}, ${rows}ull, ${constant(eps, 'f32')}, ${rms});`;
+      // a block a row: there are enough of them
+      if (threads > 32) return kernel(views, grid, (p) => body(p, 0), { resident: width <= 4096 ? 5 : 3 });
+      const { elements } = heldOf(width, threads, reads[0]!);
+      const resident = elements <= 8 ? 5 : elements <= 16 ? 3 : 2;
+      const { stages, stageBytes } = stagesOf(elements, [reads[0]!], resident, gpu.sharedBytes);
+      const blocks = Math.min(grid[0], gpu.multiprocessors * resident);
+      return kernel(views, [blocks, 1, 1], (p) => body(p, stages), { resident, shared: stages * stageBytes });
     }
     case 'normGrad': {
       const { rows, width, rms, affine, rowsPerPart } = call.attrs;
@@ -49,14 +74,20 @@ export function rowKernels(call: RowCall, kernel: Kernel): Launch[] {
       const rstd = reads.at(-1)!;
       const [dGain, dBias] = [affine ? writes[1]! : null, affine > 1 ? writes[2]! : null];
       const parts = Math.ceil(rows / rowsPerPart);
-      const { fits, shape } = rowLayout(rows, width, [...reads, ...writes]);
-      if (fits)
+      const { fits } = rowLayout(rows, width, [...reads, ...writes]);
+      if (fits) {
+        // a warp a row up to 24 elements a thread, then more threads with 16
+        const threads = [32, 64, 128].find((n) => heldOf(width, n, x).elements <= (n === 32 ? 24 : 16)) ?? 256;
+        const { elements } = heldOf(width, threads, x);
+        const { stages, stageBytes } = threads > 32 ? stagesOf(elements, [dy, x], 1, gpu.sharedBytes / 2) : { stages: 0, stageBytes: 0 };
         return kernel(
           [dy, x, gain, mean, rstd, writes[0]!, dGain, dBias],
           [parts, 1, 1],
-          (p) => `norm_grad<${shape}>(${[0, 1, 2, 3, 4, 5, 6, 7].map(p).join(', ')}, ${rows}ull, ${rowsPerPart}ull, ${rms});`,
-          { resident: 2 },
+          (p) =>
+            `norm_grad<${width}, ${threads}, ${stages}>(${[0, 1, 2, 3, 4, 5, 6, 7].map(p).join(', ')}, ${rows}ull, ${rowsPerPart}ull, ${rms});`,
+          { resident: 2, shared: stages * stageBytes },
         );
+      }
       const dx = kernel(
         [dy, x, gain, mean, rstd, writes[0]!],
         [rows, 1, 1],
