@@ -31,10 +31,18 @@ INLINE void tile(int m, int nv, int by_rows, W n, W kc, const float *a, W a_step
     a += by_rows ? 1 : a_step;
   }
   W last = n - (nv - 1) * VW; // columns of the last vector
+  if (VW < 16 && last < VW) { // where the ISA has no masks, through memory: used alike, the sums keep their order in V8's loop
+    float sums[MR][NR];
+    UNROLL for (int i = 0; i < m; i++)
+      UNROLL for (int v = 0; v < nv; v++) v_store(sums[i] + v * VW, acc[i][v]);
+    for (W i = 0; i < m; i++, c += c_step)
+      for (W j = 0; j < n; j++) c[j] = accumulate ? c[j] + sums[i][j] : sums[i][j];
+    return;
+  }
   UNROLL for (int i = 0; i < m; i++, c += c_step) {
     UNROLL for (int v = 0; v < nv; v++) {
       float *p = c + v * VW;
-      if (v < nv - 1 || last == VW) v_store(p, accumulate ? v_load(p) + acc[i][v] : acc[i][v]);
+      if (VW < 16 || v < nv - 1 || last == VW) v_store(p, accumulate ? v_load(p) + acc[i][v] : acc[i][v]);
       else v_store_n(p, accumulate ? v_load_n(p, last) + acc[i][v] : acc[i][v], last);
     }
   }
@@ -83,14 +91,11 @@ INLINE vf load_lanes(const void *src, W dtype, W i, W count) {
 #define PANELS 4
 #define CHUNK 32
 
-// `count` elements of a row of a panel. Where width is no multiple of VW, `spill` lets the store run into the next row.
-INLINE void copy_row(float *row, int width, const void *src, W dtype, W at, W count, int spill) {
+// A row of a panel, `count` elements of it from src, the others 0.
+INLINE void copy_row(float *row, int width, const void *src, W dtype, W at, W count) {
   const int whole = width / VW * VW;
   for (int w = 0; w < whole; w += VW) v_store(row + w, load_lanes(src, dtype, at + w, MAX(0, MIN(VW, count - w))));
-  if (whole == width) return;
-  vf x = load_lanes(src, dtype, at + whole, MAX(0, count - whole));
-  if (spill) v_store(row + whole, x);
-  else v_store_n(row + whole, x, width - whole);
+  if (whole < width) v_store_n(row + whole, load_lanes(src, dtype, at + whole, MAX(0, count - whole)), width - whole);
 }
 
 INLINE void pack_typed(float *panels, int width, const void *src, W dtype, W line_step, W k_step, W lines, W kc) {
@@ -100,11 +105,11 @@ INLINE void pack_typed(float *panels, int width, const void *src, W dtype, W lin
       W line = 0;
       for (; line + PANELS * width <= lines; line += PANELS * width)
         for (W k = begin; k < end; k++)
-          UNROLL for (int p = 0; p < PANELS; p++)
-            copy_row(panels + (line + p * width) * kc + k * width, width, src, dtype, k * k_step + line + p * width, width, k + 1 < kc);
+          for (int p = 0; p < PANELS; p++)
+            copy_row(panels + (line + p * width) * kc + k * width, width, src, dtype, k * k_step + line + p * width, width);
       for (; line < lines; line += width)
         for (W k = begin; k < end; k++)
-          copy_row(panels + line * kc + k * width, width, src, dtype, k * k_step + line, MIN(width, lines - line), k + 1 < kc);
+          copy_row(panels + line * kc + k * width, width, src, dtype, k * k_step + line, MIN(width, lines - line));
     }
     return;
   }
@@ -126,9 +131,16 @@ INLINE void pack_typed(float *panels, int width, const void *src, W dtype, W lin
   }
 }
 
+// The width is a constant at every call.
+#define PACK(type) \
+  static void pack_##type(float *panels, int width, const void *src, W line_step, W k_step, W lines, W kc) { \
+    if (width == NR) pack_typed(panels, NR, src, type, line_step, k_step, lines, kc); \
+    else pack_typed(panels, MR, src, type, line_step, k_step, lines, kc); \
+  }
+PACK(F32)
+PACK(BF16)
+PACK(F16)
+
 void pack_panels(float *panels, int width, const void *src, W dtype, W line_step, W k_step, W lines, W kc) {
-  if (dtype == F32 && width == NR) pack_typed(panels, NR, src, F32, line_step, k_step, lines, kc);
-  else if (dtype == F32) pack_typed(panels, MR, src, F32, line_step, k_step, lines, kc);
-  else if (dtype == BF16) pack_typed(panels, width, src, BF16, line_step, k_step, lines, kc);
-  else pack_typed(panels, width, src, F16, line_step, k_step, lines, kc);
+  (dtype == F32 ? pack_F32 : dtype == BF16 ? pack_BF16 : pack_F16)(panels, width, src, line_step, k_step, lines, kc);
 }

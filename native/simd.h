@@ -91,6 +91,12 @@ INLINE vf v_min(vf a, vf b) {
 INLINE vf v_load_n(const float *p, int64_t n) {
 #if VW == 16
   return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+#elif VW == 4 // no call of memcpy
+  float lane[VW] = {0};
+  if (n & 4) return v_load(p);
+  if (n & 2) memcpy(lane, p, 8);
+  if (n & 1) lane[n & 2] = p[n & 2];
+  return v_load(lane);
 #else
   vf x = {0};
   memcpy(&x, p, (size_t)n * sizeof(float));
@@ -100,6 +106,12 @@ INLINE vf v_load_n(const float *p, int64_t n) {
 INLINE void v_store_n(float *p, vf x, int64_t n) {
 #if VW == 16
   _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)x);
+#elif VW == 4
+  float lane[VW];
+  v_store(lane, x);
+  if (n & 4) memcpy(p, lane, 16);
+  if (n & 2) memcpy(p, lane, 8);
+  if (n & 1) p[n & 2] = lane[n & 2];
 #else
   memcpy(p, &x, (size_t)n * sizeof(float));
 #endif
