@@ -170,7 +170,7 @@ export function copyBandwidth(device: CudaDevice): number {
   return bytes / copyMicroseconds(device, bytes) / 1e3;
 }
 
-/** Copies of other sizes than multiples of 2 KiB take the driver a third longer. */
+/** Bytes of a page. Copies of other sizes than multiples of 2 KiB take the driver half as long again. */
 const WHOLE = 4096;
 
 /**
