@@ -68,3 +68,9 @@ test('mistakes in a compiled function are found while it is traced', () => {
     /inner sizes of \[2, 3\] and \[2, 3\]/,
   );
 });
+
+test('what holds nothing has a shape all the same', () => {
+  assert.deepEqual(t.conv2d(t.zeros([0, 3, 8, 8]), t.zeros([4, 3, 3, 3])).shape, [0, 4, 6, 6]);
+  assert.deepEqual(t.matmul(t.zeros([2, 2, 0]), t.zeros([0, 3])).toArray(), t.zeros([2, 2, 3]).toArray());
+  assert.throws(() => t.reshape(t.zeros([2, 0]), [0, -1]), /\[reshape\] -1 beside a 0 in \[0, -1\] could be any size/);
+});

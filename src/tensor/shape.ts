@@ -87,7 +87,8 @@ export function resolveReshape(from: Shape, to: readonly number[]): number[] {
   const size = sizeOf(from);
   const holes = to.filter((d) => d === -1).length;
   const known = to.reduce((n, d) => (d === -1 ? n : n * d), 1);
-  const out = to.map((d) => (d === -1 ? (known === 0 ? 0 : size / known) : d));
+  if (holes === 1 && known === 0) throw new ShapeError(`[reshape] -1 beside a 0 in ${show(to)} could be any size; give it`);
+  const out = to.map((d) => (d === -1 ? size / known : d));
   if (holes > 1 || sizeOf(out) !== size || out.some((d) => !Number.isInteger(d) || d < 0))
     throw new ShapeError(
       `[reshape] ${show(from)} has ${size} elements, ${show(to)} has ${holes ? `${known} x -1` : known}; the counts must be equal`,

@@ -2,7 +2,7 @@
 
 import { promote } from '../dtype.ts';
 import { type Window2d, windows } from '../ops.ts';
-import { broadcastShapes, ShapeError, show } from '../shape.ts';
+import { broadcastShapes, ShapeError, show, sizeOf } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
 import { pad, permute, reshape, slice, transpose } from './layout.ts';
@@ -16,7 +16,7 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   const [m, k] = x.shape.slice(-2) as [number, number];
   // one matrix on the right: all rows of a in one product
   if (y.rank === 2 && x.rank > 2 && k === y.shape[0])
-    return reshape(apply('matmul', {}, [reshape(x, [-1, k]), y]), [...x.shape.slice(0, -2), m, y.shape[1]!]);
+    return reshape(apply('matmul', {}, [reshape(x, [sizeOf(x.shape.slice(0, -1)), k]), y]), [...x.shape.slice(0, -2), m, y.shape[1]!]);
   const batch = broadcastShapes('matmul', x.shape.slice(0, -2), y.shape.slice(0, -2));
   return apply('matmul', {}, [broadcastTo(x, [...batch, ...x.shape.slice(-2)]), broadcastTo(y, [...batch, ...y.shape.slice(-2)])]);
 }
@@ -52,13 +52,12 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOp
     const [oh, ow] = [Math.floor(H / kh), Math.floor(W / kw)];
     const whole = slice(x, null, null, [0, oh * kh], [0, ow * kw]);
     const patches = reshape(permute(reshape(whole, [B, C, oh, kh, ow, kw]), [0, 2, 4, 1, 3, 5]), [B * oh * ow, C * kh * kw]);
-    const rows = matmul(patches, transpose(reshape(weight, [O, -1])));
+    const rows = matmul(patches, transpose(reshape(weight, [O, C * kh * kw])));
     y = permute(reshape(bias ? biased(rows, bias) : rows, [B, oh, ow, O]), [0, 3, 1, 2]);
     return y;
   }
   const columns = apply('unfold', w, [x]); // [B, C*kh*kw, oh*ow]
-  const [oh] = windows(w, H, W);
-  y = reshape(matmul(reshape(weight, [1, O, -1]), columns), [B, O, oh, -1]);
+  y = reshape(matmul(reshape(weight, [1, O, C * kh * kw]), columns), [B, O, ...windows(w, H, W)]);
   return bias ? biased(y, reshape(bias, [1, O, 1, 1])) : y;
 }
 
