@@ -22,9 +22,10 @@ INLINE vf combine_vectors(W op, vf x, vf y) {
   return op == R_SUM ? x + y : op == R_PROD ? x * y : op == R_MAX ? v_max_nan(x, y) : v_min_nan(x, y);
 }
 INLINE void combine_f32(W op, float *d, const float *a, const float *b, W n) {
-  W i = 0;
-  for (; i + VW <= n; i += VW) v_store(d + i, combine_vectors(op, v_load(a + i), v_load(b + i)));
-  if (i < n) v_store_n(d + i, combine_vectors(op, v_load_n(a + i, n - i), v_load_n(b + i, n - i)), n - i);
+  for (; n >= LANES * VW; n -= LANES * VW, d += LANES * VW, a += LANES * VW, b += LANES * VW)
+    UNROLL for (int i = 0; i < LANES * VW; i += VW) v_store(d + i, combine_vectors(op, v_load(a + i), v_load(b + i)));
+  for (; n >= VW; n -= VW, d += VW, a += VW, b += VW) v_store(d, combine_vectors(op, v_load(a), v_load(b)));
+  if (n) v_store_n(d, combine_vectors(op, v_load_n(a, n), v_load_n(b, n)), n);
 }
 static void combine(W type, W op, void *d, const void *a, const void *b, W n) {
   if (type == T_F32) BY_OP(op, combine_f32, d, a, b, n);
