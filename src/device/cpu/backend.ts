@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import koffi from 'koffi';
+import { adviseHugePages } from './huge-pages.ts';
 import { wasmBackend } from './wasm.ts';
 
 export interface Backend {
@@ -49,7 +50,7 @@ export function openBackend(wish = process.env.THIMBLE_CPU): Backend {
       `[cpu] ${why}: running the WebAssembly kernels, at a third to a half of the speed (THIMBLE_CPU=wasm asks for them)\n`,
     );
   }
-  return wasmBackend(`${root}native/thimble.wasm`, threadCount());
+  return wasmBackend(`${root}native/thimble.wasm`, threadCount(), undefined, adviseHugePages);
 }
 
 function threadCount(): number {

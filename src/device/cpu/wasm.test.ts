@@ -57,6 +57,15 @@ else {
     }
   });
 
+  test('wasm: the memory is shown at the start and whenever it has grown', () => {
+    const seen: number[] = [];
+    const backend = wasmBackend(fileURLToPath(artefact), 1, undefined, (memory) => void seen.push(memory.byteLength));
+    assert.equal(seen.length, 1);
+    backend.alloc(seen[0]!);
+    assert.equal(seen.length, 2);
+    assert.ok(seen[1]! > seen[0]!);
+  });
+
   test('wasm: the event loop lives while a program runs, also on one thread', async () => {
     const x = square(onThreads(1));
     let running = true;

@@ -60,8 +60,16 @@ function bestModule(file: Uint8Array, shared: boolean): WebAssembly.Module {
   return new WebAssembly.Module(WebAssembly.validate(relaxed) ? relaxed : build('thimble.threads'));
 }
 
-/** @param memory the memory that threads share; null: the build for one thread, with a memory of its own. */
-export function wasmBackend(path: string, threads: number, memory = sharedMemory()): Backend {
+/**
+ * @param memory the memory that threads share; null: the build for one thread, with a memory of its own.
+ * @param onMemory sees the memory at the start and whenever it has grown.
+ */
+export function wasmBackend(
+  path: string,
+  threads: number,
+  memory = sharedMemory(),
+  onMemory: (bytes: ArrayBufferLike) => void = () => {},
+): Backend {
   if (!existsSync(path)) throw new Error('[cpu] native/thimble.wasm is missing; reinstall the package, or install a C compiler');
   const module = bestModule(readFileSync(path), memory !== null);
   const exports = instantiate(module, memory);
@@ -75,8 +83,10 @@ export function wasmBackend(path: string, threads: number, memory = sharedMemory
         `[cpu] WebAssembly memory cannot grow from ${pages.buffer.byteLength} by ${more * PAGE} bytes (its limit is 4 GiB); install a C compiler for the native kernels, or make the program smaller`,
       );
     }
+    onMemory(pages.buffer);
     return pages.buffer.byteLength;
   });
+  onMemory(pages.buffer);
   const view = (at: number, bytes: number): Uint8Array => new Uint8Array(pages.buffer, at, bytes);
   const pool = memory && new WorkerPool(exports, module, memory, heap);
   const count = pool ? threads : 1;
