@@ -164,8 +164,8 @@ function start(model: Decoder, { capacity }: Sizes, seed: number): State {
 class Calls {
   readonly depth: number;
   state: State;
-  /** Tokens of the calls so far that were not taken, oldest first. */
-  readonly #made: Tensor[] = [];
+  /** Tokens of the calls so far that were not taken, oldest first: known when their call has ended, whatever was put behind it. */
+  readonly #made: Promise<number[]>[] = [];
   /** The latest call of each program on devices without a queue: there, generations take turns. */
   static readonly #latest = new WeakMap<object, Promise<unknown>>();
 
@@ -193,19 +193,17 @@ class Calls {
   }
   #keep({ state, ids }: Made): void {
     this.state = state;
-    this.#made.push(ids);
+    const tokens = fetchData([ids]).then(([found]) => Array.from(found!, Number));
+    tokens.catch(() => {}); // thrown where they are taken
+    this.#made.push(tokens);
+    ids.dispose();
   }
   /** The tokens of the oldest call. */
-  async take(): Promise<number[]> {
-    const ids = this.#made.shift()!;
-    try {
-      return Array.from((await fetchData([ids]))[0]!, Number);
-    } finally {
-      ids.dispose();
-    }
+  take(): Promise<number[]> {
+    return this.#made.shift()!;
   }
   dispose(): void {
-    disposeTree([this.state, this.#made]);
+    disposeTree(this.state);
   }
 }
 
