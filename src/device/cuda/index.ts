@@ -15,7 +15,20 @@ const sourceFiles = (names: readonly string[]): string =>
 
 /** The .cuh files, which every program's source begins with. */
 export const preludeSource = (): string =>
-  sourceFiles(['prelude', 'rows', 'indexing', 'scan', 'order', 'scatter', 'attention', 'attention-grad', 'gemv', 'gemv-tiles', 'decode']);
+  sourceFiles([
+    'prelude',
+    'rows',
+    'norms',
+    'indexing',
+    'scan',
+    'order',
+    'scatter',
+    'attention',
+    'attention-grad',
+    'gemv',
+    'gemv-tiles',
+    'decode',
+  ]);
 
 /** The .cuh files of Hopper's own instructions, where `text` calls what is in them: all of a module with them is for that architecture only. */
 export function hopperSource(text: string): string {

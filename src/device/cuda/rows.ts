@@ -1,4 +1,4 @@
-/** The kernels of cuda/rows.cuh: norms, softmax and cross-entropy of rows. */
+/** The kernels of cuda/rows.cuh and cuda/norms.cuh: norms, softmax and cross-entropy of rows. */
 import { itemSize } from '../../tensor/dtype.ts';
 import type { Call, View } from '../../tensor/lower/program.ts';
 import type { Kernel, Launch } from './calls.ts';
