@@ -3,11 +3,12 @@
 // where it lies when that is cheaper than packing it. Every sum runs over k in the same order however the work is cut.
 #include "microkernel.h"
 
-#define KC (VW == 4 ? 512 : 256) // depth of a slice: a panel of B of this depth, 16 or 32 KiB, stays in L1
-#define MC (16 * MR)             // rows of a slice of A
-#define NC 1024                  // columns of a slice of B
-#define DIRECT_N 128             // A is not packed for so few columns (NR where its lines are columns: every k is another page),
-#define DIRECT_M (2 * MR)        // and B not for so few rows
+#define KC 256                     // depth of a slice: a panel of B of this depth stays in L1,
+#define WHOLE (VW == 4 ? 512 : KC) // and one of this depth nearly: a product that is no deeper is one slice
+#define MC (16 * MR)               // rows of a slice of A
+#define NC 1024                    // columns of a slice of B
+#define DIRECT_N 128               // A is not packed for so few columns (NR where its lines are columns: every k is another page),
+#define DIRECT_M (2 * MR)          // and B not for so few rows
 
 // One matrix of the batch. Its lines are rows of A, columns of B.
 typedef struct { const char *at; W type, line_step, k_step; } Factor;
@@ -20,14 +21,15 @@ static void pack(float *panels, int width, Factor f, W lines, W kc) {
   pack_panels(panels, width, f.at, f.type, f.line_step, f.k_step, lines, kc);
 }
 
-// C[0..m, 0..n] f32 (+)= A B; packs into `a_panels` (MC x KC and slack) and `b_panels` (KC x NC and slack).
+// C[0..m, 0..n] f32 (+)= A B; packs into `a_panels` (MC x WHOLE and slack) and `b_panels` (WHOLE x NC and slack).
 static void product(W m, W n, W K, Factor a, Factor b, float *c, W c_step, int accumulate, float *a_panels, float *b_panels) {
   int a_direct = a.type == F32 && (a.line_step == 1 ? n <= NR : a.k_step == 1 && n <= DIRECT_N);
   int b_direct = b.type == F32 && b.line_step == 1 && m <= DIRECT_M;
+  W depth = K <= WHOLE ? WHOLE : KC;
   for (W jc = 0; jc < n; jc += NC) {
     W nc = MIN(NC, n - jc);
-    for (W k = 0; k == 0 || k < K; k += KC) {
-      W kc = MIN(KC, K - k);
+    for (W k = 0; k == 0 || k < K; k += depth) {
+      W kc = MIN(depth, K - k);
       W in_place = b_direct ? nc / NR * NR : 0; // columns of B
       pack(b_panels + in_place * kc, NR, from(b, jc + in_place, k), nc - in_place, kc);
       for (W ic = 0; ic < m; ic += MC) {
@@ -52,7 +54,7 @@ static void product(W m, W n, W K, Factor a, Factor b, float *c, W c_step, int a
 
 // A rectangle of C of any type, m0.. and n0..: halves are summed in f32 first and rounded once.
 static void rectangle(const GemmArgs *g, Factor a, Factor b, char *c, W m, W n, Scratch *scratch) {
-  float *a_panels = (float *)scratch->bytes, *b_panels = a_panels + MC * KC + 64, *sums = b_panels + KC * (NC + NR) + 64;
+  float *a_panels = (float *)scratch->bytes, *b_panels = a_panels + MC * WHOLE + 64, *sums = b_panels + WHOLE * (NC + NR) + 64;
   if (g->cType == F32) {
     product(m, n, g->K, a, b, (float *)c, g->cRow, (int)g->accumulate, a_panels, b_panels);
     return;
