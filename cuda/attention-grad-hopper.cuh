@@ -6,41 +6,34 @@ template <class T, int E, int N, int OWN, int COUNT> __device__ inline void atte
   auto feed = open_feed<OWN, COUNT, N, E>(tickets, blocks * s.Hkv * s.B);
   auto &own = feed.own;
   auto &ring = feed.ring;
-  int warp = warp_number();
-  if (warp >= 8) {
-    registers_down<40>();
-    for (int work; (work = feed.take()) < feed.total; own.next()) {
-      int j0 = work % blocks * 128, hk = work / blocks % s.Hkv, b = work / blocks / s.Hkv;
-      int2 tiles = tiles_of(Ranges<128>(nullptr, s, j0, false), offsets, N);
-      if (tiles.x < tiles.y) {
-        own.first().fetch(k + b * sk.sB + hk * sk.sH, sk.sT, j0, s.Tk);
-        own.second().fetch(v + b * sv.sB + hk * sv.sH, sv.sT, j0, s.Tk);
-      }
-      arrives(own);
-      for (int h = hk * group; h < (hk + 1) * group; h++)
-        for (int tile = tiles.x; tile < tiles.y; tile++) {
-          int i0 = tile * N;
-          room(ring);
-          ring.first().fetch(q + b * sq.sB + h * sq.sH, sq.sT, i0, s.Tq);
-          ring.second().fetch(dO + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, i0, s.Tq);
-          #pragma unroll
-          for (int x = threadIdx.x % 128; x < 2 * N; x += 128) {
-            int i = i0 + x % N;
-            bool in = s.Tq % N == 0 || i < s.Tq;
-            const float *from = (x < N ? lse : delta) + ((u64)b * s.Hq + h) * s.Tq + (in ? i : 0);
-            asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(ring.rest() + 4 * x), "l"(from), "r"(in ? 4 : 0));
-          }
-          hand_over(ring);
-        }
-    }
-    hand_over(own);
-    return;
-  }
-  registers_up<232>();
-  const float away = s.scale < 0 ? -MINUS_INF : MINUS_INF; // a score whose exponential is 0
-  int mine = warp / 4 * 64, row = warp * 16, lane = threadIdx.x % 32;
-  for (int work; (work = feed.work()) < feed.total; own.next()) {
+  auto fetch = [&](int work) {
     int j0 = work % blocks * 128, hk = work / blocks % s.Hkv, b = work / blocks / s.Hkv;
+    int2 tiles = tiles_of(Ranges<128>(nullptr, s, j0, false), offsets, N);
+    if (tiles.x < tiles.y) {
+      own.first().fetch(k + b * sk.sB + hk * sk.sH, sk.sT, j0, s.Tk);
+      own.second().fetch(v + b * sv.sB + hk * sv.sH, sv.sT, j0, s.Tk);
+    }
+    arrives(own);
+    for (int h = hk * group; h < (hk + 1) * group; h++)
+      for (int tile = tiles.x; tile < tiles.y; tile++) {
+        int i0 = tile * N;
+        room(ring);
+        ring.first().fetch(q + b * sq.sB + h * sq.sH, sq.sT, i0, s.Tq);
+        ring.second().fetch(dO + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, i0, s.Tq);
+        #pragma unroll
+        for (int x = threadIdx.x % 128; x < 2 * N; x += 128) {
+          int i = i0 + x % N;
+          bool in = s.Tq % N == 0 || i < s.Tq;
+          const float *from = (x < N ? lse : delta) + ((u64)b * s.Hq + h) * s.Tq + (in ? i : 0);
+          asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(ring.rest() + 4 * x), "l"(from), "r"(in ? 4 : 0));
+        }
+        hand_over(ring);
+      }
+  };
+  const float away = s.scale < 0 ? -MINUS_INF : MINUS_INF; // a score whose exponential is 0
+  auto make = [&](int work, int warp) {
+    int j0 = work % blocks * 128, hk = work / blocks % s.Hkv, b = work / blocks / s.Hkv;
+    int mine = warp / 4 * 64, row = warp * 16, lane = threadIdx.x % 32;
     Panels<128, E> kt = own.first(), vt = own.second();
     Ranges<128> ranges(generic_address(own.rest()), s, j0, false);
     find_ranges(ranges, offsets, mine);
@@ -87,43 +80,29 @@ template <class T, int E, int N, int OWN, int COUNT> __device__ inline void atte
     warpgroup_meets(); // its rows of the tiles are read no more
     kt.store(dk + b * sdk.sB + hk * sdk.sH, sdk.sT, j0, s.Tk, accK, s.scale, row);
     vt.store(dv + b * sdv.sB + hk * sdv.sH, sdv.sT, j0, s.Tk, accV, 1, row);
-    __syncwarp();
-    if (lane == 0) arrive(own.emptied());
-  }
+  };
+  take_works(feed, fetch, make);
 }
 
 // A block for each multiprocessor, 384 threads: dQ, walking the keys.
 template <class T, int E, int N, int OWN, int COUNT> __device__ inline void attention_grad_q_hopper(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const int *offsets, const T *dO, const float *lse, const float *delta, T *dq, Heads sdq, u32 *tickets, Shape s) {
-  int blocks = (s.Tq + 127) / 128;
-  auto feed = open_feed<OWN, COUNT, N, E>(tickets, blocks * s.Hq * s.B);
+  auto feed = open_feed<OWN, COUNT, N, E>(tickets, query_blocks(s) * s.Hq * s.B);
   auto &own = feed.own;
   auto &ring = feed.ring;
-  int warp = warp_number();
-  if (warp >= 8) {
-    registers_down<40>();
-    for (int work; (work = feed.take()) < feed.total; own.next()) {
-      int i0 = (blocks - 1 - work % blocks) * 128, h = work / blocks % s.Hq, b = work / blocks / s.Hq, hk = h / (s.Hq / s.Hkv); // the longest rows first
-      int2 tiles = tiles_of(Ranges<128>(nullptr, s, i0, true), offsets, N);
-      if (tiles.x < tiles.y) {
-        own.first().fetch(q + b * sq.sB + h * sq.sH, sq.sT, i0, s.Tq);
-        own.second().fetch(dO + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, i0, s.Tq);
-      }
-      arrives(own);
-      for (int tile = tiles.x; tile < tiles.y; tile++) {
-        room(ring);
-        ring.first().fetch(k + b * sk.sB + hk * sk.sH, sk.sT, tile * N, s.Tk);
-        ring.second().fetch(v + b * sv.sB + hk * sv.sH, sv.sT, tile * N, s.Tk);
-        hand_over(ring);
-      }
+  auto fetch = [&](int work) {
+    QueryWork w = query_work(work, s);
+    int2 tiles = tiles_of(Ranges<128>(nullptr, s, w.i0, true), offsets, N);
+    if (tiles.x < tiles.y) {
+      own.first().fetch(q + w.b * sq.sB + w.h * sq.sH, sq.sT, w.i0, s.Tq);
+      own.second().fetch(dO + (u64)w.b * s.Tq * s.Hq * E + w.h * E, (u64)s.Hq * E, w.i0, s.Tq);
     }
-    hand_over(own);
-    return;
-  }
-  registers_up<232>();
+    arrives(own);
+    fetch_keys<N>(ring, tiles, w, k, sk, v, sv, s.Tk);
+  };
   const float away = s.scale < 0 ? -MINUS_INF : MINUS_INF; // a score whose exponential is 0
-  int mine = warp / 4 * 64, row = warp * 16, lane = threadIdx.x % 32;
-  for (int work; (work = feed.work()) < feed.total; own.next()) {
-    int i0 = (blocks - 1 - work % blocks) * 128, h = work / blocks % s.Hq, b = work / blocks / s.Hq;
+  auto make = [&](int work, int warp) {
+    auto [i0, h, b, hk] = query_work(work, s);
+    int mine = warp / 4 * 64, row = warp * 16, lane = threadIdx.x % 32;
     Panels<128, E> qt = own.first(), gt = own.second();
     Ranges<128> ranges(generic_address(own.rest()), s, i0, true);
     find_ranges(ranges, offsets, mine);
@@ -161,7 +140,6 @@ template <class T, int E, int N, int OWN, int COUNT> __device__ inline void atte
     settle(acc);
     warpgroup_meets(); // its rows of the tiles are read no more
     qt.store(dq + b * sdq.sB + h * sdq.sH, sdq.sT, i0, s.Tq, acc, s.scale, row);
-    __syncwarp();
-    if (lane == 0) arrive(own.emptied());
-  }
+  };
+  take_works(feed, fetch, make);
 }

@@ -3,33 +3,20 @@
 // A block for each multiprocessor, 384 threads.
 template <class T, int E, int N, int OWN, int COUNT> __device__ inline void attention_hopper(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const int *offsets, T *o, float *lse, u32 *tickets, Shape s) {
   const float SLACK = 8;
-  int blocks = (s.Tq + 127) / 128;
-  auto feed = open_feed<OWN, COUNT, N, E>(tickets, blocks * s.Hq * s.B);
+  auto feed = open_feed<OWN, COUNT, N, E>(tickets, query_blocks(s) * s.Hq * s.B);
   auto &own = feed.own;
   auto &ring = feed.ring;
-  int warp = warp_number();
-  if (warp >= 8) {
-    registers_down<40>();
-    for (int work; (work = feed.take()) < feed.total; own.next()) {
-      int i0 = (blocks - 1 - work % blocks) * 128, h = work / blocks % s.Hq, b = work / blocks / s.Hq, hk = h / (s.Hq / s.Hkv); // the longest rows first
-      int2 tiles = tiles_of(Ranges<128>(nullptr, s, i0, true), offsets, N);
-      if (tiles.x < tiles.y) own.first().fetch(q + b * sq.sB + h * sq.sH, sq.sT, i0, s.Tq);
-      arrives(own);
-      for (int tile = tiles.x; tile < tiles.y; tile++) {
-        room(ring);
-        ring.first().fetch(k + b * sk.sB + hk * sk.sH, sk.sT, tile * N, s.Tk);
-        ring.second().fetch(v + b * sv.sB + hk * sv.sH, sv.sT, tile * N, s.Tk);
-        hand_over(ring);
-      }
-    }
-    hand_over(own);
-    return;
-  }
-  registers_up<232>();
+  auto fetch = [&](int work) {
+    QueryWork w = query_work(work, s);
+    int2 tiles = tiles_of(Ranges<128>(nullptr, s, w.i0, true), offsets, N);
+    if (tiles.x < tiles.y) own.first().fetch(q + w.b * sq.sB + w.h * sq.sH, sq.sT, w.i0, s.Tq);
+    arrives(own);
+    fetch_keys<N>(ring, tiles, w, k, sk, v, sv, s.Tk);
+  };
   const float c2 = s.scale * LOG2E, unit = s.scale > 0 ? c2 : 1; // a score times `unit` is a power of two
-  int mine = warp / 4 * 64, row = warp * 16, lane = threadIdx.x % 32;
-  for (int work; (work = feed.work()) < feed.total; own.next()) {
-    int i0 = (blocks - 1 - work % blocks) * 128, h = work / blocks % s.Hq, b = work / blocks / s.Hq;
+  auto make = [&](int work, int warp) {
+    auto [i0, h, b, hk] = query_work(work, s);
+    int mine = warp / 4 * 64, row = warp * 16, lane = threadIdx.x % 32;
     Panels<128, E> qt = own.first();
     Ranges<128> ranges(generic_address(own.rest()), s, i0, true);
     find_ranges(ranges, offsets, mine);
@@ -91,7 +78,6 @@ template <class T, int E, int N, int OWN, int COUNT> __device__ inline void atte
     }
     warpgroup_meets(); // its rows of the tile are read no more
     qt.store(o + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, i0, s.Tq, acc, 1, row);
-    __syncwarp();
-    if (lane == 0) arrive(own.emptied());
-  }
+  };
+  take_works(feed, fetch, make);
 }

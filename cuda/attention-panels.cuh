@@ -142,3 +142,37 @@ __device__ inline int2 tiles_of(const Ranges<128> &ranges, const int *offsets, i
   return {ranges.find(offsets, 0).x / N, (ranges.find(offsets, 127).y + N - 1) / N};
 }
 __device__ inline void *generic_address(u32 shared) { u64 x; asm("cvta.shared.u64 %0, %1;" : "=l"(x) : "l"((u64)shared)); return (void *)x; }
+
+// The works of a block, taken in turn: the copying warpgroup has fetch(work) fill the block's own stage and the ring, each warp of the others
+// make(work, its number) its 16 rows of the results.
+template <class F, class Fetch, class Make> __device__ inline void take_works(F &feed, Fetch fetch, Make make) {
+  int warp = warp_number();
+  if (warp >= 8) {
+    registers_down<40>();
+    for (int work; (work = feed.take()) < feed.total; feed.own.next()) fetch(work);
+    hand_over(feed.own);
+    return;
+  }
+  registers_up<232>();
+  for (int work; (work = feed.work()) < feed.total; feed.own.next()) {
+    make(work, warp);
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) arrive(feed.own.emptied());
+  }
+}
+// A work that owns queries: 128 from i0 on of a head, the longest rows first.
+struct QueryWork { int i0, h, b, hk; };
+__device__ inline int query_blocks(const Shape &s) { return (s.Tq + 127) / 128; }
+__device__ inline QueryWork query_work(int work, const Shape &s) {
+  int blocks = query_blocks(s), h = work / blocks % s.Hq;
+  return {(blocks - 1 - work % blocks) * 128, h, work / blocks / s.Hq, h / (s.Hq / s.Hkv)};
+}
+// Sends the tiles of N keys and values of such a work through the ring.
+template <int N, class R, class T> __device__ inline void fetch_keys(R &ring, int2 tiles, const QueryWork &w, const T *k, Heads sk, const T *v, Heads sv, int Tk) {
+  for (int tile = tiles.x; tile < tiles.y; tile++) {
+    room(ring);
+    ring.first().fetch(k + w.b * sk.sB + w.hk * sk.sH, sk.sT, tile * N, Tk);
+    ring.second().fetch(v + w.b * sv.sB + w.hk * sv.sH, sv.sT, tile * N, Tk);
+    hand_over(ring);
+  }
+}
