@@ -2,7 +2,6 @@
 
 // A block for each multiprocessor, 384 threads.
 template <class T, int E, int N, int OWN, int COUNT> __device__ inline void attention_hopper(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const int *offsets, T *o, float *lse, u32 *tickets, Shape s) {
-  const float SLACK = 8;
   auto feed = open_feed<OWN, COUNT, N, E>(tickets, query_blocks(s) * s.Hq * s.B);
   auto &own = feed.own;
   auto &ring = feed.ring;
@@ -36,46 +35,13 @@ template <class T, int E, int N, int OWN, int COUNT> __device__ inline void atte
       if (!(s.scale > 0))
         for (int i = 0; i < N / 2; i++) p[i] *= c2;
       if (j0 < latest.x || j0 + N > earliest.y) mask<1, N>(as_tiles(p), ranges, row, lane, j0, MINUS_INF);
-      float high[2];
-      bool exceeds = false;
-      #pragma unroll
-      for (int r = 0; r < 2; r++) {
-        high[r] = top[r];
-        #pragma unroll
-        for (int i = 0; i < N / 8; i++) high[r] = fmaxf(high[r], fmaxf(p[4 * i + 2 * r], p[4 * i + 2 * r + 1]));
-        exceeds |= high[r] > top[r] + SLACK / unit;
-      }
-      if (__any_sync(~0u, exceeds)) {
-        #pragma unroll
-        for (int r = 0; r < 2; r++) {
-          float m = quad_max(high[r]), shrink = top[r] == MINUS_INF ? 0 : exp2_fast((top[r] - m) * unit);
-          sum[r] *= shrink, top[r] = m;
-          #pragma unroll
-          for (int e = 0; e < E / 8; e++) acc[4 * e + 2 * r] *= shrink, acc[4 * e + 2 * r + 1] *= shrink;
-        }
-      }
-      #pragma unroll
-      for (int r = 0; r < 2; r++) {
-        float least = top[r] == MINUS_INF ? 0 : -top[r] * unit;
-        #pragma unroll
-        for (int i = 0; i < N / 4; i++) {
-          float &y = p[i / 2 * 4 + 2 * r + i % 2];
-          y = exp2_fast(fmaf(y, unit, least)), sum[r] += y;
-        }
-      }
+      absorb<1, N, E>(as_tiles(p), as_tiles(acc), top, sum, unit);
       to_operand<T, N>(x, p);
       begin_products();
       plus_product<T, N, E>(acc, x, vt);
     });
     settle(acc);
-    #pragma unroll
-    for (int r = 0; r < 2; r++) {
-      float whole = quad_sum(sum[r]), inverse = whole > 0 || whole != whole ? 1 / whole : 0;
-      int i = i0 + row + 8 * r + lane / 4;
-      if (lane % 4 == 0 && i < s.Tq) lse[((u64)b * s.Hq + h) * s.Tq + i] = whole > 0 ? (top[r] * unit + log2f(whole)) * LN2 : MINUS_INF;
-      #pragma unroll
-      for (int e = 0; e < E / 8; e++) acc[4 * e + 2 * r] *= inverse, acc[4 * e + 2 * r + 1] *= inverse;
-    }
+    settle_rows<1, E>(as_tiles(acc), top, sum, unit, lse + ((u64)b * s.Hq + h) * s.Tq, i0 + row + lane / 4, s.Tq);
     warpgroup_meets(); // its rows of the tile are read no more
     qt.store(o + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, i0, s.Tq, acc, 1, row);
   };

@@ -187,14 +187,56 @@ template <int MB, int N, int M> __device__ inline void mask(float (&p)[MB][N / 8
         if (!inside(seen, first + 8 * n + lane % 4 * 2 + x)) p[r / 2][n][r % 2 * 2 + x] = away;
   }
 }
-// Grid (ceil(Tq / 128), Hq, B), 128 threads: a block owns 128 queries, a warp 32 of them. Keys and values come in tiles of N, the next one on its
-// way while this one is worked on. Shared memory: the queries, two tiles of each, 1 KB.
+// Turns the scores of a warp's 16 MB rows into probabilities beside those before: `top` is what scores are taken from, `sum` each thread's part, a
+// score times `unit` a power of two.
 //
 // The maximum that scores are taken from need not be the true one: it is raised only when a score exceeds it by SLACK (in powers of two), which
 // after the first tile is rare; the sums stay far from overflow and the result is the same.
+template <int MB, int N, int E> __device__ inline void absorb(float (&p)[MB][N / 8][4], float (&acc)[MB][E / 8][4], float (&top)[2 * MB], float (&sum)[2 * MB], float unit) {
+  const float SLACK = 8;
+  float high[2 * MB];
+  bool exceeds = false;
+  #pragma unroll
+  for (int r = 0; r < 2 * MB; r++) {
+    high[r] = top[r];
+    #pragma unroll
+    for (int n = 0; n < N / 8; n++) high[r] = fmaxf(high[r], fmaxf(p[r / 2][n][r % 2 * 2], p[r / 2][n][r % 2 * 2 + 1]));
+    exceeds |= high[r] > top[r] + SLACK / unit;
+  }
+  if (__any_sync(~0u, exceeds)) {
+    #pragma unroll
+    for (int r = 0; r < 2 * MB; r++) {
+      float m = quad_max(high[r]), shrink = top[r] == MINUS_INF ? 0 : exp2_fast((top[r] - m) * unit);
+      sum[r] *= shrink, top[r] = m;
+      #pragma unroll
+      for (int e = 0; e < E / 8; e++) acc[r / 2][e][r % 2 * 2] *= shrink, acc[r / 2][e][r % 2 * 2 + 1] *= shrink;
+    }
+  }
+  #pragma unroll
+  for (int r = 0; r < 2 * MB; r++) {
+    float least = top[r] == MINUS_INF ? 0 : -top[r] * unit;
+    #pragma unroll
+    for (int n = 0; n < N / 8; n++)
+      #pragma unroll
+      for (int x = r % 2 * 2; x < r % 2 * 2 + 2; x++) p[r / 2][n][x] = exp2_fast(fmaf(p[r / 2][n][x], unit, least)), sum[r] += p[r / 2][n][x];
+  }
+}
+// Divides the outputs by the sums of their probabilities and writes the log-sum-exp of a head's rows, `row` being this thread's first of `rows`.
+template <int MB, int E> __device__ inline void settle_rows(float (&acc)[MB][E / 8][4], const float (&top)[2 * MB], const float (&sum)[2 * MB], float unit, float *lse, int row, int rows) {
+  #pragma unroll
+  for (int r = 0; r < 2 * MB; r++) {
+    float whole = quad_sum(sum[r]), inverse = whole > 0 || whole != whole ? 1 / whole : 0;
+    int i = row + 8 * r;
+    if (threadIdx.x % 4 == 0 && i < rows) lse[i] = whole > 0 ? (top[r] * unit + log2f(whole)) * LN2 : MINUS_INF;
+    #pragma unroll
+    for (int e = 0; e < E / 8; e++) acc[r / 2][e][r % 2 * 2] *= inverse, acc[r / 2][e][r % 2 * 2 + 1] *= inverse;
+  }
+}
+
+// Grid (ceil(Tq / 128), Hq, B), 128 threads: a block owns 128 queries, a warp 32 of them. Keys and values come in tiles of N, the next one on its
+// way while this one is worked on. Shared memory: the queries, two tiles of each, 1 KB.
 template <class T, int E, int N> __device__ inline void attention(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const int *offsets, T *o, float *lse, Shape s, bool aligned) {
   const int M = 128;
-  const float SLACK = 8;
   extern __shared__ uint4 shared[];
   u32 base = (u32)__cvta_generic_to_shared(shared);
   Tile<M, E> qt{base};
@@ -226,42 +268,10 @@ template <class T, int E, int N> __device__ inline void attention(const T *q, He
     if (!(s.scale > 0))
       for (int x = 0; x < N; x++) p[x / (N / 2)][x % (N / 2) / 4][x % 4] *= c2;
     if (j0 < latest.x || j0 + N > earliest.y) mask<2, N>(p, ranges, mine, lane, j0, MINUS_INF);
-    float high[4];
-    bool exceeds = false;
-    #pragma unroll
-    for (int r = 0; r < 4; r++) {
-      high[r] = top[r];
-      #pragma unroll
-      for (int n = 0; n < N / 8; n++) high[r] = fmaxf(high[r], fmaxf(p[r / 2][n][r % 2 * 2], p[r / 2][n][r % 2 * 2 + 1]));
-      exceeds |= high[r] > top[r] + SLACK / unit;
-    }
-    if (__any_sync(~0u, exceeds)) {
-      #pragma unroll
-      for (int r = 0; r < 4; r++) {
-        float m = quad_max(high[r]), shrink = top[r] == MINUS_INF ? 0 : exp2_fast((top[r] - m) * unit);
-        sum[r] *= shrink, top[r] = m;
-        #pragma unroll
-        for (int e = 0; e < E / 8; e++) acc[r / 2][e][r % 2 * 2] *= shrink, acc[r / 2][e][r % 2 * 2 + 1] *= shrink;
-      }
-    }
-    #pragma unroll
-    for (int r = 0; r < 4; r++) {
-      float least = top[r] == MINUS_INF ? 0 : -top[r] * unit;
-      #pragma unroll
-      for (int n = 0; n < N / 8; n++)
-        #pragma unroll
-        for (int x = r % 2 * 2; x < r % 2 * 2 + 2; x++) p[r / 2][n][x] = exp2_fast(fmaf(p[r / 2][n][x], unit, least)), sum[r] += p[r / 2][n][x];
-    }
+    absorb<2, N, E>(p, acc, top, sum, unit);
     plus_times<T, 2, N>(acc, p, values(i), 0);
   }
   arrived<0>();
-  #pragma unroll
-  for (int r = 0; r < 4; r++) {
-    float whole = quad_sum(sum[r]), inverse = whole > 0 || whole != whole ? 1 / whole : 0;
-    int i = row + 8 * r + lane / 4;
-    if (lane % 4 == 0 && i < s.Tq) lse[((u64)b * s.Hq + h) * s.Tq + i] = whole > 0 ? (top[r] * unit + log2f(whole)) * LN2 : MINUS_INF;
-    #pragma unroll
-    for (int e = 0; e < E / 8; e++) acc[r / 2][e][r % 2 * 2] *= inverse, acc[r / 2][e][r % 2 * 2 + 1] *= inverse;
-  }
+  settle_rows<2, E>(acc, top, sum, unit, lse + ((u64)b * s.Hq + h) * s.Tq, row + lane / 4, s.Tq);
   store_rows<T>(o + (u64)b * s.Tq * s.Hq * E + h * E, (u64)s.Hq * E, i0, s.Tq, acc, 1, qt, mine, true);
 }
