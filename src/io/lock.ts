@@ -69,6 +69,16 @@ export class FileLock {
   }
 }
 
+/** The lock of `path`. @throws Error of another writer as `FileLock` does, and `cannot(why)` where no lock file can be written */
+export function lockFile(path: string, cannot: (why: string) => string): FileLock {
+  try {
+    return new FileLock(path);
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    throw new Error(cannot((error as Error).message), { cause: error });
+  }
+}
+
 function readLock(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');

@@ -2,9 +2,8 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { errorCode } from '../io/errors.ts';
 import { writeFileAtomic } from '../io/index.ts';
-import { FileLock } from '../io/lock.ts';
+import { type FileLock, lockFile } from '../io/lock.ts';
 
 const Note = z.object({ question: z.record(z.string(), z.unknown()), done: z.array(z.string()) });
 type Note = z.output<typeof Note>;
@@ -36,7 +35,7 @@ export class WorkFolder {
   static async open(who: string, out: string, question: Record<string, unknown>, fresh: boolean): Promise<WorkFolder> {
     if (!existsSync(dirname(out))) throw new Error(`[${who}] there is no folder ${dirname(out)}; create it or choose another -o`);
     if (statSync(out, { throwIfNoEntry: false })?.isDirectory()) throw new Error(`[${who}] ${out} is a folder; name a file in it with -o`);
-    const lock = lockOf(who, out);
+    const lock = lockFile(out, (why) => `[${who}] cannot write beside ${out} (${why}); choose another -o`);
     try {
       return await WorkFolder.#take(who, out, lock, question, fresh);
     } catch (error) {
@@ -100,15 +99,6 @@ export class WorkFolder {
 }
 
 const folderOf = (out: string): string => `${out}.unfinished`;
-
-function lockOf(who: string, out: string): FileLock {
-  try {
-    return new FileLock(out);
-  } catch (error) {
-    if (errorCode(error) === undefined) throw error;
-    throw new Error(`[${who}] cannot write beside ${out} (${(error as Error).message}); choose another -o`, { cause: error });
-  }
-}
 
 function readJson(path: string): unknown {
   try {

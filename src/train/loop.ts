@@ -1,5 +1,5 @@
 /** The training loop: steps, evaluation, checkpoints, resume, progress, and what to do when something goes wrong. */
-import { FileLock } from '../io/lock.ts';
+import { lockFile } from '../io/lock.ts';
 import { disposeTree, type random } from '../tensor/index.ts';
 import { type Checkpoint, loadCheckpoint, saveCheckpoint } from './checkpoint.ts';
 import { type Evaluation, emptyHistory, type History } from './history.ts';
@@ -24,23 +24,16 @@ export async function train<S, B, H extends Placed>(options: TrainOptions<S, B, 
     throw new RangeError(`[train] ${steps} steps; give a whole number from 0`);
   assertJson(checkpoint?.config, 'train');
   options.signal?.throwIfAborted();
-  const lock = checkpoint && lockFile(checkpoint.path);
+  const lock =
+    checkpoint &&
+    lockFile(
+      checkpoint.path,
+      (why) => `[train] cannot write the checkpoint ${checkpoint.path}: ${why}; choose a folder that exists and is yours to write`,
+    );
   try {
     return await new Run(options).toEnd();
   } finally {
     lock?.release();
-  }
-}
-
-function lockFile(path: string): FileLock {
-  try {
-    return new FileLock(path);
-  } catch (error) {
-    if ((error as { code?: unknown }).code === undefined) throw error;
-    throw new Error(
-      `[train] cannot write the checkpoint ${path}: ${(error as Error).message}; choose a folder that exists and is yours to write`,
-      { cause: error },
-    );
   }
 }
 

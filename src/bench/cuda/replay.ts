@@ -1,4 +1,5 @@
 /** GPU time of a function: events around replays of a graph that takes many operands in turn, as a step takes its layers'. */
+import { pause } from '../../device/cuda/tuning.ts';
 import type { CudaDevice } from '../../device/index.ts';
 import { assembleTraced } from '../../tensor/assemble-traced.ts';
 import type { DeviceBuffer } from '../../tensor/device.ts';
@@ -18,7 +19,7 @@ export const setsOf = (bytes: number): number => Math.min(16, Math.max(1, Math.c
 
 /** Microseconds on the GPU of a replay of what `work` submits, on a GPU at work: the median. */
 export function replayed(device: CudaDevice, work: () => void): number {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, REST_MS);
+  pause(REST_MS);
   const warm = Math.min(1000, Math.ceil(WARM_US / device.replays(work, 1)[0]!));
   return median(device.replays(work, warm + REPLAYS).slice(warm));
 }

@@ -1,7 +1,7 @@
 /** The kernels of cuda/rows.cuh and cuda/norms.cuh: norms, softmax and cross-entropy of rows. */
 import { itemSize } from '../../tensor/dtype.ts';
 import type { Call, View } from '../../tensor/lower/program.ts';
-import type { Kernel, Launch } from './calls.ts';
+import { type Kernel, type Launch, rowPack } from './calls.ts';
 import { constant } from './codegen.ts';
 
 type RowCall = Call<'norm'> | Call<'normGrad'> | Call<'softmax'> | Call<'softmaxGrad'> | Call<'crossEntropy'> | Call<'crossEntropyGrad'>;
@@ -22,11 +22,10 @@ function rowLayout(
 /** Bytes that a multiprocessor should have on their way to hide the latency of memory: a few times what it reads in that time. */
 const IN_FLIGHT = 56 << 10;
 
-/** What the `threads` of a row of `width` hold of it each: so many packs of so many elements. */
-function heldOf(width: number, threads: number, x: View): { pack: number; elements: number } {
-  let pack = 16 / itemSize[x.dtype];
-  while (width % pack) pack /= 2;
-  return { pack, elements: ceil(width, threads * pack) * pack };
+/** Elements of a row of `width` that each of its `threads` holds, in whole packs. */
+function elementsOf(width: number, threads: number, x: View): number {
+  const pack = rowPack(width, [x]);
+  return ceil(width, threads * pack) * pack;
 }
 /** How many rows of each of `operands` a thread has on their way to shared memory, with so many blocks beside each other, and the bytes of one. */
 function stagesOf(
@@ -60,7 +59,7 @@ export function rowKernels(call: RowCall, kernel: Kernel, gpu: { sharedBytes: nu
         `norm<${width}, ${threads}, ${stages}>(${given(p)}, ${rows}ull, ${constant(eps, 'f32')}, ${rms});`;
       // a block a row: there are enough of them
       if (threads > 32) return kernel(views, grid, (p) => body(p, 0), { resident: width <= 4096 ? 5 : 3 });
-      const { elements } = heldOf(width, threads, reads[0]!);
+      const elements = elementsOf(width, threads, reads[0]!);
       const resident = elements <= 8 ? 5 : elements <= 16 ? 3 : 2;
       const { stages, stageBytes } = stagesOf(elements, [reads[0]!], resident, gpu.sharedBytes);
       const blocks = Math.min(grid[0], gpu.multiprocessors * resident);
@@ -77,8 +76,8 @@ export function rowKernels(call: RowCall, kernel: Kernel, gpu: { sharedBytes: nu
       const { fits } = rowLayout(rows, width, [...reads, ...writes]);
       if (fits) {
         // a warp a row up to 24 elements a thread, then more threads with 16
-        const threads = [32, 64, 128].find((n) => heldOf(width, n, x).elements <= (n === 32 ? 24 : 16)) ?? 256;
-        const { elements } = heldOf(width, threads, x);
+        const threads = [32, 64, 128].find((n) => elementsOf(width, n, x) <= (n === 32 ? 24 : 16)) ?? 256;
+        const elements = elementsOf(width, threads, x);
         const { stages, stageBytes } = threads > 32 ? stagesOf(elements, [dy, x], 1, gpu.sharedBytes / 2) : { stages: 0, stageBytes: 0 };
         return kernel(
           [dy, x, gain, mean, rstd, writes[0]!, dGain, dBias],

@@ -49,7 +49,8 @@ const MARGIN = 0.985;
 /** Bytes of operands to take in turn, so that none is in the second-level cache, as in a program. */
 const COLD = 150e6;
 
-const pause = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+/** Lets the GPU rest. Blocks. */
+export const pause = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 const middle = (xs: readonly number[]): number => [...xs].sort((x, y) => x - y)[xs.length >> 1]!;
 
 /**

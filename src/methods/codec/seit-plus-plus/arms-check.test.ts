@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import '../../../device/index.ts';
-import { type Arm, armNames, armsFigures, TokenArms } from './arms-check.ts';
+import { type Arm, type ArmsCheck, armNames, armsFigures, TokenArms } from './arms-check.ts';
 import { Config, small } from './config.ts';
 import { pixelBytes, reduced, sideWithin, subsetWithin } from './pixel-arms.ts';
 import { shapes } from './toy.ts';
@@ -23,19 +23,27 @@ test('pixels keep to the bytes they are given', async () => {
   assert.equal(small.at(7)[0], Math.round(block.reduce((a, b) => a + b) / 16));
 });
 
-test('every arm trains for the same steps in the bytes of the token store, and the gains are between arms', async () => {
-  const preset = small({ patch: 4, grid: 5, codes: 32, width: 32 });
-  const config = Config.parse({
+const preset = small({ patch: 4, grid: 5, codes: 32, width: 32 });
+/** A check that takes seconds, of one epoch of everything but the tokenizer. */
+const checkOf = (tokenizerEpochs: number, color = 0, more: object = {}): ArmsCheck => ({
+  config: Config.parse({
     ...preset,
-    tokenizer: { ...preset.tokenizer, epochs: 2, batch: 30 },
+    tokenizer: { ...preset.tokenizer, epochs: tokenizerEpochs, batch: 30 },
     model: { features: 32, layers: 1, heads: 2, stem: { size: 1, stride: 1, padding: 0 } },
-    augment: { ...preset.augment, scale: 0.6, cutmix: 0.5 },
     train: { ...preset.train, epochs: 1, batch: 31 },
+    ...more,
+  }),
+  tokenAdapt: { width: 32, heads: 2, headWidth: 16, hidden: 64, epochs: 1, batch: 30, lr: 2e-3, weightDecay: 0.05 },
+  color,
+  patch: 4,
+});
+
+test('every arm trains for the same steps in the bytes of the token store, and the gains are between arms', async () => {
+  const check = checkOf(2, 0.5, {
+    augment: { ...preset.augment, scale: 0.6, cutmix: 0.5 },
     mtm: { ...preset.mtm, epochs: 0.5, batch: 31 },
     fineTune: { ...preset.fineTune, epochs: 0.5, batch: 31 },
   });
-  const tokenAdapt = { width: 32, heads: 2, headWidth: 16, hidden: 64, epochs: 1, batch: 30, lr: 2e-3, weightDecay: 0.05 };
-  const check = { config, tokenAdapt, color: 0.5, patch: 4 };
   const folder = await mkdtemp(join(tmpdir(), 'token-arms-'));
   after(() => rm(folder, { recursive: true, force: true }));
   const shared = new TokenArms(shapes(150, 1), shapes(60, 2), check, folder);
@@ -62,19 +70,7 @@ test('every arm trains for the same steps in the bytes of the token store, and t
 test('arms of a run that was cut short take the tokenizer and the store that are there', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'token-arms-'));
   after(() => rm(folder, { recursive: true, force: true }));
-  const preset = small({ patch: 4, grid: 5, codes: 32, width: 32 });
-  const config = Config.parse({
-    ...preset,
-    tokenizer: { ...preset.tokenizer, epochs: 1, batch: 30 },
-    model: { features: 32, layers: 1, heads: 2, stem: { size: 1, stride: 1, padding: 0 } },
-    train: { ...preset.train, epochs: 1, batch: 31 },
-  });
-  const check = {
-    config,
-    tokenAdapt: { width: 32, heads: 2, headWidth: 16, hidden: 64, epochs: 1, batch: 30, lr: 2e-3, weightDecay: 0.05 },
-    color: 0,
-    patch: 4,
-  };
+  const check = checkOf(1);
   const phases = async (): Promise<[Arm, Set<string>]> => {
     const seen = new Set<string>();
     const run = { seed: 1, onStep: (what: string) => void seen.add(what) };
