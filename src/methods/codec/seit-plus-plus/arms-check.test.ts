@@ -60,6 +60,7 @@ test('every arm trains for the same steps in the bytes of the token store, and t
     arms.map(({ images, steps }) => [images, steps]),
     [150, subset!.images, 150, 150, 150, 150, 150].map((images) => [images, 4]),
   );
+  assert.ok(arms.every(({ accuracy, trainAccuracy }) => accuracy > 0 && accuracy <= 1 && trainAccuracy > 0 && trainAccuracy <= 1));
   const { tokensOverSubset, bothGain, maskedGain } = armsFigures({ setting: { seed: 1 }, arms });
   assert.equal(tokensOverSubset, 100 * (tokens!.accuracy - subset!.accuracy));
   assert.equal(bothGain, 100 * (arms[5]!.accuracy - tokens!.accuracy));

@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileBytes } from '../../../bytes/index.ts';
-import type { ImageSet, PackedImages } from '../../../data/index.ts';
+import { firstImages, type ImageSet, type PackedImages } from '../../../data/index.ts';
 import type { CodecFiles } from '../../contracts/codec.ts';
 import type { Run } from '../../contracts/run.ts';
 import { between, type SeedRun } from '../../seeds.ts';
@@ -31,7 +31,9 @@ export interface ArmsCheck {
 interface Measured {
   images: number;
   fileBytes: number;
+  /** Shares that are named rightly: of the test images, and of the first of those that it learnt from, as many. */
   accuracy: number;
+  trainAccuracy: number;
 }
 
 export interface Arm extends Measured {
@@ -99,16 +101,19 @@ export class TokenArms {
     const stored = await store.files(run);
     const files = { ...stored, model: `${stored.model}.${recipe}.${color}` };
     await trainClassifier(files, { ...config, recipe, augment: { ...config.augment, color } }, run);
-    const found = await predictClasses(test, files.model, { seed: run.seed });
-    const right = found.reduce((sum, label, i) => sum + Number(label === test.labels[i]), 0);
-    return { images: images.size, fileBytes: fileBytes(files.store).apparent, accuracy: right / test.size };
+    const accuracyOn = async (set: ImageSet): Promise<number> => {
+      const found = await predictClasses(set, files.model, { seed: run.seed });
+      return found.reduce((sum, label, i) => sum + Number(label === set.labels[i]), 0) / set.size;
+    };
+    const [accuracy, trainAccuracy] = [await accuracyOn(test), await accuracyOn(firstImages(images, test.size))];
+    return { images: images.size, fileBytes: fileBytes(files.store).apparent, accuracy, trainAccuracy };
   }
 
   async #fromPixels(images: PackedImages, test: ImageSet, patch: number, padCrop: number, run: Run): Promise<Measured> {
     const { config } = this.#check;
     const steps = armSteps(this.#check, this.#images.size, run.effort);
-    const accuracy = await pixelAccuracy({ images, test, patch, augment: { padCrop, flip: 0.5 }, config, steps }, run);
-    return { images: images.size, fileBytes: pixelBytes(images), accuracy };
+    const measured = await pixelAccuracy({ images, test, patch, augment: { padCrop, flip: 0.5 }, config, steps }, run);
+    return { images: images.size, fileBytes: pixelBytes(images), ...measured };
   }
 
   async #budget(run: Run): Promise<number> {

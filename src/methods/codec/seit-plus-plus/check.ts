@@ -115,8 +115,13 @@ if (check === 'arms' || check === 'demo') {
       return ofSeed.run(name as ArmName, runOf(seed, tell));
     },
     onArm(run, arm) {
-      const { name, fileBytes, accuracy } = arm ?? {};
-      if (arm) console.error(`${name}, seed ${run.setting.seed}: ${fileBytes} bytes, accuracy ${(100 * accuracy!).toFixed(2)} %`);
+      if (arm) {
+        const { name, fileBytes, accuracy, trainAccuracy } = arm;
+        const percent = (x: number): string => `${(100 * x).toFixed(2)} %`;
+        console.error(
+          `${name}, seed ${run.setting.seed}: ${fileBytes} bytes, accuracy ${percent(accuracy)}, on the training images ${percent(trainAccuracy)}`,
+        );
+      }
       print(run);
     },
   });

@@ -3,6 +3,7 @@ import { Augmenter, type ImageAugment } from '../../../data/augment/index.ts';
 import {
   ahead,
   EpochSampler,
+  firstImages,
   type ImageSet,
   imageBytes,
   inOrder,
@@ -70,8 +71,11 @@ export interface PixelArm {
   steps: number;
 }
 
-/** Trains on pixels alone. @returns share of the test images that are named rightly */
-export async function pixelAccuracy({ images, test, patch, augment, config, steps }: PixelArm, run: Run): Promise<number> {
+/** Trains on pixels alone. @returns shares that are named rightly: of the test images, and of the first images that it learnt from, as many */
+export async function pixelAccuracy(
+  { images, test, patch, augment, config, steps }: PixelArm,
+  run: Run,
+): Promise<{ accuracy: number; trainAccuracy: number }> {
   const { train: recipe, model: size } = config;
   const [side, , channels] = images.shape;
   const classes = images.classes.length;
@@ -126,14 +130,18 @@ export async function pixelAccuracy({ images, test, patch, augment, config, step
     onProgress: ({ step: at, loss }) => run.onStep?.('pixels', at, { loss }),
   });
   const classify = compile((model: Vit, pixels: Tensor) => argmax(model.forward(centred(input(pixels)))), { name: 'classify' });
-  let right = 0;
-  for await (const { pixels, labels } of inOrder(test, 250)) {
-    using x = tensor(pixels, { shape: [labels.length, ...test.shape] });
-    using found = classify(state.model, x);
-    found.data().forEach((c, i) => (right += Number(c === labels[i])));
-  }
+  const accuracyOn = async (set: ImageSet): Promise<number> => {
+    let right = 0;
+    for await (const { pixels, labels } of inOrder(set, 250)) {
+      using x = tensor(pixels, { shape: [labels.length, ...set.shape] });
+      using found = classify(state.model, x);
+      found.data().forEach((c, i) => (right += Number(c === labels[i])));
+    }
+    return right / set.size;
+  };
+  const measured = { accuracy: await accuracyOn(test), trainAccuracy: await accuracyOn(firstImages(images, test.size)) };
   disposeTree(state);
-  return right / test.size;
+  return measured;
 }
 
 /** 0..1 -> about zero mean and unit deviation. */
