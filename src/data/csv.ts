@@ -1,13 +1,23 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { FormatError } from '../io/errors.ts';
 import { type FileSetOptions, type ImageFile, openImageFiles } from './files.ts';
 import type { ImageSet } from './image-set.ts';
 
 /** Opens a manifest `path,label`, one image a row, paths relative to the manifest. See `parseManifest`. */
 export async function openManifest(path: string, options: FileSetOptions = {}): Promise<ImageSet> {
-  const rows = parseManifest(await readFile(path, 'utf8'), path);
+  const rows = parseManifest(decodeText(await readFile(path), path), path);
   const files = rows.map((row): ImageFile => ({ path: resolve(dirname(path), row.path), className: row.className }));
   return openImageFiles(path, files, options);
+}
+
+/** Other encodings are refused: their letters would all become one and the same, and with them classes. */
+function decodeText(bytes: Uint8Array, name: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new FormatError(`[csv] ${name} is not UTF-8; save it as UTF-8`, { cause: error });
+  }
 }
 
 const pathNames = ['path', 'file', 'filename', 'image'];
@@ -33,7 +43,7 @@ export function parseManifest(text: string, name: string): ImageFile[] {
 /** RFC 4180: fields may be quoted, and then hold commas, line ends and doubled quotes. Blank lines are passed over. */
 export function parseCsv(text: string, name = 'csv'): { fields: string[]; line: number }[] {
   const rows: { fields: string[]; line: number }[] = [];
-  const token = /("(?:[^"]|"")*")?([^",\r\n]*)(,|\r\n|\n|\r|$)/y;
+  const token = /("[^"]*(?:""[^"]*)*")?([^",\r\n]*)(,|\r\n|\n|\r|$)/y;
   let fields: string[] = [];
   let line = 1;
   let first = 1;

@@ -26,11 +26,12 @@ async function put(path: string, content: Uint8Array | string): Promise<string> 
 const solid = (value: number, side = 8, channels: 1 | 3 = 1): Promise<Uint8Array> =>
   encodePng({ width: side, height: side, channels, pixels: new Uint8Array(side * side * channels).fill(value) } satisfies Image);
 
-test('classes and files in sorted order, one level of groups, links followed, the rest passed over', async () => {
+test('classes and files in sorted order, at any depth, links followed, the rest passed over', async () => {
   await put('pets/dog/b.png', await solid(2));
   await put('pets/dog/a.PNG', await solid(1));
   await put('pets/cat/group/x.png', await solid(3));
-  await put('pets/cat/group/deeper/y.png', await solid(99));
+  await put('pets/cat/group/deeper/y.png', await solid(4));
+  await symlink('..', join(root, 'pets/cat/group/back'));
   await put('pets/cat/notes.txt', 'no image');
   await put('pets/cat/._x.png', 'no image');
   await put('pets/.hidden/z.png', await solid(99));
@@ -38,9 +39,9 @@ test('classes and files in sorted order, one level of groups, links followed, th
   await symlink('dog', join(root, 'pets/wolf'));
   const set = await openImages(join(root, 'pets'));
   assert.deepEqual(set.classes, ['cat', 'dog', 'wolf']);
-  assert.deepEqual([...set.labels], [0, 1, 1, 2, 2]);
+  assert.deepEqual([...set.labels], [0, 0, 1, 1, 2, 2]);
   const values = await Promise.all(Array.from(set.labels, async (_, i) => (await set.read(i)).pixels[0]));
-  assert.deepEqual(values, [3, 1, 2, 1, 2]);
+  assert.deepEqual(values, [3, 4, 1, 2, 1, 2]);
   assert.deepEqual(set.shape, [8, 8, 1]);
 });
 
@@ -120,6 +121,14 @@ test('a CSV manifest, relative to itself; numbered classes by value', async () =
     ],
   );
   assert.match(set.skipped[0]!.path, /none\.png$/);
+});
+
+test('a manifest in another encoding is refused: its classes would run together', async () => {
+  await assert.rejects(
+    openManifest(await put('list/latin.csv', Buffer.from('img/2.png,H\xfct\nimg/2.png,H\xe4t\n', 'latin1'))),
+    /latin\.csv is not UTF-8/,
+  );
+  await assert.rejects(openManifest(await put('list/folder.csv', 'img,a\n')), /list\/img: it is a folder/);
 });
 
 test('progress counts every file; a signal stops the scan', async () => {

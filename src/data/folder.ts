@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type FileSetOptions, type ImageFile, openImageFiles } from './files.ts';
 import type { ImageSet } from './image-set.ts';
@@ -8,26 +8,23 @@ export interface FolderOptions extends FileSetOptions {
   labels?: 'folders' | 'none';
 }
 
-/** Opens `root/class/image` or `root/class/group/image`. Hidden files and files that are not images are passed over. */
+/** Opens `root/class/.../image`: a class is all images below its folder. Hidden files and files that are not images are passed over. */
 export async function openFolder(root: string, options: FolderOptions = {}): Promise<ImageSet> {
   const files = await listFolder(root, options);
   return openImageFiles(root, files, options);
 }
 
-/** The image files of a folder in sorted order. */
+/** The image files of a folder in sorted order, those of a folder before those of the folders in it. */
 export async function listFolder(
   root: string,
   { labels = 'folders', signal }: Pick<FolderOptions, 'labels' | 'signal'> = {},
 ): Promise<ImageFile[]> {
   const top = await list(root);
   const files: ImageFile[] = labels === 'none' ? top.images.map((path) => ({ path, className: 'unlabelled' })) : [];
+  const home = await realpath(root);
   for (const name of top.folders) {
-    signal?.throwIfAborted();
-    const inside = await list(join(root, name));
-    const paths = [...inside.images];
-    for (const group of inside.folders) paths.push(...(await list(join(root, name, group))).images);
     const className = labels === 'none' ? 'unlabelled' : name;
-    for (const path of paths) files.push({ path, className });
+    for (const path of await allBelow(join(root, name), [home], signal)) files.push({ path, className });
   }
   if (files.length > 0) return files;
   const found =
@@ -36,10 +33,20 @@ export async function listFolder(
       : top.folders.length > 0
         ? `${top.folders.length} folders without JPEG, PNG or WebP images`
         : 'no images';
-  if (labels === 'none') throw new Error(`[images] ${root} has no JPEG, PNG or WebP images, nor have the two levels of folders in it`);
+  if (labels === 'none') throw new Error(`[images] ${root} has no JPEG, PNG or WebP images, nor have the folders in it`);
   throw new Error(
     `[images] ${root} has ${found}; expected one folder a class: ${join(root, '<class>', '<image>.jpg')} (or an IDX file, or a CSV manifest path,label)`,
   );
+}
+
+/** Images at any depth. A link to one of the folders that it lies in leads nowhere new. */
+async function allBelow(folder: string, above: readonly string[], signal?: AbortSignal): Promise<string[]> {
+  signal?.throwIfAborted();
+  const here = await realpath(folder);
+  if (above.includes(here)) return [];
+  const { images, folders } = await list(folder);
+  for (const name of folders) for (const path of await allBelow(join(folder, name), [...above, here], signal)) images.push(path);
+  return images;
 }
 
 const imageName = /\.(jpe?g|png|webp)$/i;

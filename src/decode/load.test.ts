@@ -77,6 +77,13 @@ test('a damaged folder is refused by file, tensor and shape', () =>
     await assert.rejects(loadLlama(folder), /gate_proj.weight F32\[40,24\] \+ .*up_proj.weight F32\[40,24\] should be \[88,24\]/);
     await writeFile(join(folder, 'config.json'), JSON.stringify({ ...golden.config, num_hidden_layers: 3 }));
     await assert.rejects(loadLlama(folder), /no tensor 'model.layers.2.input_layernorm.weight'/);
-    await writeFile(join(folder, 'model.safetensors.index.json'), JSON.stringify({ weight_map: { a: '../elsewhere' } }));
+    await writeFile(join(folder, 'config.json'), JSON.stringify({ ...golden.config, num_hidden_layers: 1e9 }));
+    await assert.rejects(loadLlama(folder), /no tensor 'model.layers.2.input_layernorm.weight'/, 'before memory is full of layers');
+    const index = (file: string) => writeFile(join(folder, 'model.safetensors.index.json'), JSON.stringify({ weight_map: { a: file } }));
+    await index('../elsewhere');
     await assert.rejects(loadLlama(folder), /weight_map must name the files of the folder/);
+    await index('model-2.safetensors');
+    await assert.rejects(loadLlama(folder), /model-2.safetensors: no such file/);
+    await index('..');
+    await assert.rejects(loadLlama(folder), /is a folder, not a safetensors file/);
   }));

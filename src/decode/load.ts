@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { NullDevice } from '../device/null/index.ts';
-import { openSafetensors, type SafetensorsFile } from '../io/index.ts';
+import { openSafetensors, type SafetensorsFile, type StoredTensor } from '../io/index.ts';
 import { Llama, readLlamaConfig } from '../nn/index.ts';
 import { cast, type Device, defaultDevice, empty, fromBytes, mapTree, type Shape, type Tensor, typeOf } from '../tensor/index.ts';
 
@@ -44,37 +44,39 @@ export async function loadLlama(folder: string, options: { device?: Device; veri
   try {
     for (const path of await filesOf(folder)) files.push(await openSafetensors(path, { verify }));
     const home = new Map(files.flatMap((file) => [...file.tensors.keys()].map((name) => [name, file] as const)));
+    const find = (name: string): Part => {
+      const file = home.get(name);
+      if (!file) throw new Error(`[llama] ${folder} has no tensor '${name}'; a shard is missing, or config.json belongs to another model`);
+      return { file, name, stored: file.tensors.get(name)! };
+    };
     const wanted = new Map<Tensor, Rows>();
     const nowhere = new NullDevice();
+    // Every part is looked up at once: a configuration with more layers than the files ends at the first that they lack.
     const skeleton = Llama.from(config, (names, shape) => {
       const place = empty(typeOf(shape, 'f32'), nowhere);
-      wanted.set(place, { names, shape });
+      wanted.set(place, { parts: names.map(find), shape });
       return place;
     });
     const read = new Map<Tensor, Tensor>();
-    for (const [place, rows] of wanted) read.set(place, await readRows(home, rows, device, folder));
+    for (const [place, rows] of wanted) read.set(place, await readRows(rows, device, folder));
     return mapTree(skeleton, (place) => read.get(place)!);
   } finally {
     await Promise.all(files.map((file) => file.close()));
   }
 }
 
+interface Part {
+  file: SafetensorsFile;
+  name: string;
+  stored: StoredTensor;
+}
+
 interface Rows {
-  names: readonly string[];
+  parts: readonly Part[];
   shape: Shape;
 }
 
-async function readRows(
-  home: ReadonlyMap<string, SafetensorsFile>,
-  { names, shape }: Rows,
-  device: Device,
-  folder: string,
-): Promise<Tensor> {
-  const parts = names.map((name) => {
-    const file = home.get(name);
-    if (!file) throw new Error(`[llama] ${folder} has no tensor '${name}'; a shard is missing, or config.json belongs to another model`);
-    return { file, name, stored: file.tensors.get(name)! };
-  });
+async function readRows({ parts, shape }: Rows, device: Device, folder: string): Promise<Tensor> {
   const { dtype } = parts[0]!.stored;
   const rows = parts.reduce((n, p) => n + p.stored.shape[0]!, 0);
   const fits = parts.every(

@@ -122,10 +122,12 @@ async function naming<T>(input: ImageInput, options: DecodeOptions, run: () => P
     const reason =
       errorCode(error) === 'ENOENT'
         ? 'no such file'
-        : errorMessage(error)
-            .trim()
-            .split(/:?\s*\n\s*/)
-            .join(': ');
+        : errorCode(error) === 'EISDIR'
+          ? 'it is a folder'
+          : errorMessage(error)
+              .trim()
+              .split(/:?\s*\n\s*/)
+              .join(': ');
     throw new ImageError(name, reason, { cause: error });
   }
 }

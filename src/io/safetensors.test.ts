@@ -186,6 +186,8 @@ test('wrong use is named', async () => {
   const wrong = { w: { dtype: 'f32', shape: [3], data: bytesOf(1) } } as const;
   await assert.rejects(writeSafetensors(path, wrong as never), /w: f32 \[3\] takes 12 bytes, got 4/);
   await assert.rejects(readFile(path), { code: 'ENOENT' });
+  await assert.rejects(openSafetensors(path), { code: 'ENOENT', message: `[safetensors] ${path}: no such file` });
+  await assert.rejects(openSafetensors(folder), /is a folder, not a safetensors file/);
   await sample();
   await using file = await openSafetensors(join(folder, 'sample.safetensors'));
   await assert.rejects(file.read('c'), /has no tensor c; it has a, b/);

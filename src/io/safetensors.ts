@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { type DType, itemSize } from '../tensor/dtype.ts';
 import { openAtomic } from './atomic.ts';
-import { FormatError, showBytes } from './errors.ts';
+import { errorCode, FormatError, showBytes } from './errors.ts';
 import { encodeHeader, type Header, parseHeader, type StoredTensor, sealDigest } from './safetensors-header.ts';
 
 /** A tensor as io speaks of it: little-endian elements in row-major order. */
@@ -63,12 +63,17 @@ export interface OpenOptions {
 /**
  * Opens a safetensors file for lazy reads. Its header is checked whole before anything is allocated for a tensor.
  *
- * @throws FormatError when the file does not follow the format, is truncated, or does not match its own seal
+ * @throws Error with code ENOENT when there is none; FormatError when it does not follow the format, is truncated, or does not match its own seal
  */
 export async function openSafetensors(path: string, options: OpenOptions = {}): Promise<SafetensorsFile> {
-  const handle = await open(path, 'r');
+  const handle = await open(path, 'r').catch((error: unknown) => {
+    if (errorCode(error) !== 'ENOENT') throw error;
+    throw Object.assign(new Error(`[safetensors] ${path}: no such file`, { cause: error }), { code: 'ENOENT' });
+  });
   try {
-    const { size } = await handle.stat();
+    const found = await handle.stat();
+    if (found.isDirectory()) throw new FormatError(`[safetensors] ${path} is a folder, not a safetensors file`);
+    const { size } = found;
     const prefix = new Uint8Array(8);
     if (size < 8) throw new FormatError(`[safetensors] ${path}: ${size} bytes, a header needs at least 8`);
     await readFully(handle, path, prefix, 0);

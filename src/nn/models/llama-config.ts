@@ -61,7 +61,7 @@ export function readLlamaConfig(json: unknown): LlamaConfig {
   };
   const whole = (field: string, otherwise?: number): number => {
     const x = number(json, field, otherwise);
-    return Number.isSafeInteger(x) ? x : fault(field, x, 'a whole number');
+    return Number.isInteger(x) && x < 2 ** 31 ? x : fault(field, x, 'a whole number under 2^31');
   };
   const only = (field: string, allowed: unknown): void => {
     const x = json[field] ?? allowed;

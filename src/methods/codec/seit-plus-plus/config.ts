@@ -2,6 +2,8 @@
 import { z } from 'zod';
 
 const share = z.number().min(0).max(1);
+/** Blocks one upon another. The bound is what an untrusted file can ask for: a model is laid out before its tensors are looked for. */
+const depth = (least: number) => z.int().min(least).max(1024);
 
 /** Pixels <-> code indices. Widths of the published tokenizer are those of ViT-VQGAN "small" (Yu et al. 2022, arXiv 2110.04627). */
 const Tokenizer = z.object({
@@ -11,8 +13,8 @@ const Tokenizer = z.object({
   codes: z.int().min(2).max(65536).default(391).describe('K, the size of the codebook'),
   codeDim: z.int().min(2).max(512).default(32).describe('d_c, numbers per code'),
   width: z.int().min(4).default(512).describe('features inside encoder and decoder'),
-  layers: z.int().min(0).default(8).describe('transformer blocks, or residual convolutions, of the encoder, which is stored'),
-  decoderLayers: z.int().min(0).default(8).describe('the same of the decoder, which is not stored'),
+  layers: depth(0).default(8).describe('transformer blocks, or residual convolutions, of the encoder, which is stored'),
+  decoderLayers: depth(0).default(8).describe('the same of the decoder, which is not stored'),
   heads: z.int().min(1).default(8).describe('attention heads (vit)'),
   epochs: z.number().positive().default(5),
   batch: z.int().min(1).default(64).describe('images of a step'),
@@ -25,7 +27,7 @@ const Tokenizer = z.object({
 /** The classifier that reads stored tokens. */
 const Model = z.object({
   features: z.int().min(4).default(768),
-  layers: z.int().min(1).default(12),
+  layers: depth(1).default(12),
   heads: z.int().min(1).default(12),
   stem: z
     .object({ size: z.int().min(1).default(4), stride: z.int().min(1).default(2), padding: z.int().min(0).default(1) })
@@ -70,7 +72,7 @@ const Mtm = z.object({
   decoder: z
     .object({
       features: z.int().min(1).default(512),
-      layers: z.int().min(0).default(4),
+      layers: depth(0).default(4),
       heads: z.int().min(1).default(16),
       dropout: z.number().min(0).lt(1).default(0.1),
     })

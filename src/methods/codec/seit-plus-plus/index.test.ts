@@ -3,6 +3,8 @@ import { existsSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { test } from 'node:test';
 import { subset } from '../../../data/index.ts';
 import { TokenStore } from '../../../data/tokens/index.ts';
+import { ones } from '../../../tensor/index.ts';
+import { saveModel } from '../../../train/index.ts';
 import { codecConformance } from '../../conformance/codec.ts';
 import type { Run } from '../../contracts/run.ts';
 import { Config, type ConfigInput, small } from './config.ts';
@@ -82,6 +84,14 @@ test('stopped and continued, every stage makes the bytes of a straight run', asy
   });
   assert.ok(stops >= 4, `${stops} stops`);
   assert.deepEqual(stopped, straight);
+});
+
+test('a file that asks for a billion layers is refused before they are laid out', async () => {
+  const settings = { config: { ...config.tokenizer, layers: 1e9 }, channels: 1 };
+  await withFiles(async ({ tokenizer }) => {
+    await saveModel(tokenizer, { codebook: ones([64, 16]) }, { config: settings });
+    await assert.rejects(readTokenizer(tokenizer), /does not describe a tokenizer of this method .*config\.layers/);
+  });
 });
 
 test('an image set of one class with one image, and a batch larger than the set, are stored and trained', async () => {

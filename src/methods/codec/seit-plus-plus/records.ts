@@ -1,13 +1,12 @@
 /** Weights as named records at half precision: how the encoder travels inside a store. */
 import '../../../device/index.ts';
 import { FormatError, type TensorRecord } from '../../../io/index.ts';
-import { initialize } from '../../../nn/index.ts';
-import { type DType, decode, encode, flatten, mapTree, type random, tensor, withDevice } from '../../../tensor/index.ts';
+import { type DType, decode, encode, flatten, mapTree, random, tensor, withDevice } from '../../../tensor/index.ts';
 
 type Half = 'f16' | 'bf16';
 
-/** The structure of a model, without numbers: what stored weights are put into. */
-export const blank = <M>(make: (key: random.Key) => M): M => withDevice('null', () => initialize(make, 0));
+/** The structure of a model, without numbers: what stored weights are put into. Op by op: one program would be compiled as a whole for nothing. */
+export const blank = <M>(make: (key: random.Key) => M): M => withDevice('null', () => make(random.key(0)));
 
 /** The tensors of a tree of floats, rounded to `dtype`. */
 export function toRecords(tree: unknown, dtype: Half): Map<string, TensorRecord> {
