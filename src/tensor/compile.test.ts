@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CpuDevice, type CudaDevice } from '../device/index.ts';
+import { CpuDevice, type CudaDevice, ReferenceDevice } from '../device/index.ts';
 import '../device/index.ts';
 import * as t from './index.ts';
 
@@ -102,9 +102,44 @@ test('donated memory is reused, and its tensor is gone', () => {
   assert.equal(device.allocatedBytes, before);
   assert.deepEqual(z.toArray(), [4, 6]);
   assert.throws(() => step(x, y), /f32\[2\] was donated to step; use the tensor that it returned/);
-  assert.throws(() => step(y, y), /\[compile\] step: a donated tensor is passed twice; copy it first/);
+  assert.throws(() => step(y, y), /\[compile\] step: a donated tensor is passed twice, .*; copy it first/);
   assert.throws(() => step(y, t.reshape(y, [2])), /passed twice/);
   assert.deepEqual(y.toArray(), [3, 4]);
+});
+
+test('a tensor that the function uses by itself cannot be donated to it', () => {
+  const w = t.tensor([1, 2, 3]);
+  const f = t.compile((x: Tensor) => t.add(t.flip(w, 0), t.mul(x, 1.5)), { donate: [0], name: 'f' });
+  assert.throws(() => f(w), /\[compile\] f: a donated tensor is passed twice, or used by the function itself; copy it first/);
+  assert.deepEqual(f(t.tensor([1, 2, 3])).toArray(), [4.5, 5, 5.5]);
+});
+
+test('an object that is no branch of a tree is part of the signature itself', () => {
+  const { compiled, traces } = counted((x: Tensor, by: Map<string, number>) => t.mul(x, by.get('a')!));
+  const [two, three] = [new Map([['a', 2]]), new Map([['a', 3]])];
+  for (const [by, result] of [
+    [two, [2, 4]],
+    [three, [3, 6]],
+    [two, [2, 4]],
+  ] as const)
+    assert.deepEqual(compiled(t.tensor([1, 2]), by).toArray(), result);
+  assert.equal(traces(), 2);
+});
+
+test('a call for which there is too little memory takes none', () => {
+  class Small extends ReferenceDevice {
+    override alloc(bytes: number): ReturnType<ReferenceDevice['alloc']> {
+      if (this.allocatedBytes + bytes > 100) throw new Error('[small] out of memory');
+      return super.alloc(bytes);
+    }
+  }
+  const small = new Small();
+  const x = t.tensor([1, 2, 3, 4, 5], { device: small });
+  const f = t.compile((y: Tensor) => [t.mul(y, 2), t.mul(y, 3), t.concat([y, y, y])], { donate: [0] });
+  const alias = t.reshape(x, [5, 1]);
+  assert.throws(() => f(x), /out of memory/);
+  assert.equal(small.allocatedBytes, 20);
+  assert.deepEqual(alias.toArray(), [[1], [2], [3], [4], [5]]);
 });
 
 test('a result takes donated memory over when all other readers are done', () => {

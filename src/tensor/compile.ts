@@ -6,7 +6,7 @@ import type { AnyCall } from './lower/program.ts';
 import type { TensorType } from './shape.ts';
 import { type Storage, Tensor, unscoped } from './tensor.ts';
 import { currentTrace, Trace, within } from './trace.ts';
-import { identityOf, leaves, mapTree, structure } from './tree.ts';
+import { identityOf, isContainer, leaves, mapTree, structure } from './tree.ts';
 
 export interface CompileOptions {
   /** Arguments whose memory the results may take over. Their tensors cannot be used afterwards. */
@@ -90,8 +90,9 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
       recent = { entry, args: mapTree(args, (t) => new Slot(t.type)) };
     }
     refuseBusy(entry);
-    if (entry.donated.size) refuseAliases(name, tensors, entry.donated);
-    return { entry, job: launch(entry, entry.captured.length ? [...tensors, ...entry.captured] : tensors, entry.donated, name) };
+    const inputs = entry.captured.length ? [...tensors, ...entry.captured] : tensors;
+    if (entry.donated.size) refuseAliases(name, inputs, entry.donated);
+    return { entry, job: launch(entry, inputs, entry.donated, name) };
   };
 
   const call = (...args: A): R => {
@@ -198,7 +199,7 @@ function matches(known: unknown, tree: unknown, tensors: Tensor[]): boolean {
     return known instanceof Slot && known.type === tree.type;
   }
   if (Object.is(known, tree)) return true; // 0 and -0 are two numbers
-  if (typeof tree !== 'object' || tree === null || typeof known !== 'object' || known === null || known instanceof Slot) return false;
+  if (!isContainer(tree) || !isContainer(known) || known instanceof Slot) return false; // of others the object itself is part of the signature
   if (Array.isArray(tree)) {
     if (!Array.isArray(known) || known.length !== tree.length) return false;
     for (let i = 0; i < tree.length; i++) if (!matches(known[i], tree[i], tensors)) return false;
@@ -207,8 +208,7 @@ function matches(known: unknown, tree: unknown, tensors: Tensor[]): boolean {
   if (Object.getPrototypeOf(tree) !== Object.getPrototypeOf(known)) return false;
   let n = 0;
   for (const k in tree) {
-    if (!Object.hasOwn(known, k) || !matches((known as Record<string, unknown>)[k], (tree as Record<string, unknown>)[k], tensors))
-      return false;
+    if (!Object.hasOwn(known, k) || !matches(known[k], tree[k], tensors)) return false;
     n++;
   }
   for (const _ in known) n--;
@@ -219,5 +219,8 @@ function refuseAliases(name: string, tensors: readonly Tensor[], donated: Readon
   const storages = new Set<Storage>();
   for (const i of donated) storages.add(tensors[i]!.storage);
   const clash = storages.size < donated.size || tensors.some((t, i) => !donated.has(i) && storages.has(t.storage));
-  if (clash) throw new Error(`[compile] ${name}: a donated tensor is passed twice; copy it first, or do not donate that argument`);
+  if (clash)
+    throw new Error(
+      `[compile] ${name}: a donated tensor is passed twice, or used by the function itself; copy it first, or do not donate that argument`,
+    );
 }

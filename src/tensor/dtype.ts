@@ -116,11 +116,17 @@ export function encode(values: ArrayLike<number | bigint | boolean>, dtype: DTyp
       break;
     case 'i64': {
       const array = new BigInt64Array(bytes.buffer);
-      for (let i = 0; i < n; i++) array[i] = BigInt(values[i] as number | bigint);
+      for (let i = 0; i < n; i++) {
+        const x = values[i]!;
+        array[i] = typeof x === 'bigint' ? x : BigInt(Math.trunc(Number(x)));
+      }
     }
   }
   return bytes;
 }
+
+/** A number as memory of an integer type would hold it; of floats as it is: in a kernel they are f32. */
+export const asKept = (value: number, dtype: DType): number => (isFloat(dtype) ? value : Number(decode(encode([value], dtype), dtype)[0]));
 
 /** Stored bytes -> numbers; floats as Float32Array, small integers as their own arrays, i64 as Float64Array (exact to 2^53). */
 export function decode(bytes: Uint8Array, dtype: DType): Float32Array | Float64Array | Int32Array | Uint8Array | Int8Array {

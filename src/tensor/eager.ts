@@ -46,20 +46,33 @@ export function evaluate<K extends OpName>(op: K, attrs: OpAttrs[K], inputs: rea
 export function launch(made: Loaded, inputs: readonly Tensor[], donated?: ReadonlySet<number>, to = ''): Launch {
   const { device } = made;
   const copies = new Map<number, Storage>(); // of donated memory that another tensor still sees
+  const fresh: Storage[] = [];
+  const buffers: DeviceBuffer[] = [];
+  const cancel = (): void => {
+    for (const s of [...fresh, ...copies.values()]) s.release();
+  };
   const copyOf = (i: number, { buffer }: Storage): Storage => {
     const copy = new Storage(device, device.alloc(buffer.bytes));
-    device.write(copy.buffer, device.read(buffer, buffer.bytes));
     copies.set(i, copy);
+    device.write(copy.buffer, device.read(buffer, buffer.bytes));
     return copy;
   };
-  const buffers = made.externalInputs.map((i) => {
-    const { storage } = inputs[i]!;
-    if (storage.device !== device)
-      throw new Error(`[tensor] operands on devices ${device.name} and ${storage.device.name} in one program; move one of them`);
-    return donated?.has(i) && storage.shared ? copyOf(i, storage).buffer : storage.buffer;
-  });
-  const fresh = made.externalResults.map((r) => new Storage(device, device.alloc(made.resultTypes[r]!.bytes)));
-  for (const s of fresh) buffers.push(s.buffer);
+  try {
+    for (const i of made.externalInputs) {
+      const { storage } = inputs[i]!;
+      if (storage.device !== device)
+        throw new Error(`[tensor] operands on devices ${device.name} and ${storage.device.name} in one program; move one of them`);
+      buffers.push(donated?.has(i) && storage.shared ? copyOf(i, storage).buffer : storage.buffer);
+    }
+    for (const r of made.externalResults) {
+      const result = new Storage(device, device.alloc(made.resultTypes[r]!.bytes));
+      fresh.push(result);
+      buffers.push(result.buffer);
+    }
+  } catch (error) {
+    cancel(); // where there is no memory for all of them, none stays taken
+    throw error;
+  }
 
   const given = new Map<number, Storage>();
   const start = (): void => {
@@ -89,9 +102,7 @@ export function launch(made: Loaded, inputs: readonly Tensor[], donated?: Readon
   };
   return {
     buffers,
-    cancel() {
-      for (const s of [...fresh, ...copies.values()]) s.release();
-    },
+    cancel,
     run(how = (b) => made.executable.run(b)) {
       start();
       try {

@@ -63,7 +63,7 @@ function sliceGradient(g: Tensor, { attrs, inputs: [x] }: At<OpAttrs['slice']>):
   attrs.step.forEach((step, axis) => {
     if (step === 1) return;
     const index = mul(iota(attrs.size[axis]!), step);
-    y = apply('scatterAdd', { axis, size: (attrs.size[axis]! - 1) * step + 1 }, [y, index]);
+    y = apply('scatterAdd', { axis, size: Math.max(0, (attrs.size[axis]! - 1) * step + 1) }, [y, index]);
   });
   return [
     pad(
@@ -111,7 +111,7 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
   max: (g, { inputs: [a, b] }) => selected(a!, b!, g),
   min: (g, { inputs: [a, b] }) => selected(neg(a!), neg(b!), g),
   pow: (g, { inputs: [a, b], outputs: [y] }) => [
-    mul(g, mul(b!, pow(a!, sub(b!, 1)))),
+    mul(g, mul(b!, pow(a!, where(equal(b!, 0), 1, sub(b!, 1))))), // x^0 is constant, at 0 too
     mul(g, mul(y!, log(where(less(0, a!), a!, 1)))), // 0^b and (-a)^n are constant in b where they are defined at all
   ],
   where: (g, { inputs: [c] }) => [undefined, where(c!, g, 0), where(c!, 0, g)],

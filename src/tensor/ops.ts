@@ -3,6 +3,7 @@
  * type over the attributes (op-types.ts), so an op without one of its rules does not compile; the gradient rules (gradients.ts) are mapped over
  * the same names.
  */
+import { isFloat } from './dtype.ts';
 import { fusedOps } from './op-fused.ts';
 import {
   binary,
@@ -29,7 +30,15 @@ export * from './op-types.ts';
 
 export const ops: OpTable = {
   input: { kind: 'leaf', infer: ({ type }) => [type], flops: zero, bytes: zero },
-  full: { kind: 'pointwise', infer: ({ shape, dtype }) => [typeOf(shape, dtype)], flops: zero, bytes: traffic },
+  full: {
+    kind: 'pointwise',
+    infer({ value, shape, dtype }) {
+      if (!isFloat(dtype) && !Number.isFinite(value)) throw new ShapeError(`[full] ${value} is no number of ${dtype}; use a float type`);
+      return [typeOf(shape, dtype)];
+    },
+    flops: zero,
+    bytes: traffic,
+  },
   iota: { kind: 'pointwise', infer: ({ size, dtype }) => [typeOf([size], dtype)], flops: zero, bytes: traffic },
   randomBits: {
     kind: 'pointwise',

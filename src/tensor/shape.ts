@@ -54,8 +54,10 @@ export class ShapeError extends Error {
 /** -1 -> last axis; throws when out of range. */
 export function axisOf(op: string, axis: number, rank: number): number {
   const a = axis < 0 ? axis + rank : axis;
-  if (!Number.isInteger(axis) || a < 0 || a >= Math.max(rank, 1))
-    throw new ShapeError(`[${op}] axis ${axis} is out of range for a tensor of rank ${rank}; use ${-rank}..${rank - 1}`);
+  if (!Number.isInteger(axis) || a < 0 || a >= rank)
+    throw new ShapeError(
+      `[${op}] axis ${axis} is out of range for a tensor of rank ${rank}; ${rank ? `use ${-rank}..${rank - 1}` : 'a single number has no axes'}`,
+    );
   return a;
 }
 

@@ -7,7 +7,8 @@ import { Tensor } from './tensor.ts';
 export type Path = readonly (string | number)[];
 type Container = { [key: string]: unknown };
 
-const isContainer = (x: unknown): x is Container =>
+/** Whether it is a branch of a tree: its fields are looked into. */
+export const isContainer = (x: unknown): x is Container =>
   typeof x === 'object' && x !== null && !ArrayBuffer.isView(x) && !(x instanceof Map) && !(x instanceof Set);
 
 /** Calls `visit` for every tensor, in the order of the fields. */

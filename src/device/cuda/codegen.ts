@@ -47,8 +47,8 @@ function operation(step: Exclude<Step, { op: 'const' | 'index' | 'philox' | 'con
   if (op === 'mod') return `floor_mod(${a}, ${b})`;
   if (op === 'max' || op === 'min') return lane === 'f32' ? `${op}_nan(${a}, ${b})` : `${op}(${a}, ${b})`;
   if (op === 'pow') return `powf(${a}, ${b})`;
-  if (op === 'shl') return `(${b} > 31 ? 0 : (int)((unsigned)${a} << ${b}))`;
-  if (op === 'shr') return `(${b} > 31 ? 0 : (int)((unsigned)${a} >> ${b}))`;
+  if (op === 'shl') return `((unsigned)${b} > 31 ? 0 : (int)((unsigned)${a} << ${b}))`;
+  if (op === 'shr') return `((unsigned)${b} > 31 ? 0 : (int)((unsigned)${a} >> ${b}))`;
   const sign = infix[op];
   if (!sign) throw new Error(`[cuda] no code for ${lane}.${op}`);
   return op === 'add' || op === 'sub'

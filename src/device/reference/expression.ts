@@ -30,8 +30,9 @@ const pointwise: Record<string, (...xs: number[]) => number> = {
   and: (a, b) => a! & b!,
   or: (a, b) => a! | b!,
   xor: (a, b) => a! ^ b!,
-  shl: (a, b) => a! << b!,
-  shr: (a, b) => (a! >>> b!) | 0,
+  // a count of 32 or more leaves nothing; JavaScript takes it modulo 32
+  shl: (a, b) => (b! >>> 0 < 32 ? a! << b! : 0),
+  shr: (a, b) => (b! >>> 0 < 32 ? (a! >>> b!) | 0 : 0),
   lt: (a, b) => +(a! < b!),
   le: (a, b) => +(a! <= b!),
   eq: (a, b) => +(a! === b!),

@@ -4,6 +4,7 @@
  */
 import type { FusedOp } from '../op-fused.ts';
 import type { AttentionAttrs, DecodeAttentionAttrs, OpAttrs } from '../ops.ts';
+import { axisOf } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply, applyAll } from '../trace.ts';
 import { oneHot, takeAlong } from './indexing.ts';
@@ -47,7 +48,7 @@ export function rmsNorm(x: Tensor, gain?: Tensor, eps = 1e-6): Tensor {
 
 /** Softmax over an axis (default the last). */
 export function softmax(x: Tensor, axis = -1): Tensor {
-  const last = axis === -1 || axis === x.rank - 1;
+  const last = axisOf('softmax', axis, x.rank) === x.rank - 1;
   return last ? apply('softmax', {}, [x]) : transpose(apply('softmax', {}, [transpose(x, axis, -1)]), axis, -1);
 }
 

@@ -1,5 +1,5 @@
 /** The same numbers under other indices: views where possible, copies where not. */
-import { axisOf, resolveReshape, type Shape, ShapeError, sameShape, show } from '../shape.ts';
+import { axesOf, axisOf, resolveReshape, type Shape, ShapeError, sameShape, show } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
 
@@ -54,7 +54,7 @@ export function slice(x: Tensor, ...ranges: (readonly [number, number?, number?]
     const [a = 0, b = d, by = 1] = ranges[i] ?? [];
     const from = a < 0 ? a + d : a;
     const to = b < 0 ? b + d : b;
-    if (from < 0 || to > d || from > to || by < 1)
+    if (![from, to, by].every(Number.isInteger) || from < 0 || to > d || from > to || by < 1)
       throw new ShapeError(`[slice] [${a}, ${b}) by ${by} is outside axis ${i} of ${show(x.shape)}`);
     start.push(from);
     step.push(by);
@@ -84,7 +84,7 @@ export function split(x: Tensor, parts: number | readonly number[], axis = -1): 
 
 /** Reverses the given axes. */
 export function flip(x: Tensor, axes: number | readonly number[]): Tensor {
-  return apply('flip', { axes: (typeof axes === 'number' ? [axes] : axes).map((a) => axisOf('flip', a, x.rank)) }, [x]);
+  return apply('flip', { axes: axesOf('flip', axes, x.rank) }, [x]);
 }
 
 /** Adds `before[i]` and `after[i]` elements of `value` at the ends of axis i. */

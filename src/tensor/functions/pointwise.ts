@@ -95,11 +95,12 @@ export const equal = binary('eq');
 export const greater = (a: Operand, b: Operand): Tensor => less(b, a);
 export const greaterEqual = (a: Operand, b: Operand): Tensor => lessEqual(b, a);
 
-/** `condition ? a : b` per element. */
+/** `condition ? a : b` per element, for a condition of bool or integers. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   const [x, y] = meet('where', [a, b]) as [Tensor, Tensor];
   const shape = broadcastShapes('where', condition.shape, x.shape);
-  return apply('where', {}, [broadcastTo(condition, shape), broadcastTo(x, shape), broadcastTo(y, shape)]);
+  const c = condition.dtype === 'i64' ? cast(condition, 'bool') : condition; // devices ask a register of 32 bits
+  return apply('where', {}, [broadcastTo(c, shape), broadcastTo(x, shape), broadcastTo(y, shape)]);
 }
 
 export const square = (x: Tensor): Tensor => mul(x, x);

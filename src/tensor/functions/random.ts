@@ -44,7 +44,7 @@ export function foldIn(k: Key, data: number | Tensor): Key {
   return mixed;
 }
 
-/** Uniform in [low, high), with 24 random bits. */
+/** Uniform in [low, high), with 24 random bits; where low is not 0, rounding can give high itself. */
 export function uniform(k: Key, shape: Shape, low = 0, high = 1): Tensor {
   const unit = mul(cast(shiftRight(bits(k, shape), 8), 'f32'), 2 ** -24);
   return low === 0 && high === 1 ? unit : add(mul(unit, high - low), low);
@@ -63,6 +63,8 @@ export const bernoulli = (k: Key, shape: Shape, p: number | Tensor): Tensor => l
 
 /** Whole numbers in [low, high), i32. The bias of at most (high - low) / 2^31 is below what 24-bit uniforms show. */
 export function randint(k: Key, shape: Shape, low: number, high: number): Tensor {
+  if (![low, high].every(Number.isInteger) || low >= high || high - low >= 2 ** 31)
+    throw new RangeError(`[randint] ${low} and ${high} must be whole numbers with 0 < high - low < 2^31`);
   const positive = bitAnd(bits(k, shape), 0x7fffffff);
   return add(
     apply('mod', {}, [positive, apply('broadcast', { shape }, [apply('full', { shape: [], value: high - low, dtype: 'i32' }, [])])]),
@@ -75,6 +77,7 @@ export const permutation = (k: Key, n: number): Tensor => argsort(uniform(k, [n]
 
 /** x with each element zeroed with probability p and the rest scaled by 1/(1-p). Recomputed in the backward pass, never stored. */
 export function dropout(k: Key, x: Tensor, p: number): Tensor {
+  if (!(p >= 0 && p < 1)) throw new RangeError(`[dropout] p is ${p}; it must be at least 0 and below 1`);
   if (p === 0) return x;
   const keep = cast(less(uniform(k, x.shape), 1 - p), x.dtype);
   return mul(mul(x, keep), 1 / (1 - p));

@@ -4,7 +4,7 @@ import { axesOf, axisOf, ShapeError } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
 import { flip, narrow, pad, reshape } from './layout.ts';
-import { add, broadcastTo, cast, div, equal, exp, log, mul, neg, not, sqrt, stopGradient, sub, where } from './pointwise.ts';
+import { add, cast, div, equal, exp, log, mul, neg, not, sqrt, stopGradient, sub, where } from './pointwise.ts';
 
 export interface ReduceOptions {
   /** Keep the reduced axes as size 1. */
@@ -22,6 +22,7 @@ function finish(x: Tensor, axes: readonly number[], reduced: Tensor, keepDims = 
 }
 const count = (x: Tensor, axes: readonly number[]): number => axes.reduce((n, a) => n * x.shape[a]!, 1);
 
+/** @param axes default: all. Halves are summed in f32 and rounded once; bytes are refused, they would overflow. */
 export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
   const a = axesOf('sum', axes, x.rank);
   return finish(x, a, a.length ? apply('sum', { axes: a }, [x]) : x, options.keepDims);
@@ -34,16 +35,20 @@ export const min = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
 
 /** Turns the order of all values of a type around, and back: the least integer has no negative, and u8 and bool have none at all. */
 const mirrored = (x: Tensor): Tensor => (isFloat(x.dtype) ? neg(x) : x.dtype === 'bool' ? not(x) : sub(-1, x));
+/** Of integers f32. */
 export function mean(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
-  return mul(sum(x, axes, options), 1 / count(x, axesOf('mean', axes, x.rank)));
+  const n = count(x, axesOf('mean', axes, x.rank));
+  const exact = cast(x, 'f32'); // a sum of halves would overflow, or be rounded before it is divided
+  return cast(mul(sum(exact, axes, options), 1 / n), isFloat(x.dtype) ? x.dtype : 'f32');
 }
 /** Variance with `correction` taken from the count (1: the unbiased estimator). */
 export function variance(x: Tensor, axes?: Axes, options: ReduceOptions & { correction?: number } = {}): Tensor {
   const a = axesOf('variance', axes, x.rank);
   const n = count(x, a) - (options.correction ?? 0);
   if (n <= 0) throw new ShapeError(`[variance] ${count(x, a)} elements leave nothing after a correction of ${options.correction}`);
-  const d = sub(x, mean(x, a, { keepDims: true }));
-  return mul(sum(mul(d, d), a, options), 1 / n);
+  const f = cast(x, 'f32');
+  const d = sub(f, mean(f, a, { keepDims: true }));
+  return cast(mul(sum(mul(d, d), a, options), 1 / n), isFloat(x.dtype) ? x.dtype : 'f32');
 }
 export const std = (x: Tensor, axes?: Axes, options: ReduceOptions & { correction?: number } = {}): Tensor =>
   sqrt(variance(x, axes, options));
@@ -87,7 +92,7 @@ function runningSums(x: Tensor, axis: number): Tensor {
 
 /** Stable order (i32) along the last axis; NaN comes last. */
 export const argsort = (x: Tensor, options: { descending?: boolean } = {}): Tensor =>
-  apply('argsort', { descending: options.descending ?? false, first: x.shape.at(-1) ?? 1 }, [x]);
+  apply('argsort', { descending: options.descending ?? false, first: x.shape[axisOf('argsort', -1, x.rank)]! }, [x]);
 
 /** Sorted values and their indices along the last axis; gradients flow to the values. */
 export function sort(x: Tensor, options: { descending?: boolean } = {}): { values: Tensor; indices: Tensor } {
@@ -96,14 +101,15 @@ export function sort(x: Tensor, options: { descending?: boolean } = {}): { value
 }
 /** The k largest along the last axis, largest first. */
 export function topK(x: Tensor, k: number): { values: Tensor; indices: Tensor } {
-  const d = x.shape.at(-1) ?? 0;
+  const d = x.shape[axisOf('topK', -1, x.rank)]!;
   if (k > d) throw new ShapeError(`[topK] k = ${k} is more than the ${d} entries of the last axis; lower k`);
   const indices = apply('argsort', { descending: true, first: k }, [x]);
   return { values: apply('takeAlong', { axis: x.rank - 1 }, [x, indices]), indices };
 }
 
-/** x / |x| along an axis, with |x| at least eps. */
+/** x / sqrt(|x|^2 + eps^2) along an axis: a vector of zeros stays one. */
 export function normalize(x: Tensor, axis = -1, eps = 1e-12): Tensor {
-  const square = sum(mul(x, x), axis, { keepDims: true });
-  return div(x, broadcastTo(sqrt(add(square, eps * eps)), x.shape));
+  const f = cast(x, 'f32'); // eps^2 is 0 as a half
+  const square = sum(mul(f, f), axis, { keepDims: true });
+  return cast(div(f, sqrt(add(square, eps * eps))), x.dtype);
 }

@@ -1,5 +1,5 @@
 /** Pointwise cones -> expressions over loads. */
-import { type DType, decode, encode, type Lane, laneOf } from '../dtype.ts';
+import { asKept, type DType, type Lane, laneOf } from '../dtype.ts';
 import { is, type Value } from '../graph.ts';
 import type { UnaryName } from '../ops.ts';
 import { isPointwise } from './cluster.ts';
@@ -8,8 +8,6 @@ import type { Expression, Step } from './program.ts';
 /** Arithmetic whose results can lie outside a narrow integer type that its operands are of; elsewhere they are wrapped by nobody but the store. */
 const grows = new Set<string>(['add', 'sub', 'mul', 'div', 'neg', 'abs', 'shl', 'shr']);
 
-/** A number as memory of a type would hold it; floats stay as they are. */
-const asKept = (value: number, dtype: DType): number => (isNarrow(dtype) ? Number(decode(encode([value], dtype), dtype)[0]) : value);
 const isNarrow = (dtype: DType): boolean => dtype === 'u8' || dtype === 'i8' || dtype === 'bool';
 
 /** One load, as it is. */

@@ -1,5 +1,7 @@
 /** How each op that is not pointwise becomes a call. */
+import { itemSize, type Lane, laneOf } from '../dtype.ts';
 import { is, type Node, type Value } from '../graph.ts';
+import type { OpName } from '../ops.ts';
 import { type Shape, sizeOf } from '../shape.ts';
 import { type Fusion, isPointwise } from './cluster.ts';
 import { type Emitter, flopsOf, transposed } from './emit.ts';
@@ -7,11 +9,34 @@ import { expressionOf } from './expression.ts';
 import type { Expression, View } from './program.ts';
 import { collapse, permuteView, sliceView } from './views.ts';
 
-const filled = (value: number, lane: 'f32' | 'i32' | 'i64'): Expression => ({
+const filled = (value: number, lane: Lane): Expression => ({
   loads: 0,
   steps: [{ op: 'const', lane, value }],
   results: [0],
 });
+
+/** Which operand says places. Kernels read it as i32 or i64; labels and small tables come as bytes. */
+const placesAt: { [K in OpName]?: number } = {
+  take: 1,
+  takeAlong: 1,
+  scatterAdd: 1,
+  scatterAlong: 1,
+  crossEntropy: 1,
+  crossEntropyGrad: 1,
+  linearCrossEntropy: 2,
+  linearCrossEntropyGrad: 2,
+  updateAt: 2,
+  decodeAttention: 3,
+};
+function widened(e: Emitter, v: View): View {
+  if (itemSize[v.dtype] > 1) return v;
+  const wide = e.fresh(v.shape, 'i32');
+  e.copy(v, wide, 'cast');
+  return wide;
+}
+
+/** What adds up gives 0 of nothing; kernels, whose work is counted in operands, would leave the result as it was. */
+const sums = new Set<OpName>(['sum', 'matmul', 'normGrad', 'attentionGrad', 'scatterAdd', 'scatterAlong', 'fold']);
 
 const outerOf = (shape: Shape, axis: number): number => sizeOf(shape.slice(0, axis));
 const innerOf = (shape: Shape, axis: number): number => sizeOf(shape.slice(axis + 1));
@@ -22,11 +47,18 @@ function rowsOf(shape: Shape): { rows: number; width: number } {
 
 export function emitNode(e: Emitter, node: Node, fusion: Fusion): void {
   const out = node.outputs[0]!;
-  const dense = (i: number): View => e.contiguous(e.view(node.inputs[i]!), node.op);
+  const dense = (i: number): View => {
+    const v = e.contiguous(e.view(node.inputs[i]!), node.op);
+    return i === placesAt[node.op] ? widened(e, v) : v;
+  };
   const all = (): View[] => node.inputs.map((_, i) => dense(i));
   const writes = (): View[] => node.outputs.map((v) => e.allocate(v));
   const flops = flopsOf(node);
 
+  if (sums.has(node.op) && node.inputs.some((v) => v.type.size === 0)) {
+    for (const v of node.outputs) e.map(filled(0, laneOf[v.type.dtype]), [], [e.allocate(v)], node.op);
+    return;
+  }
   if (is(node, 'sum') || is(node, 'reduceMax') || is(node, 'argmax')) return emitReduce(e, node, fusion);
   if (is(node, 'matmul')) return emitMatmul(e, node);
   if (is(node, 'concat')) return emitConcat(e, node);
@@ -34,12 +66,7 @@ export function emitNode(e: Emitter, node: Node, fusion: Fusion): void {
     const to = e.allocate(out);
     const { before, value } = node.attrs;
     const size = node.inputs[0]!.type.shape;
-    e.map(
-      filled(value, out.type.dtype === 'i64' ? 'i64' : out.type.dtype[0] === 'f' || out.type.dtype === 'bf16' ? 'f32' : 'i32'),
-      [],
-      [to],
-      'pad',
-    );
+    e.map(filled(value, laneOf[out.type.dtype]), [], [to], 'pad');
     if (sizeOf(size)) e.copy(e.view(node.inputs[0]!), sliceView(to, { start: before, size, step: size.map(() => 1) }), 'pad');
     return;
   }
@@ -152,7 +179,7 @@ function emitReduce(e: Emitter, node: Node<'sum'> | Node<'reduceMax'> | Node<'ar
   const perm = adjacent ? shape.map((_, i) => i) : [...shape.keys()].filter((i) => !axes.includes(i)).concat(axes);
   const space = perm.map((i) => shape[i]!);
   const count = sizeOf(axes.map((a) => shape[a]!));
-  const outer = adjacent ? outerOf(shape, first) : sizeOf(shape) / Math.max(1, count);
+  const outer = adjacent ? outerOf(shape, first) : sizeOf(shape.filter((_, i) => !axes.includes(i)));
   const inner = adjacent ? innerOf(shape, axes.at(-1)!) : 1;
 
   const inlined = isPointwise(x.node) && !fusion.stored.has(x);

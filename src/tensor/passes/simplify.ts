@@ -2,6 +2,7 @@
  * Rebuilds a graph without what need not be there: dead nodes, common subexpressions, views that cancel, arithmetic with 0 and 1.
  * One walk in topological order; every rule looks only at a node and its (already simplified) inputs.
  */
+import { asKept } from '../dtype.ts';
 import { Graph, is, type Node, reachable, type Value } from '../graph.ts';
 import type { OpAttrs, OpName } from '../ops.ts';
 import { sameShape } from '../shape.ts';
@@ -61,7 +62,10 @@ function shortcut(op: OpName, attrs: OpAttrs[OpName], inputs: readonly Value[], 
     case 'cast': {
       const { dtype } = attrs as OpAttrs['cast'];
       if (dtype === x!.type.dtype) return [x!];
-      if (is(x!.node, 'full') && dtype === 'f32') return emit('full', { ...x!.node.attrs, dtype }, []);
+      if (is(x!.node, 'full') && dtype === 'f32') {
+        const { attrs: kept } = x!.node;
+        return emit('full', { ...kept, value: asKept(kept.value, kept.dtype), dtype }, []);
+      }
       return undefined;
     }
     case 'add':

@@ -61,6 +61,8 @@ export const pointwise: Case[] = apart((): Case[] => [
         t.bitXor(a, b),
         t.shiftLeft(a, 3),
         t.shiftRight(a, 3),
+        t.shiftLeft(a, t.mul(b, 5)), // by 32 and more, and by less than nothing
+        t.shiftRight(a, t.mul(b, 5)),
         t.cast(t.not(b), 'i32'),
         t.maximum(a, b),
         t.abs(b),
