@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '../device/index.ts';
-import { broadcastTo, compile, random, type Tensor, tensor } from '../tensor/index.ts';
+import { broadcastTo, compile, equal, iota, random, type Tensor, tensor, where } from '../tensor/index.ts';
 import { type SamplingOptions, sample } from './sampling.ts';
 
 const logits = [2, 0.5, 3, -1, 2.5, 0];
@@ -44,6 +44,16 @@ test('topK keeps the k most likely, topP the fewest that reach the probability, 
   // among three: 0.51, 0.31, 0.19
   assertShares(shares({ temperature: 1, topK: 3, topP: 0.5 }), expected(1, [2]));
   assertShares(shares({ temperature: 1, topK: 99, topP: 1 }), expected(1, [0, 1, 2, 3, 4, 5]));
+});
+
+test('no draw, however rare, takes a token that has no probability', () => {
+  // under this key the uniform of place 29504 is the largest there is, 1 - 2^-24, which must not become 1
+  const [V, at] = [1 << 16, 29504];
+  const key = compile((k: Tensor) => random.foldIn(k, 166))(random.key(0));
+  assert.equal(random.uniform(key, [1, V]).data()[at], 1 - 2 ** -24);
+  const x = tensor(new Float32Array(V).fill(-1e4), { shape: [1, V] });
+  const sure = compile((y: Tensor) => where(equal(iota(V), 7), 0, y))(x);
+  assert.deepEqual([...sample(sure, key, { temperature: 1 }).data()], [7]);
 });
 
 test('without a temperature the most likely token is taken', () => {

@@ -10,6 +10,7 @@ import {
   less,
   log,
   min,
+  minimum,
   narrow,
   neg,
   random,
@@ -45,7 +46,7 @@ export function sample(logits: Tensor, key: random.Key, options: SamplingOptions
   const { temperature = 0, topK, topP } = options;
   if (temperature === 0) return argmax(logits, -1);
   const x = div(cast(logits, 'f32'), temperature);
-  const u = add(random.uniform(key, x.shape), 2 ** -25); // never 0
+  const u = minimum(add(random.uniform(key, x.shape), 2 ** -25), 1 - 2 ** -24); // never 0, and not rounded to 1: both are infinite noise
   const noisy = sub(x, log(neg(log(u))));
   const limited = (topK !== undefined && topK < x.shape[1]!) || (topP !== undefined && topP < 1);
   return argmax(limited ? where(greaterEqual(x, leastKept(x, topK, topP)), noisy, Number.NEGATIVE_INFINITY) : noisy, -1);
