@@ -9,7 +9,7 @@ import { type Fusion, isPointwise, storedUnder, type Unit } from './cluster.ts';
 import { type Emitter, flopsOf } from './emit.ts';
 import { COPY, expressionOf } from './expression.ts';
 import type { View } from './program.ts';
-import { waitsFor } from './skinny.ts';
+import { UnitGraph } from './unit-graph.ts';
 import { viewOf } from './views.ts';
 
 /** What a decodeAttention takes in. */
@@ -62,30 +62,25 @@ function appendOf(node: Node<'decodeAttention'>): Append | undefined {
 /** Gives each attention over a cache what it takes in. */
 export function fuseAppends(fusion: Fusion, wanted: ReadonlySet<Value>, target: Target): Fusion {
   if (!target.appends) return fusion;
-  const units = new Set(fusion.units);
-  const stored = new Set(fusion.stored);
-  const unitOf = new Map(fusion.unitOf);
+  const graph = new UnitGraph(fusion);
+  const { stored, unitOf } = graph;
   for (const unit of fusion.units) {
     const append = unit.node && is(unit.node, 'decodeAttention') ? appendOf(unit.node) : undefined;
     if (!append || !target.appends(append.entries.shape[1]!)) continue;
     const { update, made } = append;
     const written = update.outputs[0]!;
     const writer = unitOf.get(written);
-    if (!writer || waitsFor(unit, writer, units, unitOf, written)) continue;
+    if (!writer || graph.waitsFor(unit, writer, written)) continue;
     unit.append = append;
-    unit.reads.delete(written);
-    for (const v of writer.reads) unit.reads.add(v);
-    units.delete(writer);
-    unitOf.set(written, unit);
+    graph.makes(unit, [written]);
+    graph.takeIn(writer, unit, written);
     const maker = unitOf.get(made);
-    const others = [...units].some((u) => u !== unit && u.reads.has(made));
+    const others = [...graph.readersOf(made)].some((u) => u !== unit);
     if (!maker || maker.node || maker.roots.length !== 1 || wanted.has(made) || others) continue;
     stored.delete(made);
-    unit.reads.delete(made);
-    for (const v of maker.reads) unit.reads.add(v);
-    units.delete(maker);
+    graph.takeIn(maker, unit, made);
   }
-  return { units: [...units], stored, unitOf };
+  return graph.fusion;
 }
 
 export function emitAppend(e: Emitter, unit: Unit, { stored }: Fusion): void {

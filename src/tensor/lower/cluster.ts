@@ -187,7 +187,10 @@ function merge(
         later.reads.delete(r);
       }
       for (const u of readers.get(earlier)!) if (u !== later) readers.get(later)!.add(u);
-      for (const set of readers.values()) if (set.delete(earlier)) set.add(later);
+      for (const r of earlier.reads) {
+        const set = unitOf.has(r) ? readers.get(unitOf.get(r)!)! : undefined;
+        if (set?.delete(earlier)) set.add(later);
+      }
       readers.get(later)!.delete(later);
       alive.delete(earlier);
       later.id = Math.min(later.id, earlier.id);

@@ -112,15 +112,19 @@ function narrowed(bias: View, dtype: DType, fresh: Fresh): { cast: AnyCall; bias
   };
 }
 
-/** By buffer: how many calls read it, and how many results are written into it. */
-export function usesOf(calls: readonly AnyCall[]): { reads: Map<number, number>; writes: Map<number, number> } {
-  const reads = new Map<number, number>();
+/** By buffer: the calls that read it, in order, and how many results are written into it. */
+export function usesOf(calls: readonly AnyCall[]): { readers: Map<number, number[]>; writes: Map<number, number> } {
+  const readers = new Map<number, number[]>();
   const writes = new Map<number, number>();
-  for (const call of calls) {
-    for (const b of new Set(call.reads.map((v) => v.buffer))) reads.set(b, (reads.get(b) ?? 0) + 1);
+  calls.forEach((call, i) => {
+    for (const b of new Set(call.reads.map((v) => v.buffer))) {
+      const list = readers.get(b);
+      if (list) list.push(i);
+      else readers.set(b, [i]);
+    }
     for (const v of call.writes) writes.set(v.buffer, (writes.get(v.buffer) ?? 0) + 1);
-  }
-  return { reads, writes };
+  });
+  return { readers, writes };
 }
 
 /** Whether what a call reads is still there after the calls `between`. */
@@ -135,7 +139,7 @@ type Fresh = (shape: Shape, dtype: DType) => View;
  */
 export function joinSums(calls: readonly AnyCall[], kept: ReadonlySet<number>, target: Target): AnyCall[] {
   if (!target.epilogue) return [...calls];
-  const { reads, writes } = usesOf(calls);
+  const { readers, writes } = usesOf(calls);
   const out: (AnyCall | undefined)[] = [...calls];
   const productOf = new Map<number, number>();
   calls.forEach((call, i) => {
@@ -147,7 +151,7 @@ export function joinSums(calls: readonly AnyCall[], kept: ReadonlySet<number>, t
       const at = productOf.get(buffer);
       const product = at === undefined ? undefined : out[at];
       // nobody else sees the product, and what it reads is still there
-      if (product?.kernel !== 'gemm' || reads.get(buffer) !== 1 || writes.get(buffer) !== 1 || kept.has(buffer)) continue;
+      if (product?.kernel !== 'gemm' || readers.get(buffer)?.length !== 1 || writes.get(buffer) !== 1 || kept.has(buffer)) continue;
       if (!stays(product, calls.slice(at! + 1, i))) continue;
       const one = joined(product, terms!, call, target);
       if (!one) continue;

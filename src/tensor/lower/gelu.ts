@@ -79,7 +79,7 @@ const plain = (call: AnyCall): call is Call<'gemm'> =>
  */
 export function joinGelus(calls: readonly AnyCall[], kept: ReadonlySet<number>, target: Target): AnyCall[] {
   if (!target.epilogue) return [...calls];
-  const { reads, writes } = usesOf(calls);
+  const { readers, writes } = usesOf(calls);
   const out: (AnyCall | undefined)[] = [...calls];
   const makerOf = new Map(calls.flatMap((call, i) => (plain(call) ? [[call.writes[0]!.buffer, i] as const] : [])));
 
@@ -100,14 +100,14 @@ export function joinGelus(calls: readonly AnyCall[], kept: ReadonlySet<number>, 
   for (const [buffer, from] of makerOf) {
     const product = calls[from] as Call<'gemm'>;
     const h = product.writes[0]!;
-    const places = [...calls.keys()].filter((i) => calls[i]!.reads.some((v) => v.buffer === buffer));
+    const places = readers.get(buffer) ?? [];
     const [first, ...gradients] = places.map((i) => readerOf(calls[i]!, product));
     if (!first || first.gradient || (first.bias && product.attrs.bias)) continue;
     const attrs = { gelu: 'forward', bias: Boolean(first.bias ?? product.attrs.bias) } as const;
     const forward = joined(from, places[0]!, attrs, [first.bias], gradients.length ? [first.to, h] : [first.to]);
     const backward = gradients.map((reader, i) => {
       const g = reader?.gradient;
-      const maker = g && reads.get(g.buffer) === 1 ? makerOf.get(g.buffer) : undefined;
+      const maker = g && readers.get(g.buffer)?.length === 1 ? makerOf.get(g.buffer) : undefined;
       if (!g || maker === undefined || !same(reader.bias, first.bias)) return undefined;
       const { attrs: own, writes: results } = calls[maker] as Call<'gemm'>;
       if (own.bias || !same(results[0], g)) return undefined;

@@ -80,6 +80,9 @@ export interface Block {
 const ALIGN = 64;
 const align = (n: number): number => Math.ceil(n / ALIGN) * ALIGN;
 
+/** Pairs of blocks that the search may look at: about a third of a second. */
+const SEARCH = 1.5e8;
+
 /** The most bytes that are alive at once: no placement can need less. */
 export function liveBytes(blocks: readonly Block[]): number {
   const change = new Map<number, number>();
@@ -103,7 +106,7 @@ export function place(blocks: readonly Block[]): { offsets: number[]; bytes: num
   const orders = [by((b) => b.bytes), by((b) => b.bytes * (b.last - b.first + 1)), by((b) => -b.first), by((b) => b.last - b.first)];
   let best = orders.map((o) => bestFit(blocks, o)).reduce((a, b) => (b.bytes < a.bytes ? b : a));
   let order = best.order;
-  const tries = blocks.length > 1500 ? 20 : 60;
+  const tries = Math.min(60, Math.max(4, Math.floor(SEARCH / blocks.length ** 2)));
   for (let t = 0; t < tries && best.bytes > lowerBound; t++) {
     const top = order.filter((i) => best.offsets[i]! + align(blocks[i]!.bytes) === best.bytes);
     const moved = t % 2 ? [...top, ...order.filter((i) => !top.includes(i))] : promote(order, top, t);

@@ -10,6 +10,7 @@ import { type Emitter, flopsOf } from './emit.ts';
 import { COPY, expressionOf } from './expression.ts';
 import { emitNode } from './kernels.ts';
 import type { Expression, View } from './program.ts';
+import { UnitGraph } from './unit-graph.ts';
 import { broadcastView, reshapeView } from './views.ts';
 
 type Product = Node<'matmul'>;
@@ -28,15 +29,9 @@ export function fuseSkinny(fusion: Fusion, nodes: readonly Node[], wanted: Reado
   for (const n of nodes) for (const v of n.inputs) consumers.set(v, [...(consumers.get(v) ?? []), n]);
   /** What reads a value, whatever shape it sees it in. */
   const readersOf = (v: Value): Node[] => (consumers.get(v) ?? []).flatMap((n) => (n.op === 'reshape' ? readersOf(n.outputs[0]!) : [n]));
-  const units = new Set(fusion.units);
-  const stored = new Set(fusion.stored);
-  const unitOf = new Map(fusion.unitOf);
+  const graph = new UnitGraph(fusion);
+  const { units, stored, unitOf } = graph;
 
-  const takeIn = (from: Unit, into: Unit, through: Value): void => {
-    into.reads.delete(through);
-    for (const v of from.reads) into.reads.add(v);
-    units.delete(from);
-  };
   const takeOperand = (unit: Unit, node: Product): void => {
     const x = unshaped(node.inputs[0]!);
     const from = unitOf.get(x);
@@ -47,19 +42,19 @@ export function fuseSkinny(fusion: Fusion, nodes: readonly Node[], wanted: Reado
       unit.norm = from.node;
     } else if (from.node || from.roots.length !== 1) return;
     else stored.delete(x);
-    takeIn(from, unit, x);
+    graph.takeIn(from, unit, x);
   };
   const takeResult = (unit: Unit, node: Product): void => {
     const y = node.outputs[0]!;
-    const [later, ...more] = [...units].filter((u) => u.reads.has(y));
+    const [later, ...more] = graph.readersOf(y);
     if (!later || more.length || later.node || wanted.has(y)) return;
     const parts = y.type.size / later.roots[0]!.type.size;
     if (parts > MAX_PARTS || later.roots.some((r) => r.type.size * parts !== y.type.size)) return;
     if (expressionOf(later.roots, stored).loads.some((v) => storedUnder(v) === y && partOf(v, y, parts) === undefined)) return;
-    if (waitsFor(later, unit, units, unitOf, y)) return;
+    if (graph.waitsFor(later, unit, y)) return;
     unit.roots = later.roots;
-    for (const r of later.roots) unitOf.set(r, unit);
-    takeIn(later, unit, y);
+    graph.makes(unit, later.roots);
+    graph.takeIn(later, unit, y);
   };
 
   for (const unit of fusion.units) {
@@ -71,7 +66,7 @@ export function fuseSkinny(fusion: Fusion, nodes: readonly Node[], wanted: Reado
     takeOperand(unit, node);
     takeResult(unit, node);
   }
-  return { units: [...units], stored, unitOf };
+  return graph.fusion;
 }
 
 /** Parts of a row, of equal width, that an expression may read side by side: a gate and what it opens. */
@@ -87,19 +82,6 @@ function partOf(v: Value, y: Value, parts: number): number | undefined {
   const width = shape[last]! / parts;
   const whole = attrs.size.every((d, i) => (i === last ? d === width && attrs.step[i] === 1 : d === shape[i]));
   return whole && shape[last] === y.type.shape[1] && attrs.start[last]! % width === 0 ? attrs.start[last]! / width : undefined;
-}
-
-/** Whether `later` also needs something else that is computed from `first`, so that the two cannot be one. */
-export function waitsFor(later: Unit, first: Unit, units: ReadonlySet<Unit>, unitOf: ReadonlyMap<Value, Unit>, direct: Value): boolean {
-  const seen = new Set<Unit>();
-  const stack = [...later.reads].filter((v) => v !== direct).map((v) => unitOf.get(v));
-  for (let u = stack.pop(); stack.length || u; u = stack.pop()) {
-    if (u === first) return true;
-    if (!u || seen.has(u) || !units.has(u)) continue;
-    seen.add(u);
-    for (const v of u.reads) stack.push(unitOf.get(v));
-  }
-  return false;
 }
 
 /** The call of a skinny product; apart from its neighbours where the device cannot read an operand as it lies. */
