@@ -9,6 +9,19 @@ const int = (...shape: number[]): t.Tensor => t.zeros(shape, 'i32');
 /** Each mistake, and what the error says: the operation, both shapes, the way out. */
 const mistakes: [() => unknown, RegExp][] = [
   [() => t.add(of(2, 3), of(2, 4)), /\[add\] shapes \[2, 3\] and \[2, 4\] do not broadcast: 3 and 4 meet at axis -1; reshape one/],
+  [() => t.add('1' as never, of(2)), /\[add\] 1 is neither a tensor nor a number; make one with tensor/],
+  [() => t.mul(of(2), undefined as never), /\[mul\] undefined is neither a tensor nor a number/],
+  [() => t.sub(of(2), [1, 2] as never), /\[sub\] an array is neither a tensor nor a number/],
+  [
+    () =>
+      t.tensor([
+        [1, '2'],
+        [3, 4],
+      ] as never),
+    /\[tensor\] element 1 is "2", no number; convert it first/,
+  ],
+  [() => t.tensor([1, null] as never), /\[tensor\] element 1 is null, no number/],
+  [() => t.softmax(of(2, 3), 2), /\[softmax\] axis 2 is out of range for a tensor of rank 2; use -2\.\.1/],
   [() => t.where(int(3), of(2), 0), /\[where\] shapes \[3\] and \[2\] do not broadcast/],
   [() => t.matmul(of(2, 3), of(4, 5)), /\[matmul\] inner sizes of \[2, 3\] and \[4, 5\] differ: 3 and 4; transpose/],
   [() => t.matmul(of(3), of(3, 5)), /\[matmul\] needs at least rank 2, not \[3\] and \[3, 5\]; reshape a vector/],

@@ -168,6 +168,13 @@ function shapeOfNested(x: unknown): number[] {
   return [x.length, ...inner];
 }
 
+/** JavaScript would make NaN of the text of a table and of what is missing, and 0 of null. */
+function checkNumbers(flat: ArrayLike<unknown>): void {
+  for (let i = 0; i < flat.length; i++)
+    if (typeof flat[i] !== 'number' && typeof flat[i] !== 'boolean' && typeof flat[i] !== 'bigint')
+      throw new TypeError(`[tensor] element ${i} is ${JSON.stringify(flat[i])}, no number; convert it first`);
+}
+
 /**
  * A tensor from numbers: a number, nested arrays, or a typed array with a shape. Copies.
  * @param options.dtype default: f32 (i32 for Int32Array, u8 for Uint8Array, i8 for Int8Array, i64 for BigInt64Array).
@@ -194,6 +201,7 @@ export function tensor(
               : 'f32';
   const type = typeOf(shape, options.dtype ?? natural);
   const flat = typed ? values : Array.isArray(values) ? ((values as unknown[]).flat(20 as 1) as number[]) : [Number(values)];
+  if (!typed) checkNumbers(flat as ArrayLike<unknown>);
   if (flat.length !== type.size) throw new ShapeError(`[tensor] ${flat.length} numbers do not fill ${show(shape)} of ${sizeOf(shape)}`);
   const asIs = typed && type.dtype === natural && !(values instanceof Float64Array);
   const bytes = asIs ? new Uint8Array(values.buffer, values.byteOffset, values.byteLength) : encode(flat as ArrayLike<number>, type.dtype);

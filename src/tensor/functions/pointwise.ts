@@ -30,7 +30,12 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
 }
 
 /** Numbers take the dtype of the tensors beside them; a fraction beside integers makes f32. */
-function toTensors(xs: readonly Operand[]): Tensor[] {
+function toTensors(op: string, xs: readonly Operand[]): Tensor[] {
+  for (const x of xs as readonly unknown[])
+    if (!(x instanceof Tensor) && typeof x !== 'number')
+      throw new TypeError(
+        `[${op}] ${Array.isArray(x) ? 'an array' : String(x)} is neither a tensor nor a number; make one with tensor(...)`,
+      );
   const tensors = xs.filter((x) => x instanceof Tensor);
   const numbers = xs.filter((x) => typeof x === 'number');
   let dtype: DType = tensors.length ? tensors.map((t) => t.dtype).reduce(promote) : 'f32';
@@ -42,7 +47,7 @@ function toTensors(xs: readonly Operand[]): Tensor[] {
 }
 
 function meet(op: string, xs: readonly Operand[]): Tensor[] {
-  const ts = toTensors(xs);
+  const ts = toTensors(op, xs);
   const shape = ts.map((t) => t.shape).reduce((a, b) => broadcastShapes(op, a, b));
   return ts.map((t) => broadcastTo(t, shape));
 }
