@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process';
 import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { numberParser } from '@stricli/core';
 import { type BenchCheck, type Expected, figureAt, meets, parseBench } from '../methods/bench.ts';
 import { catalogue } from '../methods/catalogue.ts';
+import { whole } from './flags.ts';
 import { machineLine } from './machine.ts';
 import { table } from './output.ts';
 import { packageRoot, versions } from './package.ts';
@@ -86,7 +86,7 @@ export default defineVerb<{ seed?: number; check?: string; out?: string }, [stri
     flags: {
       seed: {
         kind: 'parsed',
-        parse: numberParser,
+        parse: whole('seed', 0),
         optional: true,
         brief: "Run this seed only, instead of the bench's own",
         placeholder: 'n',
@@ -106,6 +106,7 @@ export default defineVerb<{ seed?: number; check?: string; out?: string }, [stri
         placeholder: 'file',
       },
     },
+    aliases: { o: 'out' },
     positional: { kind: 'tuple', parameters: [{ brief: 'A method (thimble methods lists them)', placeholder: 'id', parse: String }] },
   },
   async run(io, flags, id) {

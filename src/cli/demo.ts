@@ -86,6 +86,7 @@ export default defineVerb<Flags, [], DemoResult>({
       },
       fresh: freshFlag,
     },
+    aliases: { o: 'out' },
   },
   async run(io, { seconds, seed, budget, out, method, images, fresh }) {
     const [{ runArms }, { demoReport, storedPicture }] = await Promise.all([import('./demo/run.ts'), import('./demo/report.ts')]);

@@ -43,7 +43,10 @@ export async function openIdx(imagesPath: string, labelsPath = guessLabelsPath(i
 export function guessLabelsPath(imagesPath: string): string {
   const name = basename(imagesPath);
   const labels = name.replace('images', 'labels').replace(/idx[34]/, 'idx1');
-  if (labels === name) throw new Error(`[idx] cannot guess the labels of ${imagesPath}; name the labels file too`);
+  if (labels === name)
+    throw new Error(
+      `[idx] cannot guess the labels of ${imagesPath}; call the two ...images-idx3-ubyte and ...labels-idx1-ubyte, or name the labels too`,
+    );
   return join(dirname(imagesPath), labels);
 }
 

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { fileBytes } from '../bytes/index.ts';
 import { trainingConfig } from './config.ts';
 import { type Cost, codecMethod, defaultMethod, measured, type TaskOptions } from './task.ts';
-import { WorkFolder } from './work-folder.ts';
+import { keepSource, WorkFolder } from './work-folder.ts';
 
 export interface TrainOptions extends TaskOptions {
   out: string;
@@ -28,6 +28,7 @@ export interface Trained extends Cost {
 export async function train(storePath: string, options: TrainOptions): Promise<Trained> {
   const { method: id = defaultMethod, seed = 0, epochs, fresh = false } = options;
   const [source, out] = [resolve(storePath), resolve(options.out)];
+  keepSource('train', source, out);
   const method = await codecMethod(id);
   const codec = method.create(trainingConfig(method, source, epochs));
   const { size, mtimeMs } = statSync(source);

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { store } from './store.ts';
+import { train } from './train.ts';
 import { WorkFolder } from './work-folder.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'thimble-work-'));
@@ -31,4 +33,15 @@ test('a refusal holds nothing', async () => {
   await assert.rejects(WorkFolder.open('store', out, { seed: 2 }, false), /another command \(seed 1, now 2\)/);
   using other = await WorkFolder.open('store', out, { seed: 2 }, true);
   assert.ok(!other.resumed);
+});
+
+test('no result takes the place of what it is made from', async () => {
+  const [source, link] = [join(folder, 'all.csv'), join(folder, 'link.csv')];
+  writeFileSync(source, 'a.png,a');
+  symlinkSync(source, link);
+  for (const out of [source, link]) {
+    await assert.rejects(store(source, { budget: '1MB', out }), /\[store\] .* is what the work reads, .*choose another -o/);
+    await assert.rejects(train(source, { out }), /\[train\] .* is what the work reads/);
+  }
+  assert.equal(readFileSync(source, 'utf8'), 'a.png,a');
 });

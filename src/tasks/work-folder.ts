@@ -1,5 +1,5 @@
 /** Unfinished work: a folder beside the result, with what a later call of the same command needs to go on. One process has it at a time. */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from '../io/index.ts';
@@ -96,6 +96,12 @@ export class WorkFolder {
       throw new Error(`[${this.#who}] ${(error as Error).message}`, { cause: error });
     }
   }
+}
+
+/** @throws Error where the result would take the place of what it is made from */
+export function keepSource(who: string, source: string, out: string): void {
+  if (existsSync(source) && existsSync(out) && realpathSync(source) === realpathSync(out))
+    throw new Error(`[${who}] ${out} is what the work reads, and would be replaced by its result; choose another -o`);
 }
 
 const folderOf = (out: string): string => `${out}.unfinished`;
