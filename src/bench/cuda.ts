@@ -1,22 +1,26 @@
 /**
  * `npm run bench -- cuda [--json] [--save] [section ...]`: the GPU beside PyTorch, section by section (bench/cuda). Ours and theirs run one
- * after the other, each in a process of its own; figures are medians. Without a GPU or PyTorch the figures that need it are null.
+ * after the other or by turns, each in a process of its own; figures are medians. Without a GPU or PyTorch the figures that need it are null.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { openGpu } from '../device/cuda/driver.ts';
 import { surveyLibraries } from '../device/cuda/libraries.ts';
-import { type Figures, type Line, linesOf, medians, type Section } from './section.ts';
+import { type Alternating, type Figures, type InSequence, type Line, linesOf, type Section } from './section.ts';
+import { byTurns, Measurer, serve } from './turns.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = new URL('./cuda/', import.meta.url);
 /** The whole command ends within ten minutes: what is left of it limits each process. */
 const deadline = performance.now() + 590_000;
+const env = { ...process.env, THIMBLE_DEVICE: 'cuda' };
+/** Arguments of node for our side of a section. */
+const measuring = (id: string): string[] => [fileURLToPath(import.meta.url), '--measure', id];
 
 const ids = readdirSync(folder)
   .filter((f) => f.endsWith('.js') && !f.endsWith('.test.js'))
@@ -33,7 +37,7 @@ async function lastLine(
   const until = Math.min(deadline, performance.now() + seconds * 1000);
   const child = spawn(command, args, {
     cwd: root,
-    env: { ...process.env, THIMBLE_DEVICE: 'cuda' },
+    env,
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: Math.max(1, Math.round(until - performance.now())),
   });
@@ -78,7 +82,42 @@ function gpu(): { name: string } | string {
 function show(line: Line): string {
   const figure = (x: number | null): string => (x === null ? '-' : x.toPrecision(4)).padStart(9);
   const ratio = line.ratio === null ? '     -' : `${line.ratio.toFixed(2)}x`.padStart(6);
-  return `  ${line.name.padEnd(44)} ${ratio}  (${figure(line.ours)} / ${figure(line.theirs)} ${line.unit})${line.met === false ? '  below target' : ''}`;
+  const between = line.between ? `  ${line.between.map((x) => x.toFixed(3)).join(' to ')}` : '';
+  return `  ${line.name.padEnd(44)} ${ratio}  (${figure(line.ours)} / ${figure(line.theirs)} ${line.unit})${between}${line.met === false ? '  below target' : ''}`;
+}
+
+interface Measured {
+  lines: Line[];
+  /** Ours, remarks among them. */
+  figures: Figures;
+  /** Why something is missing. */
+  reasons: string[];
+}
+
+/** @param script the peer's; undefined where it cannot run. */
+async function inSequence(id: string, { rows, peerSeconds }: InSequence, script: string | undefined): Promise<Measured> {
+  const start = performance.now();
+  const reasons: string[] = [];
+  const measured = async (who: string, command: string, args: readonly string[], seconds?: number): Promise<Figures> => {
+    const progress = (line: string): void =>
+      void process.stderr.write(`  ${who}, ${Math.round((performance.now() - start) / 1000)} s: ${line}\n`);
+    const { value, reason } = await lastLine(command, args, progress, seconds);
+    if (reason) reasons.push(`${who}: ${reason}`);
+    return (value?.figures ?? {}) as Figures;
+  };
+  const figures = await measured('ours', process.execPath, measuring(id));
+  const theirs = script === undefined ? {} : await measured('PyTorch', 'python3', [script], peerSeconds);
+  return { lines: linesOf(rows, figures, theirs), figures, reasons };
+}
+
+async function alternately(id: string, { rows }: Alternating, script: string | undefined): Promise<Measured> {
+  const left = Math.max(1, Math.round(deadline - performance.now()));
+  const ours = new Measurer('ours', process.execPath, measuring(id), env, left);
+  const theirs = script === undefined ? undefined : new Measurer('PyTorch', 'python3', [script], env, left);
+  const lines: Line[] = [];
+  for (const row of rows) lines.push(await byTurns(row, ours, theirs));
+  await Promise.all([ours.end(), theirs?.end()]);
+  return { lines, figures: {}, reasons: [...ours.reasons, ...(theirs?.reasons ?? [])] };
 }
 
 /** Writes what was measured; other sections that the same machine has measured on the same day stay in the file. */
@@ -117,29 +156,17 @@ async function main(): Promise<void> {
 
   const sections: Record<string, { seconds: number; lines: Line[]; remarks?: Figures; reasons?: string[] }> = {};
   for (const id of wanted.length ? wanted : ids) {
-    const { title, peer, peerSeconds, rows, rounds = 1 } = await load(id);
+    const section = await load(id);
     const start = performance.now();
-    const reasons: string[] = [];
-    const measured = (run: { value?: Record<string, unknown>; reason?: string }, who: string): Figures => {
-      if (run.reason) reasons.push(`${who}: ${run.reason}`);
-      return (run.value?.figures ?? {}) as Figures;
-    };
-    const during = (who: string) => (line: string) =>
-      process.stderr.write(`  ${who}, ${Math.round((performance.now() - start) / 1000)} s: ${line}\n`);
-    const script = `${root}bench/peers/pytorch/${peer}`;
-    const ours: Figures[] = [];
-    const theirs: Figures[] = [];
-    for (let r = 0; r < rounds && typeof card !== 'string' && !reasons.length; r++) {
-      ours.push(measured(await lastLine(process.execPath, [fileURLToPath(import.meta.url), '--measure', id], during('ours')), 'ours'));
-      if (peer && torch && existsSync(script))
-        theirs.push(measured(await lastLine('python3', [script], during('PyTorch'), peerSeconds), 'PyTorch'));
-    }
-    const figures = medians(ours);
-    const lines = linesOf(rows, figures, medians(theirs));
+    const theirs = torch && section.peer ? `${root}bench/peers/pytorch/${section.peer}` : undefined;
+    const { lines, figures, reasons } =
+      typeof card === 'string'
+        ? { lines: linesOf(section.rows, {}, {}), figures: {}, reasons: [] }
+        : await ('prepare' in section ? alternately(id, section, theirs) : inSequence(id, section, theirs));
     const remarks = Object.fromEntries(Object.entries(figures).filter(([, v]) => typeof v === 'string'));
     const seconds = Math.round((performance.now() - start) / 1000);
     sections[id] = { seconds, lines, ...(Object.keys(remarks).length ? { remarks } : {}), ...(reasons.length ? { reasons } : {}) };
-    say(`${title} (${seconds} s)`);
+    say(`${section.title} (${seconds} s)`);
     for (const line of lines) say(show(line));
     for (const [name, text] of Object.entries(remarks)) say(`  ${name}: ${text}`);
     for (const reason of reasons) say(`  failed: ${reason}`);
@@ -163,6 +190,7 @@ if (measure < 0) await main();
 else {
   await import('../device/index.ts');
   const { version } = process;
-  const figures = await (await load(process.argv[measure + 1]!)).measure();
-  process.stdout.write(`${JSON.stringify({ version, figures })}\n`);
+  const section = await load(process.argv[measure + 1]!);
+  if ('prepare' in section) await serve((name) => section.prepare(name), process.stdin, process.stdout);
+  else process.stdout.write(`${JSON.stringify({ version, figures: await section.measure() })}\n`);
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { linesOf, medians } from './section.ts';
+import { linesOf } from './section.ts';
 
 test('rows of a section: ratios, targets, and null where a figure is missing', () => {
   const rows = [
@@ -22,16 +22,4 @@ test('rows of a section: ratios, targets, and null where a figure is missing', (
       ['absent', null, 3, null, null],
     ],
   );
-});
-
-test('figures over rounds are medians; remarks are the latest', () => {
-  assert.deepEqual(
-    medians([
-      { a: 1, b: null, c: 'x' },
-      { a: 3, b: 2 },
-      { a: 2, c: 'y' },
-    ]),
-    { a: 2, b: 2, c: 'y' },
-  );
-  assert.deepEqual(medians([]), {});
 });

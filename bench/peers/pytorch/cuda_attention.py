@@ -1,20 +1,19 @@
-"""bf16 attention of src/bench/cuda/attention.ts by each of PyTorch's kernels, in TFLOP/s: medians of CUDA-event times around
-replays of a graph of calls, each on its own operands and with its log-sum-exp, as ours are.
+"""bf16 attention of src/bench/cuda/attention.ts by PyTorch's kernels, in TFLOP/s: medians of CUDA-event times around replays of a
+graph of calls, each on its own operands and with its log-sum-exp, as ours are. `best`: of those, the one that is faster as it is made ready.
 
-python3 cuda_attention.py
+echo 'B16 H12 T1024 E64 causal forward, best' | python3 cuda_attention.py
 """
-import json, math
+import math
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from cuda_replay import replay_ms
+from cuda_replay import serve, turn_ms
 
-SHAPES = [(16, 12, 1024, 64), (4, 16, 4096, 128)]
 BACKENDS = {"flash": SDPBackend.FLASH_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION}
 
 
-def median_ms(prepare, run):
+def captured(prepare, run):
     """Autograd runs a backward pass on the stream of its leaves and of its forward pass: `prepare` is on the captured one, too."""
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
@@ -23,12 +22,17 @@ def median_ms(prepare, run):
         stream.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream):
-            run(given)
-        return replay_ms(graph)
+            results = run(given)
+
+    def milliseconds(_kept=(given, results)):
+        with torch.cuda.stream(stream):
+            return turn_ms(graph)
+
+    return milliseconds
 
 
-def teraflops(backend, b, h, t, e, causal):
-    """Forward, backward (which counts as 2.5 forward passes). Operands are [B, T, H, E] in memory, as a projection leaves them."""
+def kernel(backend, b, h, t, e, causal, backward):
+    """What measures its TFLOP/s; a backward pass counts as 2.5 forward passes. Operands are [B, T, H, E] in memory, as a projection leaves them."""
     flops = 4 * b * h * t * t * e / (2 if causal else 1)
     calls = min(32, max(4, math.ceil(8e11 / flops)))
     make = lambda: [torch.randn(b, t, h, e, device="cuda", dtype=torch.bfloat16).transpose(1, 2) for _ in range(4)]
@@ -38,20 +42,26 @@ def teraflops(backend, b, h, t, e, causal):
     attended = lambda xs: (xs, attend(xs))
     differentiate = lambda made: [torch.autograd.grad(o, qkv, x[3], retain_graph=True) for qkv, o, x in zip(*made, operands)]
     with sdpa_kernel(backend):
-        forward, backward = median_ms(leaves, attend), median_ms(lambda: attended(leaves()), differentiate)
-    return calls * flops / forward / 1e9, calls * 2.5 * flops / backward / 1e9
+        milliseconds = captured(lambda: attended(leaves()), differentiate) if backward else captured(leaves, attend)
+    return lambda: calls * (2.5 if backward else 1) * flops / milliseconds() / 1e9
 
 
-figures = {}
-for b, h, t, e in SHAPES:
-    for causal in (True, False):
-        for name, backend in BACKENDS.items():
-            try:
-                both = teraflops(backend, b, h, t, e, causal)
-            except RuntimeError:  # a build without this kernel
-                continue
-            for tflops, direction in zip(both, ("forward", "backward")):
-                key = f"B{b} H{h} T{t} E{e} {'causal' if causal else 'full'} {direction}"
-                figures[f"{key}, {name}"] = round(tflops, 1)
-                figures[f"{key}, best"] = max(figures.get(f"{key}, best", 0), round(tflops, 1))
-print(json.dumps({"version": torch.__version__, "figures": figures}))
+def prepare(name):
+    shape, of = name.split(", ")
+    *sizes, mask, direction = shape.split(" ")
+    sizes = [int(size[1:]) for size in sizes]
+    make = lambda backend: kernel(backend, *sizes, mask == "causal", direction == "backward")
+    if of in BACKENDS:
+        return make(BACKENDS[of])
+    best, least = None, 0
+    for backend in BACKENDS.values():
+        try:
+            measure = make(backend)
+        except RuntimeError:  # a build without this kernel
+            continue
+        if (figure := measure()) > least:
+            best, least = measure, figure
+    return best
+
+
+serve(prepare)

@@ -1,13 +1,13 @@
-"""bf16 products of src/bench/cuda/gemm.ts with torch.matmul, in TFLOP/s: medians of CUDA-event times around
-replays of a graph that takes as many operands in turn as the second-level cache cannot hold, as ours are.
+"""bf16 products of src/bench/cuda/gemm.ts with torch.matmul, in TFLOP/s: medians of CUDA-event times around replays of a graph
+that takes as many operands in turn, and writes as many results, as the second-level cache cannot hold, as ours are.
 
-python3 cuda_gemm.py
+echo '4096^3' | python3 cuda_gemm.py
 """
-import json, math
+import math
 
 import torch
 
-from cuda_replay import replay_ms
+from cuda_replay import serve, turn_ms
 
 TOKENS = 16384
 LAYERS = {"qkv": (768, 2304), "proj": (768, 768), "fc": (768, 3072), "fc2": (3072, 768), "head": (768, 50304), "head-50257": (768, 50257)}
@@ -23,26 +23,20 @@ def products():
         yield f"{name} wgrad", (TOKENS, i), (TOKENS, o), True, False
 
 
-def teraflops(a, b, ta, tb):
+def prepare(name):
+    a, b, ta, tb = PRODUCTS[name]
     flops = 2 * a[0] * a[1] * (b[0] if tb else b[1])
     bytes = 2 * (a[0] * a[1] + b[0] * b[1] + flops // (2 * (a[0] if ta else a[1])))
     n = min(16, max(1, math.ceil(4 * 50e6 / bytes)))
     make = lambda shape: [torch.empty(shape, device="cuda", dtype=torch.bfloat16).uniform_(-1, 1) for _ in range(n)]
     xs, ys = make(a), make(b)
-
-    def run():
-        for x, y in zip(xs, ys):
-            torch.matmul(x.T if ta else x, y.T if tb else y)
-
+    run = lambda: [torch.matmul(x.T if ta else x, y.T if tb else y) for x, y in zip(xs, ys)]
     run()  # chooses the algorithm
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        run()
-    return n * flops / replay_ms(graph) / 1e9
+        results = run()  # kept: no two share their memory
+    return lambda _kept=(xs, ys, results): n * flops / turn_ms(graph) / 1e9
 
 
-figures = {}
-for name, *product in products():
-    figures[name] = round(teraflops(*product), 1)
-    torch.cuda.empty_cache()
-print(json.dumps({"version": torch.__version__, "figures": figures}))
+PRODUCTS = {name: product for name, *product in products()}
+serve(prepare)

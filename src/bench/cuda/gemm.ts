@@ -1,8 +1,11 @@
 /** bf16 matrix products: two squares, and every product of a GPT-2-small step at 16 x 1024 tokens, forward and backward. */
 import type { CudaDevice } from '../../device/index.ts';
-import { defaultDevice, matmul, type Tensor, transpose } from '../../tensor/index.ts';
-import type { Figures, Section } from '../section.ts';
-import { timed } from './memory.ts';
+import { defaultDevice, disposeTree, matmul, type Tensor, transpose } from '../../tensor/index.ts';
+import { typeOf } from '../../tensor/shape.ts';
+import type { Section } from '../section.ts';
+import type { Turn } from '../turns.ts';
+import { drawn } from './memory.ts';
+import { replayable } from './replay.ts';
 
 const TOKENS = 16384;
 /** [in, out] of the layers; 50257 is the vocabulary as it is, 50304 a multiple of 128. */
@@ -28,19 +31,24 @@ const products: readonly Product[] = [
   ]),
 ];
 
-function teraflops(device: CudaDevice, { name, a, b, ta, tb }: Product): number {
-  const f = (x: Tensor, y: Tensor): Tensor[] => [matmul(ta ? transpose(x) : x, tb ? transpose(y) : y)];
-  const inputs = [[a, 'bf16'] as const, [b, 'bf16'] as const];
-  return (2 * a[0] * a[1] * b[tb ? 0 : 1]) / timed(device, { name, inputs, f }).us / 1e6;
-}
-
 export const section: Section = {
   title: 'bf16 matrix products / torch.matmul',
   peer: 'cuda_gemm.py',
-  rounds: 3,
   rows: products.map(({ name }) => ({ name, unit: 'TFLOP/s', atLeast: 0.98 })),
-  measure(): Figures {
+  prepare(wanted): Turn {
+    const { a, b, ta, tb } = products.find(({ name }) => name === wanted)!;
     const device = defaultDevice() as CudaDevice;
-    return Object.fromEntries(products.map((p) => [p.name, teraflops(device, p)]));
+    const product = (x: Tensor, y: Tensor): Tensor[] => [matmul(ta ? transpose(x) : x, tb ? transpose(y) : y)];
+    const made = replayable(device, product, [typeOf(a, 'bf16'), typeOf(b, 'bf16')]);
+    const sets = drawn(device, [[a, 'bf16'] as const, [b, 'bf16'] as const], made.bytes);
+    const flops = 2 * a[0] * a[1] * b[tb ? 0 : 1];
+    const turn = made.turn(sets, (us) => flops / us / 1e6);
+    return {
+      ...turn,
+      free() {
+        turn.free();
+        disposeTree(sets);
+      },
+    };
   },
 };

@@ -13,9 +13,9 @@ import { compile, type DType, defaultDevice, disposeTree, grad, isFloat, sizeOf,
 import { typeOf } from '../../tensor/shape.ts';
 import { applyAll } from '../../tensor/trace.ts';
 import type { Figures, Section } from '../section.ts';
-import { replayable, replayed, setsOf } from './replay.ts';
+import { microsecondsOf, replayable, setsOf } from './replay.ts';
 
-type Operand = readonly [shape: readonly number[], dtype: DType, below?: number];
+export type Operand = readonly [shape: readonly number[], dtype: DType, below?: number];
 
 interface MemoryCase {
   name: string;
@@ -164,6 +164,10 @@ function filled(device: CudaDevice, operand: Operand, seed: number): Tensor {
   return draw(t.random.key(seed));
 }
 
+/** Arguments for so many runs, each of which moves `bytes`, that the second-level cache cannot hold them. */
+export const drawn = (device: CudaDevice, inputs: readonly Operand[], bytes: number): Tensor[][] =>
+  Array.from({ length: setsOf(bytes) }, (_, s) => inputs.map((operand, i) => filled(device, operand, 1 + i + 1000 * s)));
+
 /** Bandwidth of a copy of 512 MB inside the device, bytes read and written, in GB/s. */
 export function copyBandwidth(device: CudaDevice): number {
   const bytes = 1024e6;
@@ -183,7 +187,7 @@ export function copyMicroseconds(device: CudaDevice, bytes: number): number {
   const all = (): void => {
     for (const [from, to] of pairs) device.copy(to, from, half);
   };
-  const us = replayed(device, all) / pairs.length;
+  const us = microsecondsOf(device, all) / pairs.length;
   for (const buffer of pairs.flat()) device.free(buffer);
   return us;
 }
@@ -193,7 +197,7 @@ export function timed(device: CudaDevice, c: MemoryCase): { us: number; bytes: n
   const types = c.inputs.map(([shape, dtype]) => typeOf(shape, dtype));
   const made = replayable(device, c.f, types, c.donate);
   const bytes = c.bytes ?? made.bytes;
-  const sets = Array.from({ length: setsOf(bytes) }, (_, s) => c.inputs.map((operand, i) => filled(device, operand, 1 + i + 1000 * s)));
+  const sets = drawn(device, c.inputs, bytes);
   const us = made.microseconds(sets);
   disposeTree(sets);
   return { us, bytes, launches: made.launches };

@@ -125,14 +125,6 @@ export class Gpu {
       },
     };
   }
-  /** Microseconds of each of `count` replays of what `work` submits, as one graph. */
-  replays(work: () => void, count: number): number[] {
-    const { launch, free } = this.captured(work);
-    launch();
-    const times = this.timed(new Array<() => void>(count).fill(launch)).map((ms) => 1e3 * ms);
-    free();
-    return times;
-  }
   /** Milliseconds from each event to the next; the events are given up. */
   between(events: readonly number[]): number[] {
     const ms = new Float32Array(32);

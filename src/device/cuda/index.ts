@@ -9,6 +9,7 @@ import { CudaExecutable } from './executable.ts';
 import { Gpu } from './gpu.ts';
 import { groupCalls } from './group.ts';
 import { rulesOn } from './rules.ts';
+import type { CapturedWork } from './tuning.ts';
 
 const sourceFiles = (names: readonly string[]): string =>
   names.map((name) => readFileSync(new URL(`../../../cuda/${name}.cuh`, import.meta.url), 'utf8')).join('\n');
@@ -110,9 +111,13 @@ export class CudaDevice implements Device {
   elapsed(body: () => void): number {
     return this.#gpu.elapsed(body);
   }
-  /** Microseconds on the GPU of each of `count` replays of what `work` submits, as one graph; memory that it reserves must be there. */
-  replays(work: () => void, count: number): number[] {
-    return this.#gpu.replays(work, count);
+  /** Milliseconds on the GPU of what each of `bodies` runs, one after the other without a wait between them. */
+  timed(bodies: readonly (() => void)[]): number[] {
+    return this.#gpu.timed(bodies);
+  }
+  /** What `work` submits, as one graph; memory that it reserves must be there. */
+  captured(work: () => void): CapturedWork {
+    return this.#gpu.captured(work);
   }
   /** Copies inside the device, without waiting. */
   copy(to: DeviceBuffer, from: DeviceBuffer, bytes: number): void {
