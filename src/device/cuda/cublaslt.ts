@@ -29,7 +29,8 @@ const EXACT_REDUCTIONS = 1 | 2;
 /** Bytes of cublasLtMatmulHeuristicResult_t, and of the algorithm that it begins with. */
 const RESULT = 96;
 const ALGORITHM = 64;
-const CANDIDATES = 16;
+/** Proposals to ask for, with the workspace and without; version 13 answers with 8 at most. */
+const CANDIDATES = 8;
 /** Products of fewer operations take the library's first choice: nothing is gained on what lasts a microsecond. */
 const WORTH_TUNING = 5e8;
 
@@ -167,7 +168,6 @@ export class CublasLt {
       point(DESC_AUXILIARY, align[atAuxiliary]!); // proposals are for an address like this
     }
     const pref = this.#get('pref');
-    this.#check(l.setPref(pref, PREF_WORKSPACE, new BigUint64Array(16).fill(BigInt(this.#workspaceBytes)), 8), name);
     this.#check(l.setPref(pref, PREF_REDUCTIONS, word(EXACT_REDUCTIONS), 4), name);
     for (const [attribute, at] of Object.entries({ 5: 1, 6: 0, 7: atResidual, 8: atC })) // PREF_MIN_ALIGNMENT_A to _D
       this.#check(l.setPref(pref, Number(attribute), word(align[at]!), 4), name);
@@ -198,12 +198,19 @@ export class CublasLt {
       const need = Number(result.readBigUInt64LE(ALGORITHM));
       return need <= this.#workspaceBytes ? need : undefined;
     };
-    const candidates = (count: number): Uint8Array[] => {
+    const proposals = (workspace: number, count: number): Uint8Array[] => {
+      this.#check(l.setPref(pref, PREF_WORKSPACE, new BigUint64Array(16).fill(BigInt(workspace)), 8), name);
       const found = Buffer.alloc(8192);
       const n = word(0);
-      this.#check(l.heuristic(this.#handle, desc, lb, la, ld, lc, pref, count, found, n), `no algorithm for ${name}`);
-      if (!n[0]) throw new Error(`[cuda] no algorithm for ${name}: cuBLASLt proposes none; cast the operands to f32`);
+      const status = l.heuristic(this.#handle, desc, lb, la, ld, lc, pref, count, found, n);
+      if (workspace) this.#check(status, `no algorithm for ${name}`); // without one there may be none
       return Array.from({ length: n[0]! }, (_, i) => found.subarray(i * RESULT, i * RESULT + ALGORITHM));
+    };
+    /** Of long sums most proposals are split ones where there is workspace, and better whole ones are missing. */
+    const candidates = (count: number): Uint8Array[] => {
+      const all = [...proposals(this.#workspaceBytes, count), ...(count > 1 ? proposals(0, count) : [])];
+      if (!all.length) throw new Error(`[cuda] no algorithm for ${name}: cuBLASLt proposes none; cast the operands to f32`);
+      return all.filter((one, i) => all.findIndex((other) => Buffer.compare(one, other) === 0) === i);
     };
     const bytes = (v: View): number =>
       itemSize[v.dtype] * (1 + v.shape.slice(1).reduce((sum, size, i) => sum + (size - 1) * Math.abs(v.strides[i + 1]!), 0));
