@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { openGpu } from '../device/cuda/driver.ts';
 import { surveyLibraries } from '../device/cuda/libraries.ts';
 import { type Alternating, type Figures, type InSequence, type Line, linesOf, type Section } from './section.ts';
-import { byTurns, Measurer, serve } from './turns.ts';
+import { byTurns, lastWords, Measurer, serve } from './turns.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const folder = new URL('./cuda/', import.meta.url);
@@ -64,7 +64,7 @@ async function lastLine(
       const value = known === undefined ? undefined : (JSON.parse(known) as Record<string, unknown>);
       return { reason: performance.now() >= until ? 'out of time' : `ended by ${signal}`, ...(value ? { value } : {}) };
     }
-    return { reason: lines.find((l) => l.startsWith('Error')) ?? lines.at(-1) ?? `exit code ${status}` };
+    return { reason: lastWords(lines) ?? `exit code ${status}` };
   } catch (error) {
     return { reason: lines.at(-1) ?? (error as Error).message };
   }
@@ -95,7 +95,12 @@ interface Measured {
 }
 
 /** @param script the peer's; undefined where it cannot run. */
-async function inSequence(id: string, { rows, peerSeconds }: InSequence, script: string | undefined): Promise<Measured> {
+async function inSequence(
+  id: string,
+  { rows, peerSeconds }: InSequence,
+  script: string | undefined,
+  told: (line: Line) => void,
+): Promise<Measured> {
   const start = performance.now();
   const reasons: string[] = [];
   const measured = async (who: string, command: string, args: readonly string[], seconds?: number): Promise<Figures> => {
@@ -107,15 +112,22 @@ async function inSequence(id: string, { rows, peerSeconds }: InSequence, script:
   };
   const figures = await measured('ours', process.execPath, measuring(id));
   const theirs = script === undefined ? {} : await measured('PyTorch', 'python3', [script], peerSeconds);
-  return { lines: linesOf(rows, figures, theirs), figures, reasons };
+  const lines = linesOf(rows, figures, theirs);
+  lines.forEach(told);
+  return { lines, figures, reasons };
 }
 
-async function alternately(id: string, { rows }: Alternating, script: string | undefined): Promise<Measured> {
+/** Each line is told as soon as it is there. */
+async function alternately(id: string, { rows }: Alternating, script: string | undefined, told: (line: Line) => void): Promise<Measured> {
   const left = Math.max(1, Math.round(deadline - performance.now()));
   const ours = new Measurer('ours', process.execPath, measuring(id), env, left);
   const theirs = script === undefined ? undefined : new Measurer('PyTorch', 'python3', [script], env, left);
   const lines: Line[] = [];
-  for (const row of rows) lines.push(await byTurns(row, ours, theirs));
+  for (const row of rows) {
+    const line = await byTurns(row, ours, theirs);
+    lines.push(line);
+    told(line);
+  }
   await Promise.all([ours.end(), theirs?.end()]);
   return { lines, figures: {}, reasons: [...ours.reasons, ...(theirs?.reasons ?? [])] };
 }
@@ -149,27 +161,28 @@ async function main(): Promise<void> {
   if (unknown) throw new Error(`[bench] there is no section '${unknown}'; use some of ${ids.join(', ')}`);
 
   const card = gpu();
-  const torch =
-    (await lastLine('python3', ['-c', 'import torch, json; print(json.dumps({"version": torch.__version__}))'])).value?.version ?? null;
+  const asked = 'import importlib.metadata, json; print(json.dumps({"version": importlib.metadata.version("torch")}))'; // importing it takes seconds
+  const torch = (await lastLine('python3', ['-c', asked])).value?.version ?? null;
   if (typeof card === 'string') say(`skipped: ours (${card})`);
-  if (!torch) say('skipped: PyTorch (python3 cannot import torch; see bench/peers/README.md)');
+  if (!torch) say('skipped: PyTorch (python3 has no torch; see bench/peers/README.md)');
 
   const sections: Record<string, { seconds: number; lines: Line[]; remarks?: Figures; reasons?: string[] }> = {};
   for (const id of wanted.length ? wanted : ids) {
     const section = await load(id);
     const start = performance.now();
+    say(section.title);
+    const told = (line: Line): void => say(show(line));
     const theirs = torch && section.peer ? `${root}bench/peers/pytorch/${section.peer}` : undefined;
     const { lines, figures, reasons } =
       typeof card === 'string'
         ? { lines: linesOf(section.rows, {}, {}), figures: {}, reasons: [] }
-        : await ('prepare' in section ? alternately(id, section, theirs) : inSequence(id, section, theirs));
+        : await ('prepare' in section ? alternately(id, section, theirs, told) : inSequence(id, section, theirs, told));
     const remarks = Object.fromEntries(Object.entries(figures).filter(([, v]) => typeof v === 'string'));
     const seconds = Math.round((performance.now() - start) / 1000);
     sections[id] = { seconds, lines, ...(Object.keys(remarks).length ? { remarks } : {}), ...(reasons.length ? { reasons } : {}) };
-    say(`${section.title} (${seconds} s)`);
-    for (const line of lines) say(show(line));
     for (const [name, text] of Object.entries(remarks)) say(`  ${name}: ${text}`);
     for (const reason of reasons) say(`  failed: ${reason}`);
+    say(`  ${seconds} s`);
   }
 
   const versions = Object.entries(surveyLibraries()).map(([name, l]) => [name, 'version' in l ? l.version : null]);

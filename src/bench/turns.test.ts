@@ -64,7 +64,7 @@ test('what a name needs is prepared once while the name stays; an error is an an
 test('a process answers names; what it cannot do is told once, and its end with its last words', async () => {
   const script = `
     require('readline').createInterface({ input: process.stdin }).on('line', (name) => {
-      if (name === 'end') { console.error('no memory'); process.exit(3); }
+      if (name === 'end') { console.error('TypeError: no memory'); console.error('  at line 1'); process.exit(3); }
       console.log('a library says hello');
       console.log(JSON.stringify(name === 'bad' ? { error: 'too large' } : { figure: name.length }));
     });`;
@@ -76,7 +76,7 @@ test('a process answers names; what it cannot do is told once, and its end with 
     return [figures, measurer.reasons];
   };
   assert.deepEqual(await answers(['four', 'bad', 'bad', 'a name']), [[4, null, null, 6], ['PyTorch: bad: too large']]);
-  assert.deepEqual(await answers(['four', 'end', 'four']), [[4, null, null], ['PyTorch: ended: no memory']]);
+  assert.deepEqual(await answers(['four', 'end', 'four']), [[4, null, null], ['PyTorch: ended: TypeError: no memory']]);
   const absent = new Measurer('PyTorch', 'no-such-python', [], process.env, 1000);
   assert.equal(await absent.ask('four'), null);
   assert.match(absent.reasons[0]!, /no-such-python/);

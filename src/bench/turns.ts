@@ -39,21 +39,24 @@ export async function serve(prepare: (name: string) => Turn, input: Readable, ou
   }
 }
 
+/** Why a process ended, from what it wrote to stderr: behind an error come the places where it was. */
+export const lastWords = (lines: readonly string[]): string | undefined => lines.find((l) => /^\w*Error\b/.test(l)) ?? lines.at(-1);
+
 /** A process that answers. What it cannot measure is told once, in `reasons`; once it has ended, nothing can be. */
 export class Measurer implements Side {
   readonly reasons: string[] = [];
   readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
   readonly #answers: AsyncIterator<string>;
   readonly #who: string;
-  #lastWords = '';
+  readonly #complaints: string[] = [];
 
   /** @param ms after which it is ended */
   constructor(who: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv, ms: number) {
     this.#who = who;
     this.#child = spawn(command, args, { env, stdio: ['pipe', 'pipe', 'pipe'], timeout: ms });
-    this.#child.on('error', (error) => (this.#lastWords = error.message));
+    this.#child.on('error', (error) => this.#complaints.push(error.message));
     this.#child.stdin.on('error', () => {}); // it has ended: its output says so
-    createInterface({ input: this.#child.stderr }).on('line', (line) => (this.#lastWords = line));
+    createInterface({ input: this.#child.stderr }).on('line', (line) => this.#complaints.push(line));
     this.#answers = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
 
@@ -63,7 +66,7 @@ export class Measurer implements Side {
     do line = await this.#answers.next();
     while (!line.done && !line.value.startsWith('{')); // libraries print, too
     const { figure, error } = line.done
-      ? { error: this.#child.killed ? 'out of time' : `ended: ${this.#lastWords}` }
+      ? { error: this.#child.killed ? 'out of time' : `ended: ${lastWords(this.#complaints)}` }
       : (JSON.parse(line.value) as { figure?: number; error?: string });
     if (error === undefined) return figure ?? null;
     const reason = `${this.#who}: ${line.done ? '' : `${name}: `}${error}`;
