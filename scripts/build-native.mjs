@@ -1,6 +1,6 @@
 // Compiles native/*.c with the machine's own C compiler, for its instruction set, into one shared library:
-// thimble-<isa>-<hash of sources and flags>-<hash of the compiler's version>.so. Without a compiler there is no library,
-// and Thimble runs its WebAssembly build.
+// thimble-<isa>-<hash of sources and flags>-<hash of its own bytes>.so: one that is damaged is not taken, and compiled anew.
+// Without a compiler there is no library, and Thimble runs its WebAssembly build.
 //
 //   node scripts/build-native.mjs [--quiet]     compiles if needed, prints one line, exits 0 with and without a compiler
 //
@@ -69,13 +69,12 @@ function target() {
   return { isa, flags: [...flags, ...levels[isa].map((feature) => `-m${feature}`), ...wide] };
 }
 
-/** The first compiler that answers, with its version. */
+/** The first compiler that answers. */
 function compiler() {
   for (const name of [env.CC, 'cc', 'gcc', 'clang']) {
     if (!name) continue;
     const command = name.trim().split(/\s+/);
-    const { status, stdout } = spawnSync(command[0], [...command.slice(1), '--version'], { encoding: 'utf8' });
-    if (status === 0) return { command, version: stdout };
+    if (spawnSync(command[0], [...command.slice(1), '--version']).status === 0) return command;
   }
   return null;
 }
@@ -117,37 +116,48 @@ function list(folder) {
   }
 }
 
-/** The first library there whose name passes. */
-function found(matches) {
-  for (const folder of folders()) {
-    const name = list(folder).find(matches);
-    if (name) return join(folder, name);
+const nameOf = (prefix, library) => `${prefix}${hash(readFileSync(library))}.so`;
+
+/** Whether a file is the library that its name says: neither cut off nor closed to us. */
+function whole(prefix, path) {
+  try {
+    return basename(path) === nameOf(prefix, path);
+  } catch {
+    return false;
   }
+}
+
+/** The first whole library there whose name begins so. */
+function found(prefix) {
+  for (const folder of folders())
+    for (const name of list(folder)) if (name.startsWith(prefix) && whole(prefix, join(folder, name))) return join(folder, name);
   return null;
 }
 
-/** Compiles into `library`: the objects side by side on all cores, then the link. Returns the compiler's complaint, or ''. */
-function compile(cc, options, files, library) {
+/** Compiles a library into `home`: the objects side by side on all cores, then the link. Returns its path, or the compiler's complaint. */
+function compile(cc, options, files, home, prefix) {
   let folder;
   const run = (command, args, input) => {
     const { status, stderr, error } = spawnSync(command, args, { cwd: folder, input, encoding: 'utf8' });
     return status === 0 ? '' : (stderr || String(error ?? `exit ${status}`)).trim();
   };
   try {
-    folder = mkdtempSync(join(dirname(library), '.tmp-'));
+    folder = mkdtempSync(join(home, '.tmp-'));
     const units = files.filter((file) => file.endsWith('.c'));
     const one = 'for file; do :; done; exec "$@" -o "${file##*/}.o"'; // xargs puts the file last
     const workers = ['-0', '-n', '1', '-P', String(availableParallelism())];
     const objects = units.map((file) => `${basename(file)}.o`);
-    const made = join(folder, basename(library));
+    const made = join(folder, 'thimble.so');
     const complaint =
       run('xargs', [...workers, 'sh', '-c', one, 'sh', ...cc, ...options, '-c'], units.join('\0')) ||
       run(cc[0], [...cc.slice(1), ...options, '-shared', ...objects, '-lm', '-o', made]);
-    if (!complaint) renameSync(made, library);
-    return complaint;
+    if (complaint) return { complaint };
+    const path = join(home, nameOf(prefix, made));
+    renameSync(made, path);
+    return { path };
   } catch (error) {
     // a full disk, say
-    return String(error);
+    return { complaint: String(error) };
   } finally {
     if (folder) rmSync(folder, { recursive: true, force: true });
   }
@@ -176,21 +186,20 @@ export function ensureNative({ quiet = false, onFallback } = {}) {
   const prefix = `thimble-${isa}-${hash(options.join(' '), ...files.map((file) => readFileSync(file)))}-`;
 
   // a library of these sources and flags is good whatever compiler made it; asking the compiler would cost every start its time
-  const path = found((file) => file.startsWith(prefix) && file.endsWith('.so'));
-  if (path) {
-    say(`${path} is up to date`);
-    return { path, isa, built: false };
+  const known = found(prefix);
+  if (known) {
+    say(`${known} is up to date`);
+    return { path: known, isa, built: false };
   }
   const cc = compiler();
   if (!cc) return fallback('no C compiler (cc, gcc, clang) was found');
 
   const folder = folders().find(writable);
   if (!folder) return fallback(`cannot write to ${folders().join(' or ')}`);
-  const library = join(folder, `${prefix}${hash(cc.version)}.so`);
-  const complaint = compile(cc.command, options, files, library);
-  if (complaint) return fallback(`${cc.command.join(' ')} failed: ${complaint.split('\n', 1)[0]}`);
-  say(`compiled ${library}`);
-  return { path: library, isa, built: true };
+  const { path, complaint } = compile(cc, options, files, folder, prefix);
+  if (!path) return fallback(`${cc.join(' ')} failed: ${complaint.split('\n', 1)[0]}`);
+  say(`compiled ${path}`);
+  return { path, isa, built: true };
 }
 
 if (existsSync(argv[1] ?? '') && realpathSync(argv[1]) === fileURLToPath(import.meta.url))

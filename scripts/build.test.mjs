@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -41,6 +41,24 @@ test('the registry lists method folders and imports them lazily', (t) => {
   const text = registrySource(listed);
   assert.match(text, /\{ id: 'zeta', contract: 'codec', load: async \(\) => \(await import\('\.\/codec\/zeta\/index\.ts'\)\)\.default \},/);
   assert.doesNotMatch(text, /^import (?!type)/m);
+});
+
+test('a library that was cut off is not loaded but compiled anew', (t) => {
+  const root = mkdtempSync(join(tmpdir(), 'thimble-native-'));
+  t.after(() => rmSync(root, { recursive: true }));
+  for (const name of ['scripts', 'native']) mkdirSync(join(root, name));
+  const script = join(root, 'scripts', 'build-native.mjs');
+  copyFileSync(fileURLToPath(new URL('build-native.mjs', import.meta.url)), script);
+  writeFileSync(join(root, 'native', 'one.c'), 'int one(void) { return 1; }');
+  const run = () => spawnSync(process.execPath, [script], { encoding: 'utf8', env: { ...process.env, XDG_CACHE_HOME: root } }).stdout;
+  const path = /compiled (\S+)/.exec(run())?.[1];
+  if (!path) return t.skip('no C compiler');
+  const library = readFileSync(path);
+  assert.match(run(), /is up to date/);
+  truncateSync(path, library.length >> 1);
+  assert.match(run(), /compiled/);
+  assert.deepEqual(readFileSync(path), library);
+  assert.match(run(), /is up to date/);
 });
 
 test('where the kernels in C are missing, that is said and nothing is linked', (t) => {
