@@ -60,6 +60,7 @@ export interface Setting {
   data: string;
   seed: number;
   epochs: number;
+  batch: number;
   /** Least share of an image that is seen; 0: whole images. */
   resizedCrop: number;
   precision: string;

@@ -2,7 +2,8 @@
  * The check at small scale: `node check.js --data fashion --seed 0` trains the same model with full-size images, with EfficientTrain, and with the
  * controls, and prints accuracies and step times as JSON. `--data cifar10 --folder <sheets>` is the larger one, for a GPU. `--arms` takes some of them, `--seed 0,1,2` several seeds,
  * `--together` trains all of them side by side, which keeps a GPU busy and measures no times. `--crop` is the least share of an image that is seen, 0 for
- * whole images. `--save <folder>` saves each arm as soon as it is done; started again, the check goes on from there. `--merge <files>` puts what such runs printed together.
+ * whole images; `--batch` images make a step, which decides what of a GPU's time small ones save. `--save <folder>` saves each arm as soon as it is done;
+ * started again, the check goes on from there. `--merge <files>` puts what such runs printed together.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -23,6 +24,7 @@ const { values, positionals } = parseArgs({
     folder: { type: 'string', default: '../shared/data/cifar10' },
     seed: { type: 'string', default: '0' },
     epochs: { type: 'string' },
+    batch: { type: 'string' },
     crop: { type: 'string' },
     arms: { type: 'string' },
     threads: { type: 'string' },
@@ -44,10 +46,11 @@ const open = (split: 'train' | 'test', limit: number): Promise<ImageSet> =>
     ? openFashion(split).then((set) => packImages(firstImages(set, limit)))
     : openCifarSheets(values.folder, { split, limit });
 const [images, test] = await Promise.all([open('train', 20_000), open('test', 5_000)]);
-const { batch, sides, model } = experiment;
+const { sides, model } = experiment;
 const recipe = { ...experiment.recipe, ...(values.crop !== undefined && { resizedCrop: Number(values.crop) }) };
 const size = images.shape[0];
 const epochs = Number(values.epochs ?? experiment.epochs);
+const batch = Number(values.batch ?? experiment.batch);
 const steps = Math.floor(images.size / batch) * epochs;
 const arms = armsOf(sides, size, model.patch, steps);
 const { precision, together } = values;
@@ -88,7 +91,7 @@ async function runArm(name: string, seed: number, work: string, tell: Tell): Pro
 const { resizedCrop } = recipe;
 await runArms<ArmResult, Omit<Setting, 'seed'>>({
   method: 'efficienttrain',
-  setting: { data: values.data, epochs, resizedCrop, precision, images: images.size, testImages: test.size, steps },
+  setting: { data: values.data, epochs, batch, resizedCrop, precision, images: images.size, testImages: test.size, steps },
   seeds: values.seed.split(',').map(Number),
   names,
   steps: (name) => arms[name]!.steps,
