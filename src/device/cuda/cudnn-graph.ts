@@ -35,7 +35,19 @@ const kinds = {
 } as const;
 const dataTypes = { f32: 0, f16: 2, i32: 4, bf16: 9, bool: 11 } as const satisfies Partial<Record<DType, number>>;
 type DataType = keyof typeof dataTypes;
-const pointwiseModes = { add: 0, mul: 1, div: 6, sub: 9, exp: 13, log: 15, identity: 21, ge: 303, index: 501, select: 601 } as const;
+const pointwiseModes = {
+  add: 0,
+  mul: 1,
+  div: 6,
+  sub: 9,
+  exp: 13,
+  log: 15,
+  identity: 21,
+  gt: 302,
+  ge: 303,
+  index: 501,
+  select: 601,
+} as const;
 const reductions = { add: 0, max: 3 } as const;
 const HEURISTIC_A = 3;
 

@@ -49,11 +49,15 @@ test('heads, windows, packed sequences and rows that cuDNN has no kernel for sta
   const unaligned = call(64);
   const others: AttentionCall[] = [
     call(80),
-    call(64, { window: 16 }),
+    call(64, { causal: false, window: 16 }),
     call(64, {}, view([3], 'i32')),
     { ...unaligned, reads: unaligned.reads.map((v) => ({ ...v, offset: 4 })) } as AttentionCall,
   ];
   for (const other of others) for (const wish of [undefined, 'cudnn']) assert.equal(takes(other, wish), false);
+});
+
+test('windows over heads of 64 features stay with ours unless they are asked of cuDNN', () => {
+  assert.equal(takes(call(64, { window: 16 })), false);
 });
 
 test('our own kernels can be asked for, and the backward pass has to be asked of cuDNN', () => {

@@ -62,6 +62,7 @@ export const attention: Case[] = apart((): Case[] => [
       [64, 130, 130, 4, 2, true, 0],
       [128, 65, 90, 2, 1, false, 0],
       [32, 100, 100, 2, 2, true, 40],
+      [128, 200, 200, 4, 2, true, 70],
       [48, 20, 75, 2, 2, true, 0],
       [64, 400, 330, 2, 1, true, 0], // more tiles than are under way at once, and queries that see no key
       [128, 300, 420, 1, 1, true, 150],
