@@ -59,10 +59,12 @@ export async function store(source: string, options: StoreOptions): Promise<Stor
   };
   using work = await WorkFolder.open('store', out, question, fresh);
   const files = { tokenizer: work.path('tokenizer.safetensors'), store: work.path('images.tokens') };
-  const { cost } = await measured(options, async (run) => {
-    await work.stage('learn', () => codec.learn(images, files, { ...run, effort }));
-    await work.stage('store', () => codec.store(images, files, run));
-  });
+  const { cost } = await measured(options, (run) =>
+    work.run(async () => {
+      await work.stage('learn', () => codec.learn(images, files, { ...run, effort }));
+      await work.stage('store', () => codec.store(images, files, run));
+    }),
+  );
   work.finish('images.tokens');
   const bytes = fileBytes(out).apparent;
   return {

@@ -35,15 +35,17 @@ export async function train(storePath: string, options: TrainOptions): Promise<T
   using work = await WorkFolder.open('train', out, { store: source, size, mtimeMs, method: id, seed, epochs: epochs ?? null }, fresh);
   let loss = Number.NaN;
   const { cost } = await measured(options, (run) =>
-    codec.train(
-      { store: source, model: work.path('model.safetensors') },
-      {
-        ...run,
-        onStep(what, step, figures) {
-          loss = figures['loss'] ?? loss;
-          run.onStep?.(what, step, figures);
+    work.run(() =>
+      codec.train(
+        { store: source, model: work.path('model.safetensors') },
+        {
+          ...run,
+          onStep(what, step, figures) {
+            loss = figures['loss'] ?? loss;
+            run.onStep?.(what, step, figures);
+          },
         },
-      },
+      ),
     ),
   );
   work.finish('model.safetensors');

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { FormatError } from '../io/index.ts';
 import { store } from './store.ts';
 import { train } from './train.ts';
 import { WorkFolder } from './work-folder.ts';
@@ -33,6 +34,13 @@ test('a refusal holds nothing', async () => {
   await assert.rejects(WorkFolder.open('store', out, { seed: 2 }, false), /another command \(seed 1, now 2\)/);
   using other = await WorkFolder.open('store', out, { seed: 2 }, true);
   assert.ok(!other.resumed);
+});
+
+test('what is damaged in the folder names the way out; other errors are their own', async () => {
+  using work = await WorkFolder.open('store', out, { seed: 1 }, true);
+  const failing = (why: string) => work.run(() => Promise.reject(new FormatError(why)));
+  await assert.rejects(failing(`[safetensors] ${work.path('x')} is damaged`), /\[store\] .* is damaged; or give --fresh to discard/);
+  await assert.rejects(failing('[frames] photos.tokens is damaged'), { message: '[frames] photos.tokens is damaged' });
 });
 
 test('no result takes the place of what it is made from', async () => {

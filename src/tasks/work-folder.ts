@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { writeFileAtomic } from '../io/index.ts';
+import { FormatError, writeFileAtomic } from '../io/index.ts';
 import { type FileLock, lockFile } from '../io/lock.ts';
 
 const Note = z.object({ question: z.record(z.string(), z.unknown()), done: z.array(z.string()) });
@@ -76,6 +76,16 @@ export class WorkFolder {
     await run();
     this.#note.done.push(name);
     await this.#save();
+  }
+
+  /** Runs the work. What is damaged in the folder need not be mended: it can be made again. */
+  async run<T>(body: () => Promise<T>): Promise<T> {
+    try {
+      return await body();
+    } catch (error) {
+      if (!(error instanceof FormatError && error.message.includes(this.folder))) throw error;
+      throw new FormatError(`[${this.#who}] ${error.message}; or give --fresh to discard what is unfinished`, { cause: error });
+    }
   }
 
   /** The file `name` of the folder becomes the result; the folder goes. */

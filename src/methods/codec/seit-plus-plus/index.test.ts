@@ -77,12 +77,13 @@ test('stopped and continued, every stage makes the bytes of a straight run', asy
     });
     return made;
   };
-  let stops = 0;
+  let [stops, plans] = [0, 0];
   const straight = await bytesOf((body) => body(run));
   const stopped = await bytesOf(async (body) => {
-    stops += await stopping(run, body, 3);
+    stops += await stopping({ ...run, onPlan: () => plans++ }, body, 3);
   });
   assert.ok(stops >= 4, `${stops} stops`);
+  assert.ok(plans > stops, `${plans} plans: every call says what it takes`);
   assert.deepEqual(stopped, straight);
 });
 

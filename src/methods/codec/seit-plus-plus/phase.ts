@@ -57,6 +57,7 @@ export async function trainPhase<S, B, H extends Placed>(phase: Omit<Phase<S, B,
   const { what, recipe, size, step, prepare } = phase;
   const { perEpoch, steps } = countSteps(recipe, size, run.effort);
   const path = checkpointOf(phase);
+  let planned = false;
   const { state } = await train<S, B, H>({
     state: phase.state,
     step,
@@ -74,7 +75,8 @@ export async function trainPhase<S, B, H extends Placed>(phase: Omit<Phase<S, B,
     checkpoint: { path, config: { what, seed: run.seed, effort: run.effort, recipe, size, config: phase.config } },
     ...(run.signal && { signal: run.signal }),
     onProgress(progress) {
-      if (progress.step === 1) run.onPlan?.(what, progress.plannedPeakBytes);
+      if (!planned) run.onPlan?.(what, progress.plannedPeakBytes);
+      planned = true;
       run.onStep?.(what, progress.step, { loss: progress.loss, ...progress.metrics });
       run.onProgress?.(what, progress.step, steps);
     },

@@ -56,12 +56,13 @@ export async function writeStore(
   const tokenizer = new Tokenizer(rounded, codebook);
   const perImage = config.grid ** 2;
   const most = imagesAtOnce(images.shape);
-  for (let at = out.size; at < images.size; at += most) {
+  const from = out.size;
+  for (let at = from; at < images.size; at += most) {
     run.signal?.throwIfAborted();
     const indices = Int32Array.from({ length: Math.min(most, images.size - at) }, (_, i) => at + i);
     const batch = await readBatch(images, indices, run.signal);
     using pixels = tensor(batch.pixels, { shape: [indices.length, ...images.shape] });
-    if (at === 0) plan(tokenizer, pixels);
+    if (at === from) plan(tokenizer, pixels);
     using codes = await tokenise.async(tokenizer, pixels);
     const tokens = codes.data() as Int32Array;
     for (let i = 0; i < indices.length; i++) out.append(tokens.subarray(i * perImage, (i + 1) * perImage), batch.labels[i]);
