@@ -3,7 +3,6 @@ import {
   add,
   cast,
   div,
-  forEachTensor,
   full,
   isFloat,
   leaves,
@@ -126,11 +125,4 @@ export function clipByGlobalNorm<G>(gradients: G, maxNorm: number): { gradients:
 /** Exponential moving average of the parameters: decay * average + (1 - decay) * model. */
 export function emaUpdate<M>(average: M, model: M, decay: number | Tensor): M {
   return mapTree(average, (a, _, p) => (isFloat(a.dtype) ? lerp(p!, a, decay) : p), model);
-}
-
-/** Stops with the path of the first tensor that is not float where floats are expected. */
-export function assertFloat(tree: unknown, who: string): void {
-  forEachTensor(tree, (t, path) => {
-    if (!isFloat(t.dtype)) throw new Error(`[${who}] ${path.join('.')} is ${t.type.key}; only float tensors are trained`);
-  });
 }

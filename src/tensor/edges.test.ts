@@ -130,6 +130,19 @@ test('a constant is what memory of its type would hold, and is refused where tha
   assert.deepEqual(of([1.5, -2.5], 'i64').toArray(), [1, -2]);
 });
 
+test('a number that a byte does not hold widens it', () => {
+  const [u, i] = [of([5, 156, 255], 'u8'), of([5, -100, 127], 'i8')];
+  const found = [t.less(u, 256), t.equal(u, -100), t.add(u, 300), t.maximum(i, 200), t.mul(u, 2), t.min(u), t.argmin(u)];
+  assert.deepEqual(
+    found.map((x) => x.toArray()),
+    [[1, 1, 1], [0, 0, 0], [305, 456, 555], [200, 200, 200], [10, 56, 254], 5, 0],
+  );
+  assert.deepEqual(
+    found.map((x) => x.dtype),
+    ['bool', 'bool', 'i32', 'i32', 'u8', 'u8', 'i32'],
+  );
+});
+
 test('derivatives at the edges of functions', () => {
   const slope = (f: (x: Tensor) => Tensor, values: number[]): unknown =>
     t

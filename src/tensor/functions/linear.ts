@@ -5,7 +5,7 @@ import { type Window2d, windows } from '../ops.ts';
 import { broadcastShapes, ShapeError, show, sizeOf } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
-import { pad, permute, reshape, slice, transpose } from './layout.ts';
+import { permute, reshape, slice, transpose } from './layout.ts';
 import { add, broadcastTo, cast } from './pointwise.ts';
 
 /** [..., m, k] x [..., k, n] -> [..., m, n]; batch axes broadcast. f32 accumulation. */
@@ -98,11 +98,3 @@ export function avgPool2d(x: Tensor, kernel: number, options: { stride?: number 
     [B, C, oh, ow],
   );
 }
-
-/** Zero padding of the last two axes by the same width on all sides. */
-export const pad2d = (x: Tensor, width: number): Tensor =>
-  pad(
-    x,
-    x.shape.map((_, i) => (i >= x.rank - 2 ? width : 0)),
-    x.shape.map((_, i) => (i >= x.rank - 2 ? width : 0)),
-  );

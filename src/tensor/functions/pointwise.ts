@@ -1,6 +1,6 @@
 /** Elementwise functions. Operands are tensors or JavaScript numbers; shapes broadcast as in NumPy, dtypes meet by `promote`. */
 import { withDevice } from '../device.ts';
-import { type DType, isFloat, promote } from '../dtype.ts';
+import { asKept, type DType, isFloat, promote } from '../dtype.ts';
 import type { BinaryName, CompareName, UnaryName } from '../ops.ts';
 import { broadcastShapes, type Shape, sameShape } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
@@ -29,7 +29,7 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   return sameShape(x.shape, shape) ? x : apply('broadcast', { shape }, [x]);
 }
 
-/** Numbers take the dtype of the tensors beside them; a fraction beside integers makes f32. */
+/** Numbers take the dtype of the tensors beside them; a fraction beside integers makes f32, and what a byte does not hold makes i32. */
 function toTensors(op: string, xs: readonly Operand[]): Tensor[] {
   for (const x of xs as readonly unknown[])
     if (!(x instanceof Tensor) && typeof x !== 'number')
@@ -40,7 +40,7 @@ function toTensors(op: string, xs: readonly Operand[]): Tensor[] {
   const numbers = xs.filter((x) => typeof x === 'number');
   let dtype: DType = tensors.length ? tensors.map((t) => t.dtype).reduce(promote) : 'f32';
   if (!isFloat(dtype) && numbers.some((n) => !Number.isInteger(n))) dtype = 'f32';
-  else if (dtype === 'bool' && numbers.length) dtype = 'i32';
+  else if (numbers.some((n) => dtype === 'bool' || ((dtype === 'u8' || dtype === 'i8') && asKept(n, dtype) !== n))) dtype = 'i32';
   const make = (): Tensor[] => xs.map((x) => (x instanceof Tensor ? cast(x, dtype) : full([], x, dtype)));
   const [first] = tensors;
   return first && !first.isTraced ? withDevice(first.storage.device, make) : make(); // numbers go where the tensors are

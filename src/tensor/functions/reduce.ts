@@ -34,7 +34,10 @@ export function max(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
 export const min = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => mirrored(max(mirrored(x), axes, options));
 
 /** Turns the order of all values of a type around, and back: the least integer has no negative, and u8 and bool have none at all. */
-const mirrored = (x: Tensor): Tensor => (isFloat(x.dtype) ? neg(x) : x.dtype === 'bool' ? not(x) : sub(-1, x));
+function mirrored(x: Tensor): Tensor {
+  if (isFloat(x.dtype)) return neg(x);
+  return x.dtype === 'bool' ? not(x) : sub(x.dtype === 'u8' ? 255 : -1, x);
+}
 /** Of integers f32. */
 export function mean(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
   const n = count(x, axesOf('mean', axes, x.rank));
