@@ -150,6 +150,17 @@ test('a result takes donated memory over when all other readers are done', () =>
   assert.deepEqual([next.toArray(), p.toArray(), s.item(), r.toArray()], [[1, 1, 1, 1], [0.25, 0.25, 0.25, 0.25], 0, [-0, -0, -0, -0]]);
 });
 
+test('donated memory may become a result of another type', () => {
+  for (const on of [device, t.device('reference')]) {
+    const f = t.compile((x: Tensor) => t.cast(t.mul(x, 2), 'i32'), { donate: [0] });
+    const x = t.tensor([1.5, -2], { device: on });
+    const { buffer } = x.storage;
+    const y = f(x);
+    assert.equal(y.storage.buffer, buffer);
+    assert.deepEqual(y.toArray(), [3, -4]);
+  }
+});
+
 test('donated memory that another tensor sees is copied, not overwritten', () => {
   const step = t.compile((x: Tensor) => t.mul(x, 2), { donate: [0] });
   const x = t.tensor([1, 2, 3, 4]);

@@ -24,6 +24,11 @@ class ReferenceBuffer implements DeviceBuffer {
     this.raw = new Uint8Array(bytes);
   }
   as(dtype: DType): Float64Array {
+    if (this.values && this.dtype !== dtype) {
+      // a result of another type has taken the memory over
+      this.raw = encode(this.values, this.dtype!);
+      this.values = undefined;
+    }
     if (!this.values) {
       this.values = Float64Array.from(decode(this.raw, dtype));
       this.dtype = dtype;
