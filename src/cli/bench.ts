@@ -63,7 +63,9 @@ async function lastLineOf(
   try {
     return JSON.parse(tail.trimEnd().split('\n').at(-1) ?? '');
   } catch {
-    throw new Error(`[bench] the last line of '${command}' is not JSON; does the command pass --json?`);
+    throw new Error(
+      `[bench] '${command}' ended without figures as its last line; what it said is above (--folder names where its data lies)`,
+    );
   }
 }
 
@@ -79,7 +81,7 @@ export function compare({ expected }: Pick<BenchCheck, 'expected'>, runs: readon
 const round = (value: number | null): number | null => (value === null ? null : Number(value.toPrecision(5)));
 
 /** `thimble bench <id>` */
-export default defineVerb<{ seed?: number; check?: string; out?: string }, [string], BenchResult>({
+export default defineVerb<{ seed?: number; check?: string; folder?: string; out?: string }, [string], BenchResult>({
   brief: "Rerun a method's published figures and compare",
   help: "Runs the command of the method's bench.json once per seed, compares the means with the expected figures, and writes what was seen.\nFurther checks, such as those that want a GPU or more data, go by name: --check cifar10.\nThe exit code is 1 where a figure is outside its tolerance.",
   parameters: {
@@ -97,6 +99,13 @@ export default defineVerb<{ seed?: number; check?: string; out?: string }, [stri
         optional: true,
         brief: 'A further check of the method, by its name in bench.json',
         placeholder: 'name',
+      },
+      folder: {
+        kind: 'parsed',
+        parse: String,
+        optional: true,
+        brief: 'Where the data lies that a check wants and the package does not hold',
+        placeholder: 'folder',
       },
       out: {
         kind: 'parsed',
@@ -125,11 +134,12 @@ export default defineVerb<{ seed?: number; check?: string; out?: string }, [stri
     mkdirSync(dirname(out), { recursive: true });
     accessSync(dirname(out), constants.W_OK); // not after an hour
     const seeds = flags.seed === undefined ? bench.seeds : [flags.seed];
+    const asked = [...bench.command, ...(flags.folder === undefined ? [] : ['--folder', resolve(flags.folder)])];
     const started = performance.now();
     const runs: unknown[] = [];
     for (const seed of seeds) {
-      const command = commandFor(bench.command, seed);
-      io.print(`seed ${seed}: ${bench.command.join(' ').replaceAll('{seed}', String(seed))}`);
+      const command = commandFor(asked, seed);
+      io.print(`seed ${seed}: ${asked.join(' ').replaceAll('{seed}', String(seed))}`);
       runs.push(await lastLineOf(command, { signal: io.signal, env: bench.env }));
     }
     const figures = compare(bench, runs);
@@ -139,7 +149,7 @@ export default defineVerb<{ seed?: number; check?: string; out?: string }, [stri
       date: new Date().toISOString().slice(0, 10),
       machine: machineLine(),
       versions: versions(),
-      command: bench.command,
+      command: asked,
       seeds,
       seconds: Number(((performance.now() - started) / 1000).toFixed(1)),
       figures,
