@@ -1,6 +1,6 @@
 /** The value that users hold: a shape, a dtype, and either numbers on a device or a place in a program being traced. */
 import { type Device, type DeviceBuffer, defaultDevice } from './device.ts';
-import { type DType, decode, encode } from './dtype.ts';
+import { type DType, decode, encode, type TypedArray } from './dtype.ts';
 import type { Value } from './graph.ts';
 import { type Shape, ShapeError, show, sizeOf, type TensorType, typeOf } from './shape.ts';
 import type { Trace } from './trace.ts';
@@ -175,36 +175,38 @@ function checkNumbers(flat: ArrayLike<unknown>): void {
       throw new TypeError(`[tensor] element ${i} is ${JSON.stringify(flat[i])}, no number; convert it first`);
 }
 
+/** Typed arrays that hold a dtype's elements as a device does. */
+const storedAs: { readonly [array: string]: DType | undefined } = {
+  Float32Array: 'f32',
+  Int32Array: 'i32',
+  BigInt64Array: 'i64',
+  Uint8Array: 'u8',
+  Uint8ClampedArray: 'u8',
+  Int8Array: 'i8',
+};
+
 /**
  * A tensor from numbers: a number, nested arrays, or a typed array with a shape. Copies.
- * @param options.dtype default: f32 (i32 for Int32Array, u8 for Uint8Array, i8 for Int8Array, i64 for BigInt64Array).
+ * @param options.dtype default: f32, also for other typed arrays (i32 for Int32Array, u8 for Uint8Array, i8 for Int8Array, i64 for BigInt64Array).
  */
 export function tensor(
-  values: NestedNumbers | Float32Array | Float64Array | Int32Array | Uint8Array | Int8Array | BigInt64Array | boolean,
+  values: NestedNumbers | TypedArray | Uint8ClampedArray | boolean,
   options: { shape?: Shape; dtype?: DType; device?: Device } = {},
 ): Tensor {
   const typed = ArrayBuffer.isView(values);
   if (!typed && !Array.isArray(values) && typeof values !== 'number' && typeof values !== 'boolean')
     throw new TypeError(`[tensor] ${values === null ? 'null' : typeof values} is no number, nested array or typed array`);
   const shape = options.shape ?? (typed ? [values.length] : shapeOfNested(values));
-  const natural: DType =
-    values instanceof Int32Array
-      ? 'i32'
-      : values instanceof Uint8Array
-        ? 'u8'
-        : values instanceof Int8Array
-          ? 'i8'
-          : values instanceof BigInt64Array
-            ? 'i64'
-            : typeof values === 'boolean'
-              ? 'bool'
-              : 'f32';
+  const own = typed ? storedAs[values[Symbol.toStringTag]] : undefined;
+  const natural: DType = own ?? (typeof values === 'boolean' ? 'bool' : 'f32');
   const type = typeOf(shape, options.dtype ?? natural);
   const flat = typed ? values : Array.isArray(values) ? ((values as unknown[]).flat(20 as 1) as number[]) : [Number(values)];
   if (!typed) checkNumbers(flat as ArrayLike<unknown>);
   if (flat.length !== type.size) throw new ShapeError(`[tensor] ${flat.length} numbers do not fill ${show(shape)} of ${sizeOf(shape)}`);
-  const asIs = typed && type.dtype === natural && !(values instanceof Float64Array);
-  const bytes = asIs ? new Uint8Array(values.buffer, values.byteOffset, values.byteLength) : encode(flat as ArrayLike<number>, type.dtype);
+  const bytes =
+    typed && own === type.dtype
+      ? new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+      : encode(flat as ArrayLike<number>, type.dtype);
   return fromBytes(bytes, type, options.device);
 }
 
