@@ -3,6 +3,7 @@ import * as nodeFs from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { errorCode, showBytes } from './errors.ts';
+import { writeWhole } from './whole.ts';
 
 /** The file operations that an atomic write needs; tests inject faults here. */
 export type AtomicFs = Pick<typeof nodeFs, 'open' | 'rename' | 'unlink' | 'readdir' | 'stat' | 'realpath' | 'statfs'>;
@@ -79,11 +80,7 @@ export class AtomicFile implements AsyncDisposable {
     this.#options.signal?.throwIfAborted();
     const handle = this.#open();
     try {
-      let done = 0;
-      while (done < chunk.byteLength) {
-        const { bytesWritten } = await handle.write(chunk, done, chunk.byteLength - done, position + done);
-        done += bytesWritten;
-      }
+      await writeWhole(handle, chunk, position);
     } catch (error) {
       const needed = Math.max(this.#options.expectedBytes ?? 0, position + chunk.byteLength);
       await this.abort();

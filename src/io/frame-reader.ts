@@ -16,6 +16,7 @@ import {
   type Section,
   TRAILER_BYTES,
 } from './frame-format.ts';
+import { MOST_AT_ONCE } from './whole.ts';
 
 const WINDOW = 1 << 20;
 /** Well-formed trailers of unreadable commits: honest damage leaves one or two. */
@@ -180,7 +181,7 @@ export class FrameReader {
     if (offset + length > this.#size) this.#fail(`bytes ${offset}..${offset + length} lie behind its end ${this.#size}`);
     const out = Buffer.allocUnsafe(length);
     for (let done = 0; done < length; ) {
-      const got = readSync(this.#fd, out, done, length - done, offset + done);
+      const got = readSync(this.#fd, out, done, Math.min(MOST_AT_ONCE, length - done), offset + done);
       if (got === 0) this.#fail(`it was cut off at ${offset + done} while being read`);
       done += got;
     }

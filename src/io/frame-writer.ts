@@ -14,6 +14,7 @@ import {
 } from './frame-format.ts';
 import { FrameReader } from './frame-reader.ts';
 import { FileLock } from './lock.ts';
+import { MOST_AT_ONCE } from './whole.ts';
 
 interface Start {
   path: string;
@@ -210,7 +211,8 @@ function locked<T>(path: string, work: (lock: FileLock) => T): T {
 
 function writeAll(fd: number, bytes: Uint8Array, offset: number, path: string): void {
   try {
-    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
+    for (let done = 0; done < bytes.length; )
+      done += writeSync(fd, bytes, done, Math.min(MOST_AT_ONCE, bytes.length - done), offset + done);
   } catch (error) {
     throw explain(error, path);
   }

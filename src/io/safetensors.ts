@@ -4,6 +4,7 @@ import { type DType, itemSize } from '../tensor/dtype.ts';
 import { openAtomic } from './atomic.ts';
 import { errorCode, FormatError, showBytes } from './errors.ts';
 import { encodeHeader, type Header, parseHeader, type StoredTensor, sealDigest } from './safetensors-header.ts';
+import { hashWhole, readWhole } from './whole.ts';
 
 /** A tensor as io speaks of it: little-endian elements in row-major order. */
 export interface TensorRecord {
@@ -47,7 +48,7 @@ export async function writeSafetensors(path: string, tensors: TensorSources, opt
     if (bytes.byteLength !== span) {
       throw new RangeError(`[safetensors] ${name}: ${dtype} [${shape}] takes ${span} bytes, got ${bytes.byteLength}`);
     }
-    hash.update(bytes);
+    hashWhole(hash, bytes);
     await file.write(bytes);
   }
   await file.write(Buffer.from(hash.digest('hex')), digestAt);
@@ -171,12 +172,8 @@ async function verify(handle: FileHandle, path: string, size: number, prefix: Ui
 }
 
 async function readFully(handle: FileHandle, path: string, into: Uint8Array, position: number): Promise<void> {
-  let done = 0;
-  while (done < into.byteLength) {
-    const { bytesRead } = await handle.read(into, done, into.byteLength - done, position + done);
-    if (bytesRead === 0) throw new FormatError(`[safetensors] ${path} ends at byte ${position + done}; it was cut while open`);
-    done += bytesRead;
-  }
+  const there = await readWhole(handle, into, position);
+  if (there < into.byteLength) throw new FormatError(`[safetensors] ${path} ends at byte ${position + there}; it was cut while open`);
 }
 
 function listNames(names: Iterable<string>): string {
