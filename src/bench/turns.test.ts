@@ -17,8 +17,12 @@ const side = (figures: readonly (number | null)[], log: string[] = []): Side => 
 
 test('both sides take turns in beginning, and the ratio is the median of the rounds', async () => {
   const log: string[] = [];
-  const drift = Array.from({ length: 9 }, (_, i) => 1000 - 50 * i); // a card that grows warm
-  const factors = [0.9, 0.97, 0.98, 0.99, 1, 1.01, 1.02, 1.03, 2];
+  const drift = Array.from({ length: 25 }, (_, i) => 1000 - 20 * i); // a card that grows warm
+  const factors = [
+    ...new Array<number>(7).fill(0.5),
+    ...Array.from({ length: 11 }, (_, i) => 0.95 + i / 100),
+    ...new Array<number>(7).fill(2),
+  ];
   const line = await byTurns(
     row,
     side(
@@ -28,15 +32,15 @@ test('both sides take turns in beginning, and the ratio is the median of the rou
     side(drift, log),
   );
   assert.deepEqual(log.slice(0, 8), ['product', 'peer', 'peer', 'product', 'product', 'peer', 'peer', 'product']);
-  assert.equal(log.length, 18);
-  assert.deepEqual([line.ratio, line.between, line.met, line.theirs], [1, [0.97, 1.03], true, 800]);
+  assert.equal(log.length, 50);
+  assert.deepEqual([line.ratio, line.between, line.met, line.theirs], [1, [0.95, 1.05], true, 760]);
 });
 
 test('a side that is not there, or cannot, leaves the other its figure and is not asked again', async () => {
   const log: string[] = [];
-  const alone = await byTurns(row, side(new Array<number>(9).fill(5)), undefined);
+  const alone = await byTurns(row, side(new Array<number>(25).fill(5)), undefined);
   assert.deepEqual([alone.ours, alone.theirs, alone.ratio, alone.met, alone.between], [5, null, null, null, undefined]);
-  const failing = await byTurns(row, side(new Array<number>(9).fill(5)), side([1, null, 7], log));
+  const failing = await byTurns(row, side(new Array<number>(25).fill(5)), side([1, null, 7], log));
   assert.deepEqual([failing.ours, failing.theirs, failing.ratio, log.length], [5, null, null, 2]);
 });
 

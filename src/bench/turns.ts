@@ -80,8 +80,9 @@ export class Measurer implements Side {
   }
 }
 
-/** Of nine rounds the second lowest and the second highest: the median lies between them with 96 % (binomially; no law of errors is assumed). */
-const ROUNDS = 9;
+/** The median lies between the eighth lowest and the eighth highest of so many rounds with 96 %: binomially, no law of errors is assumed. */
+const ROUNDS = 25;
+const BOUND = 8;
 
 /** The row from rounds of both sides, in which now one begins and now the other; its ratio is the median of the rounds'. */
 export async function byTurns(row: Row, ours: Side | undefined, theirs: Side | undefined): Promise<Line> {
@@ -100,6 +101,6 @@ export async function byTurns(row: Row, ours: Side | undefined, theirs: Side | u
   const [a, b] = sides.map((one) => (unable.has(one) ? null : median(one.figures))) as [number | null, number | null];
   if (a === null || b === null) return lineOf(row, a, b);
   const ratios = sides[0].figures.map((x, round) => x / sides[1].figures[round]!).sort((x, y) => x - y);
-  const between = [ratios[1]!, ratios.at(-2)!].map((x) => Number(x.toFixed(3))) as [number, number];
+  const between = [ratios[BOUND - 1]!, ratios.at(-BOUND)!].map((x) => Number(x.toFixed(3))) as [number, number];
   return { ...lineOf(row, a, b, median(ratios)), between };
 }

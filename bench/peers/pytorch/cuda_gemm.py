@@ -1,5 +1,5 @@
-"""bf16 products of src/bench/cuda/gemm.ts with torch.matmul, in TFLOP/s: medians of CUDA-event times around replays of a graph
-that takes as many operands in turn, and writes as many results, as the second-level cache cannot hold, as ours are.
+"""bf16 products of src/bench/cuda/gemm.ts with torch.matmul, in TFLOP/s: CUDA-event times around replays of a graph that
+takes as many operands in turn, and writes as many results, as the second-level cache cannot hold, as ours are.
 
 echo '4096^3' | python3 cuda_gemm.py
 """
@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from cuda_replay import serve, turn_ms
+from cuda_replay import serve, turns
 
 TOKENS = 16384
 LAYERS = {"qkv": (768, 2304), "proj": (768, 768), "fc": (768, 3072), "fc2": (3072, 768), "head": (768, 50304), "head-50257": (768, 50257)}
@@ -35,7 +35,8 @@ def prepare(name):
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         results = run()  # kept: no two share their memory
-    return lambda _kept=(xs, ys, results): n * flops / turn_ms(graph) / 1e9
+    milliseconds = turns(graph)
+    return lambda _kept=(xs, ys, results): n * flops / milliseconds() / 1e9
 
 
 PRODUCTS = {name: product for name, *product in products()}

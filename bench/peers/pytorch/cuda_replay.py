@@ -1,35 +1,43 @@
-"""GPU time of a captured graph, as src/bench/cuda/replay.ts has it: the median over replays, in milliseconds. On the current stream, where the
-graph was captured or joined."""
+"""GPU time of a captured graph, as src/bench/cuda/replay.ts has it, in milliseconds. On the current stream, where the graph was captured or
+joined."""
 import json, math, statistics, sys, time
 
 import torch
 
+REST_MS, WARM_MS, REPLAYS = 100, 50, 15  # a GPU under load lowers its clocks within that time
+TURN_WARM_MS, TURN_MS = 2, 8
 
-def replay_ms(graph, rest=100, warm=50, ms=0, least=15):
-    """Alone: on a GPU that rested, and then is at work; it lowers its clocks within 50 ms."""
-    torch.cuda.synchronize()
-    time.sleep(rest / 1e3)
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    graph.replay()
-    start.record()
-    graph.replay()
-    end.record()
-    torch.cuda.synchronize()
-    once = start.elapsed_time(end)
-    for _ in range(min(1000, math.ceil(warm / once))):
-        graph.replay()
-    events = [torch.cuda.Event(enable_timing=True) for _ in range(max(least, math.ceil(ms / once)) + 1)]
+
+def elapsed(*bodies):
+    """Of each of them, one after the other without a wait between them."""
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(len(bodies) + 1)]
     events[0].record()
-    for event in events[1:]:
-        graph.replay()
+    for body, event in zip(bodies, events[1:]):
+        body()
         event.record()
     torch.cuda.synchronize()
-    return statistics.median(a.elapsed_time(b) for a, b in zip(events, events[1:]))
+    return [a.elapsed_time(b) for a, b in zip(events, events[1:])]
 
 
-def turn_ms(graph):
-    """By turns with somebody else: what ran before is the same work."""
-    return replay_ms(graph, rest=0, warm=15, ms=20, least=5)
+def replay_ms(graph):
+    """The median over replays on a GPU that rested, and then is at work."""
+    torch.cuda.synchronize()
+    time.sleep(REST_MS / 1e3)
+    _, once = elapsed(graph.replay, graph.replay)
+    warm = min(1000, math.ceil(WARM_MS / once))
+    return statistics.median(elapsed(*[graph.replay] * (warm + REPLAYS))[warm:])
+
+
+def turns(graph):
+    """What measures a replay in each turn: shorter than what the clocks take to follow what runs in it."""
+    _, once = elapsed(graph.replay, graph.replay)
+    warm, count = math.ceil(TURN_WARM_MS / once), math.ceil(TURN_MS / once)
+
+    def replay(n):
+        for _ in range(n):
+            graph.replay()
+
+    return lambda: elapsed(lambda: replay(warm), lambda: replay(count))[1] / count
 
 
 def serve(prepare):

@@ -12,31 +12,33 @@ const CACHE = 50e6;
 /** How many operands of `bytes` the second-level cache cannot hold, by far. */
 export const setsOf = (bytes: number): number => Math.min(16, Math.max(1, Math.ceil((4 * CACHE) / bytes)));
 
-/** Milliseconds that the GPU rests, those that it works before what counts, and those that count, of so many replays at least. */
-interface Pace {
-  rest: number;
-  warm: number;
-  ms: number;
-  least: number;
-}
-/** A figure by itself does not count what ran before: a hot GPU is slower, and one under load lowers its clocks within 50 ms. */
-const ALONE: Pace = { rest: 100, warm: 50, ms: 0, least: 15 };
-/** By turns, what ran before is the same work for the other side. */
-const TURN: Pace = { rest: 0, warm: 15, ms: 20, least: 5 };
+const REPLAYS = 15;
+/** Replays before those that count: a GPU under load lowers its clocks within this time. */
+const WARM_MS = 50;
+/** Before them the GPU rests, so that it does not count what ran before: a hot one is slower. */
+const REST_MS = 100;
+/**
+ * By turns the GPU does not rest, and a turn is over before the clocks have followed what runs in it: both sides have the same. Milliseconds that
+ * bring it back to work after the other's turn, and those that count.
+ */
+const TURN = { warm: 2, ms: 8 };
 
-/** Microseconds on the GPU of a replay of `graph`: the median. */
-function replayed(device: CudaDevice, graph: CapturedWork, { rest, warm, ms, least }: Pace): number {
-  if (rest) pause(rest);
-  const replays = (n: number): number[] => device.timed(new Array<() => void>(n).fill(graph.launch));
-  const once = replays(2)[1]!;
-  const before = Math.min(1000, Math.ceil(warm / once));
-  return 1e3 * median(replays(before + Math.max(least, Math.ceil(ms / once))).slice(before));
+const replays = (graph: CapturedWork, n: number) => (): void => {
+  for (let i = 0; i < n; i++) graph.launch();
+};
+
+/** Microseconds on the GPU of a replay, on a GPU at work: the median. */
+function replayed(device: CudaDevice, graph: CapturedWork): number {
+  pause(REST_MS);
+  const [, once] = device.timed([graph.launch, graph.launch]);
+  const warm = Math.min(1000, Math.ceil(WARM_MS / once!));
+  return 1e3 * median(device.timed(new Array<() => void>(warm + REPLAYS).fill(graph.launch)).slice(warm));
 }
 
 /** Microseconds on the GPU of what `work` submits. */
 export function microsecondsOf(device: CudaDevice, work: () => void): number {
   const graph = device.captured(work);
-  const us = replayed(device, graph, ALONE);
+  const us = replayed(device, graph);
   graph.free();
   return us;
 }
@@ -87,13 +89,16 @@ export function replayable(
     launches: executable.launches,
     microseconds(sets) {
       const { graph, free } = walk(sets);
-      const us = replayed(device, graph, ALONE) / sets.length;
+      const us = replayed(device, graph) / sets.length;
       free();
       return us;
     },
     turn(sets, figure) {
       const { graph, free } = walk(sets);
-      return { measure: () => figure(replayed(device, graph, TURN) / sets.length), free };
+      const [, once] = device.timed([graph.launch, graph.launch]);
+      const [warm, count] = [TURN.warm, TURN.ms].map((ms) => Math.ceil(ms / once!)) as [number, number];
+      const turn = [replays(graph, warm), replays(graph, count)];
+      return { measure: () => figure((1e3 * device.timed(turn)[1]!) / count / sets.length), free };
     },
   };
 }
