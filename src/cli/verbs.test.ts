@@ -85,6 +85,17 @@ test('images -> tokens -> model -> answers', () => {
   );
 
   const { json: said } = thimble('predict', 'model.safetensors', 'test', at('test', 'disc', '00.png'));
+  const asked = [
+    thimble('plan', 'eval', 'model.safetensors', 'test'),
+    thimble('plan', 'predict', 'model.safetensors', 'test', 'test/disc/00.png'),
+  ];
+  assert.deepEqual(
+    asked.map(({ json }) => [json.images, json.plannedPeakBytes]),
+    [
+      [18, json.plannedPeakBytes],
+      [19, said.plannedPeakBytes],
+    ],
+  );
   assert.equal(said.predictions.length, 19);
   const right = said.predictions.filter((one: { path: string; class: string }) => one.path.includes(one.class)).length;
   assert.ok(Math.abs(right / 19 - json.accuracy) < 0.1);
@@ -141,6 +152,8 @@ test('what is missing, empty or damaged is said in one line', () => {
   assert.match(cut.stderr, /cut\.tokens/);
   assert.match(thimble('eval', 'photos.tokens', 'test').stderr, /photos\.tokens/);
   assert.match(thimble('train', 'train', '-o', 'x.safetensors').stderr, /^\[frames\].*train: it is a folder$/m);
+  assert.match(thimble('plan', 'doctor', 'x').stderr, /'doctor' has no plan; plan store, train, eval, predict/);
+  assert.match(thimble('plan', 'eval', 'model.safetensors').stderr, /\[plan\] eval takes a model and images, not 1 paths/);
   assert.match(thimble('plan', 'train', 'no.tokens').stderr, /^\[frames\].*no\.tokens: no such file$/m);
   assert.match(thimble('store', 'train', '--budget', '30kB', '-o', 'x.tokens', '--effort', '2').stderr, /--effort 2: .*up to 1/);
   assert.ok(!existsSync(at('x.tokens')) && !existsSync(at('x.safetensors')));

@@ -32,6 +32,36 @@ async function classesOf(
   return measured(options, (run) => codec.create(codec.config.parse({})).predict(images, { model }, run));
 }
 
+/** The model and labelled images for it. @throws RangeError for a class that the model does not know. */
+export async function openLabelled(path: string, source: string, options: EvaluateOptions): Promise<{ model: Model; images: ImageSet }> {
+  const model = await openModel(path);
+  const { shape, classes } = model;
+  const images = await openImages(source, { ...reading(options), ...shape, onBad: options.onBad ?? 'fail', classes, split: 'test' });
+  return { model, images };
+}
+
+/** The model and the images of files and folders for it. @throws ImageError that names an unreadable one, unless they are to be skipped. */
+export async function openUnlabelled(
+  path: string,
+  paths: readonly string[],
+  options: EvaluateOptions,
+): Promise<{ model: Model; images: ImageSet; files: ImageFile[] }> {
+  const model = await openModel(path);
+  const files: ImageFile[] = [];
+  for (const path of paths) {
+    if (!existsSync(path)) throw new Error(`[predict] ${path}: no such file or folder`);
+    if (statSync(path).isDirectory())
+      files.push(...(await listFolder(path, { labels: 'none', ...(options.signal && { signal: options.signal }) })));
+    else files.push({ path, className: 'unlabelled' });
+  }
+  const images = await openImageFiles(paths.length === 1 ? basename(paths[0]!) : 'images', files, {
+    ...reading(options),
+    ...model.shape,
+    onBad: options.onBad ?? 'fail',
+  });
+  return { model, images, files };
+}
+
 export interface EvaluateOptions extends Omit<TaskOptions, 'method'> {
   onBad?: 'fail' | 'skip';
 }
@@ -49,8 +79,10 @@ export interface Evaluated extends Cost {
 
 /** How often the classifier names the class of labelled images. @throws RangeError for a class that the model does not know. */
 export async function evaluate(model: string, source: string, options: EvaluateOptions = {}): Promise<Evaluated> {
-  const { method, classes, shape } = await openModel(model);
-  const images = await openImages(source, { ...reading(options), ...shape, onBad: options.onBad ?? 'fail', classes, split: 'test' });
+  const {
+    model: { method, classes },
+    images,
+  } = await openLabelled(model, source, options);
   const { result: found, cost } = await classesOf(images, resolve(model), method, options);
   const confusion = classes.map(() => new Array<number>(classes.length).fill(0));
   found.forEach((answer, i) => confusion[images.labels[i]!]![answer]!++);
@@ -75,19 +107,11 @@ export interface Predicted extends Cost {
 
 /** The class of image files, or of all images of folders. @throws ImageError that names an unreadable one, unless they are to be skipped. */
 export async function predict(model: string, paths: readonly string[], options: EvaluateOptions = {}): Promise<Predicted> {
-  const { method, classes, shape } = await openModel(model);
-  const files: ImageFile[] = [];
-  for (const path of paths) {
-    if (!existsSync(path)) throw new Error(`[predict] ${path}: no such file or folder`);
-    if (statSync(path).isDirectory())
-      files.push(...(await listFolder(path, { labels: 'none', ...(options.signal && { signal: options.signal }) })));
-    else files.push({ path, className: 'unlabelled' });
-  }
-  const images = await openImageFiles(paths.length === 1 ? basename(paths[0]!) : 'images', files, {
-    ...reading(options),
-    ...shape,
-    onBad: options.onBad ?? 'fail',
-  });
+  const {
+    model: { method, classes },
+    images,
+    files,
+  } = await openUnlabelled(model, paths, options);
   const { result: found, cost } = await classesOf(images, resolve(model), method, options);
   const skipped = new Set(images.skipped.map(({ path }) => path));
   const kept = files.filter(({ path }) => !skipped.has(path));

@@ -1,16 +1,19 @@
-/** What a task will cost in bytes and seconds. Reads images or a store, computes nothing from them. */
+/** What a task will cost in bytes and seconds. Reads images, a store or a model, computes nothing from them. */
 import { resolve } from 'node:path';
 import { Budget } from '../bytes/index.ts';
 import { imageBytes, openImages, type SkippedFile } from '../data/index.ts';
 import { TokenStore } from '../data/tokens/index.ts';
 import type { CodecTarget, StagePlan } from '../methods/index.ts';
 import { trainingConfig } from './config.ts';
+import { openLabelled, openUnlabelled } from './evaluate.ts';
 import { codecMethod, defaultMethod, reading, type TaskOptions } from './task.ts';
 
 /** What is to be planned, as the task would be asked. */
 export type Work =
   | { task: 'store'; source: string; budget: string | number; size?: number; onBad?: 'fail' | 'skip'; effort?: number }
-  | { task: 'train'; store: string; epochs?: number };
+  | { task: 'train'; store: string; epochs?: number }
+  | { task: 'eval'; model: string; source: string; onBad?: 'fail' | 'skip' }
+  | { task: 'predict'; model: string; paths: readonly string[]; onBad?: 'fail' | 'skip' };
 
 export interface PlanOptions extends Omit<TaskOptions, 'seed'> {
   /** Name of the device that will run, which need not be here; default: the one that would run. */
@@ -24,7 +27,7 @@ export interface Planned {
   skipped: readonly SkippedFile[];
   /** Bytes that the decoded pixels take. */
   pixelBytes: number;
-  /** Length of the file, at most; null for a model, whose length follows from its configuration. */
+  /** Length of the file, at most; null where none is written, and for a model, whose length follows from its configuration. */
   fileBytes: number | null;
   stages: StagePlan[];
   plannedPeakBytes: number | null;
@@ -34,42 +37,58 @@ export interface Planned {
 
 /** @throws BudgetError, as the task would */
 export async function plan(work: Work, options: PlanOptions = {}): Promise<Planned> {
-  const id = options.method ?? defaultMethod;
-  const method = await codecMethod(id);
-  let target: CodecTarget;
-  let config: unknown;
-  let skipped: readonly SkippedFile[] = [];
-  if (work.task === 'store') {
-    const { source, size, onBad = 'fail' } = work;
-    const budget = Budget.of(work.budget);
-    const images = await openImages(source, { ...reading(options), onBad, ...(size !== undefined && { size: [size, size] }) });
-    target = images;
-    skipped = images.skipped;
-    config = method.fit(budget.bytes, images);
-  } else {
-    const path = resolve(work.store);
-    target = targetOf(path);
-    config = trainingConfig(method, path, work.epochs);
-  }
-  const wanted: readonly StagePlan['what'][] = work.task === 'store' ? ['tokenizer', 'store'] : ['classifier'];
-  const effort = work.task === 'store' ? work.effort : undefined;
-  const all =
-    (await method.create(config).plan?.(target, {
-      ...(effort !== undefined && { effort }),
-      ...(options.device !== undefined && { device: options.device }),
-    })) ?? [];
-  const stages = all.filter(({ what }) => wanted.includes(what));
+  const { method, target, skipped = [], fileBytes = null, stages } = await planOf(work, options);
   const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
   return {
     task: work.task,
-    method: id,
+    method,
     images: target.size,
     skipped,
     pixelBytes: target.size * imageBytes(target.shape),
-    fileBytes: work.task === 'store' ? method.bytes(config, target) : null,
+    fileBytes,
     stages,
     plannedPeakBytes: stages.length > 0 ? Math.max(...stages.map(({ peakBytes }) => peakBytes)) : null,
     seconds: Number.isFinite(seconds) && stages.length > 0 ? seconds : null,
+  };
+}
+
+interface Found {
+  method: string;
+  target: CodecTarget;
+  skipped?: readonly SkippedFile[];
+  fileBytes?: number;
+  stages: StagePlan[];
+}
+
+async function planOf(work: Work, options: PlanOptions): Promise<Found> {
+  const { method: id = defaultMethod, device } = options;
+  const where = device === undefined ? {} : { device };
+  if (work.task === 'eval' || work.task === 'predict') {
+    const how = { ...options, onBad: work.onBad ?? 'fail' };
+    const { model, images } =
+      work.task === 'eval' ? await openLabelled(work.model, work.source, how) : await openUnlabelled(work.model, work.paths, how);
+    const codec = await codecMethod(model.method);
+    const stage = await codec.create(codec.config.parse({})).planPredict?.(images, { model: resolve(work.model) }, where);
+    return { method: model.method, target: images, skipped: images.skipped, stages: stage ? [stage] : [] };
+  }
+  const method = await codecMethod(id);
+  if (work.task === 'train') {
+    const path = resolve(work.store);
+    const target = targetOf(path);
+    const stages = (await method.create(trainingConfig(method, path, work.epochs)).plan?.(target, where)) ?? [];
+    return { method: id, target, stages: stages.filter(({ what }) => what === 'classifier') };
+  }
+  const { source, size, onBad = 'fail', effort } = work;
+  const budget = Budget.of(work.budget);
+  const images = await openImages(source, { ...reading(options), onBad, ...(size !== undefined && { size: [size, size] }) });
+  const config = method.fit(budget.bytes, images);
+  const stages = (await method.create(config).plan?.(images, { ...where, ...(effort !== undefined && { effort }) })) ?? [];
+  return {
+    method: id,
+    target: images,
+    skipped: images.skipped,
+    fileBytes: method.bytes(config, images),
+    stages: stages.filter(({ what }) => what !== 'classifier'),
   };
 }
 

@@ -43,7 +43,7 @@ export interface PlanOptions {
 
 /** What a stage will take, before it runs. */
 export interface StagePlan {
-  what: 'tokenizer' | 'store' | 'classifier';
+  what: 'tokenizer' | 'store' | 'classifier' | 'predict';
   steps: number;
   /** Device bytes at the worst moment. */
   peakBytes: number;
@@ -67,4 +67,6 @@ export interface Codec {
   reconstruct?(images: ImageSet, files: Pick<CodecFiles, 'tokenizer'>, run: Run): Promise<Uint8Array>;
   /** What learning, storing and training on such images take. Runs none of it. Absent where a codec cannot tell. */
   plan?(target: CodecTarget, options?: PlanOptions): Promise<StagePlan[]>;
+  /** The same of predicting the classes of such images by `files.model`. */
+  planPredict?(target: CodecTarget, files: Pick<CodecFiles, 'model'>, options?: Pick<PlanOptions, 'device'>): Promise<StagePlan>;
 }

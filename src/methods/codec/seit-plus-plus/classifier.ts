@@ -70,10 +70,12 @@ export async function writeClassifier(path: string, classifier: Classifier, sett
 }
 
 /** @throws FormatError for a file that is damaged or no classifier of this method. */
-export async function readClassifier(path: string): Promise<{ classifier: Classifier; settings: ClassifierSettings }> {
-  const settings = believe(ClassifierSettings, (await modelInfo(path)).config, path, 'classifier');
-  const { tokenizer, crop, model, mtm, classes } = settings;
-  const template = blank((key) => {
+export const readSettings = async (path: string): Promise<ClassifierSettings> =>
+  believe(ClassifierSettings, (await modelInfo(path)).config, path, 'classifier');
+
+/** The structure of the classifier that these settings describe. */
+export function blankClassifier({ tokenizer, crop, model, mtm, classes }: ClassifierSettings): Classifier {
+  return blank((key) => {
     const { encoder, codebook } = Tokenizer.init(key, tokenizer.config, tokenizer.channels);
     const built = { model, crop, tokenizer: tokenizer.config };
     const vit = mtm
@@ -81,7 +83,12 @@ export async function readClassifier(path: string): Promise<{ classifier: Classi
       : initVit(key, built, classes.length);
     return new Classifier(new Tokenizer(encoder, codebook), vit);
   });
-  return { classifier: await loadModel(path, template), settings };
+}
+
+/** @throws as `readSettings` */
+export async function readClassifier(path: string): Promise<{ classifier: Classifier; settings: ClassifierSettings }> {
+  const settings = await readSettings(path);
+  return { classifier: await loadModel(path, blankClassifier(settings)), settings };
 }
 
 /** A new one for these settings. */

@@ -7,7 +7,7 @@ import { defineMethod } from '../../method.ts';
 import { fitBudget } from './budget.ts';
 import { Config } from './config.ts';
 import { learnTokenizer } from './learn.ts';
-import { configOfStore, planStages } from './plan.ts';
+import { configOfStore, planPredict, planStages } from './plan.ts';
 import { predictClasses } from './predict.ts';
 import { reconstructImages } from './reconstruct.ts';
 import { writeStore } from './store.ts';
@@ -37,5 +37,6 @@ export default defineMethod({
     predict: (images, files, run) => predictClasses(images, files.model, run),
     reconstruct: (images, files, run) => reconstructImages(images, files.tokenizer, run),
     plan: (target, options) => planStages(config, target, options),
+    planPredict: (target, files, options) => planPredict(target, files.model, options),
   }),
 });

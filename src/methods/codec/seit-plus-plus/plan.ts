@@ -1,17 +1,19 @@
 /** What a stage of SeiT++ takes, before it runs; and the configuration that trains from a store. */
 
+import type { ImageShape } from '../../../data/index.ts';
 import { TokenStore } from '../../../data/tokens/index.ts';
 import { planFor } from '../../../device/index.ts';
 import { AdamW } from '../../../nn/index.ts';
-import { empty, type Shape, typeOf, withDevice } from '../../../tensor/index.ts';
+import { type Device, empty, type Shape, type Tensor, typeOf, withDevice } from '../../../tensor/index.ts';
 import { calibrate, estimateTraining, type Speed, secondsOf, type TrainStep } from '../../../train/index.ts';
 import type { CodecTarget, PlanOptions, StagePlan } from '../../contracts/codec.ts';
-import { newVit } from './classifier.ts';
+import { blankClassifier, newVit, readSettings } from './classifier.ts';
 import { Config, small } from './config.ts';
 import { learnState, learnStep, mapsStep } from './learn.ts';
 import { blankMaps } from './maps.ts';
 import { batchOf, countSteps, type Recipe } from './phase.ts';
 import { imagesAtOnce } from './pixels.ts';
+import { predictor } from './predict.ts';
 import { pixelTokenizer } from './store.ts';
 import { storedTokenizer } from './store-layout.ts';
 import { adaptState } from './token-adapt-train.ts';
@@ -22,6 +24,14 @@ import { fineTuneRecipe, maskedState, maskedStep, pretrainRecipe, tuneState, tun
 /** Of a device that is not here, or runs nothing. */
 const unknown: Speed = { flopsPerSecond: Number.NaN, bytesPerSecond: Number.NaN, secondsPerCall: Number.NaN };
 
+/** Where a plan is for, and how fast that is. */
+function placeFor(name?: string): { device: Device; speed: Speed } {
+  const { device, here } = planFor(name);
+  return { device, speed: here?.holdsData ? calibrate(here) : unknown };
+}
+
+const pixelsOf = (batch: number, shape: ImageShape): Tensor => empty(typeOf([batch, ...shape], 'u8'));
+
 type PhasePlan = Omit<StagePlan, 'what'>;
 
 /** Learning, storing and training, in their order. Nothing is computed, and no memory is taken. */
@@ -30,15 +40,14 @@ export async function planStages(
   { size, shape, classes: names }: CodecTarget,
   { effort = 1, device: name }: PlanOptions = {},
 ): Promise<StagePlan[]> {
-  const { device, here } = planFor(name);
-  const speed = here?.holdsData ? calibrate(here) : unknown;
+  const { device, speed } = placeFor(name);
   const { tokenizer, tokenAdapt, train } = config;
   const { grid, codes, codeDim } = tokenizer;
   const channels = shape[2];
   const classes = names.length;
   const settings: TokenizerSettings = { config: tokenizer, channels };
   const ints = (...of: Shape) => empty(typeOf(of, 'i32'));
-  const pixels = (batch: number) => empty(typeOf([batch, ...shape], 'u8'));
+  const pixels = (batch: number) => pixelsOf(batch, shape);
   const tokens = (batch: number): TokenBatch => ({ codes: ints(batch, grid, grid), labels: ints(batch) });
   const phase = <S, B>(step: TrainStep<S, B>, state: S, batch: B, recipe: Pick<Recipe, 'epochs' | 'batch'>): PhasePlan => {
     const { steps } = countSteps(recipe, size, effort);
@@ -90,6 +99,19 @@ export async function planStages(
       together('classifier', training),
     ];
   });
+}
+
+/** Classes of images by the model file `path`: its weights stay on the disk. @throws FormatError for a file that is no such model. */
+export async function planPredict(
+  { size, shape }: CodecTarget,
+  path: string,
+  options: Pick<PlanOptions, 'device'> = {},
+): Promise<StagePlan> {
+  const settings = await readSettings(path);
+  const { device, speed } = placeFor(options.device);
+  const batch = Math.min(imagesAtOnce(shape), size);
+  const plan = withDevice(device, () => predictor(settings).plan(blankClassifier(settings), pixelsOf(batch, shape)));
+  return { what: 'predict', steps: Math.ceil(size / batch), peakBytes: plan.peakBytes, seconds: (size / batch) * secondsOf(plan, speed) };
 }
 
 /** The phases of a stage, one after another. */

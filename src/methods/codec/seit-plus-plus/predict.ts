@@ -1,15 +1,19 @@
 /** Classes of new images, from pixels. */
 import { type ImageSet, readBatch } from '../../../data/index.ts';
-import { argmax, compile, type Tensor, tensor } from '../../../tensor/index.ts';
+import { argmax, type Compiled, compile, type Tensor, tensor } from '../../../tensor/index.ts';
 import type { Run } from '../../contracts/run.ts';
-import { type Classifier, readClassifier } from './classifier.ts';
+import { type Classifier, type ClassifierSettings, readClassifier } from './classifier.ts';
 import { imagesAtOnce } from './pixels.ts';
+
+/** Compiled (classifier, pixels u8 [B, h, w, c]) -> the likeliest class i32 [B]. */
+export const predictor = (settings: ClassifierSettings): Compiled<[Classifier, Tensor], Tensor> =>
+  compile((model: Classifier, pixels: Tensor) => argmax(model.logits(pixels, settings)), { name: 'predict' });
 
 /** The likeliest class of every image of `images` by the model file `path`. */
 export async function predictClasses(images: ImageSet, path: string, run: Run): Promise<Uint16Array> {
   run.signal?.throwIfAborted();
   const { classifier, settings } = await readClassifier(path);
-  const program = compile((model: Classifier, pixels: Tensor) => argmax(model.logits(pixels, settings)), { name: 'predict' });
+  const program = predictor(settings);
   const out = new Uint16Array(images.size);
   const most = imagesAtOnce(images.shape);
   for (let at = 0; at < images.size; at += most) {
