@@ -19,7 +19,7 @@ function withFolder(body: (folder: string) => void): void {
   }
 }
 
-test('entries come back as they were; damaged, cut and absent ones do not', () =>
+test('entries come back as they were; damaged, cut, renamed and absent ones do not', () =>
   withFolder((folder) => {
     const content = Buffer.from('what took long to find out');
     assert.equal(writeCache('entry', content), true);
@@ -35,6 +35,8 @@ test('entries come back as they were; damaged, cut and absent ones do not', () =
     writeFileSync(join(folder, 'entry'), stored.subarray(0, 40));
     assert.equal(readCache('entry'), undefined);
     assert.equal(readCache('other'), undefined);
+    writeFileSync(join(folder, 'other'), stored);
+    assert.equal(readCache('other'), undefined, 'a whole entry under the name of another');
     assert.notEqual(cacheKey('12.4', 'sm_90', 'source'), cacheKey('13.0', 'sm_90', 'source'));
   }));
 

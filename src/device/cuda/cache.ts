@@ -1,11 +1,11 @@
-/** Files kept between processes: what takes long to find out about a machine. Each begins with a seal over the rest. */
+/** Files kept between processes: what takes long to find out about a machine. Each begins with a seal over its name and the rest. */
 import { createHash } from 'node:crypto';
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
 const SEAL = 32;
-const sealOf = (content: Uint8Array): Buffer => createHash('sha256').update(content).digest();
+const sealOf = (name: string, content: Uint8Array): Buffer => createHash('sha256').update(`${name}\0`).update(content).digest();
 
 export const cacheFolder = (): string =>
   process.env.THIMBLE_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'thimble');
@@ -13,12 +13,12 @@ export const cacheFolder = (): string =>
 /** A name for what these strings determine, e.g. versions and a source. */
 export const cacheKey = (...parts: readonly string[]): string => createHash('sha256').update(parts.join('\0')).digest('hex').slice(0, 32);
 
-/** The content of an entry; undefined where it is absent, unreadable or damaged. */
+/** The content of an entry; undefined where it is absent, unreadable, damaged or another's. */
 export function readCache(name: string, folder = cacheFolder()): Buffer | undefined {
   try {
     const file = readFileSync(join(folder, name));
     const content = file.subarray(SEAL);
-    return sealOf(content).equals(file.subarray(0, SEAL)) ? content : undefined;
+    return sealOf(name, content).equals(file.subarray(0, SEAL)) ? content : undefined;
   } catch {
     return undefined;
   }
@@ -50,7 +50,7 @@ function written(name: string, content: Uint8Array, folder: string, put: (tempor
   try {
     mkdirSync(folder, { recursive: true });
     try {
-      writeFileSync(temporary, Buffer.concat([sealOf(content), content]));
+      writeFileSync(temporary, Buffer.concat([sealOf(name, content), content]));
       put(temporary, path);
     } finally {
       rmSync(temporary, { force: true });
