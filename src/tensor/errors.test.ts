@@ -75,6 +75,14 @@ const mistakes: [() => unknown, RegExp][] = [
   [() => t.take(of(4), t.tensor(Int32Array.of(1, 9, -1))), /\[\w+\] 2 indices of take or scatter were outside their axis/],
 ];
 
+test('places beyond what an i32 numbers are refused before anything is allocated', () => {
+  const plan = (f: (x: t.Tensor) => t.Tensor): unknown =>
+    t.withDevice('null', () => t.compile(f).plan(t.empty(t.typeOf([2, 2 ** 31 + 1], 'u8'))));
+  assert.throws(() => plan(t.argmax), /\[argmax\] axis 1 of u8\[2,2147483649\] has 2147483649 places, an i32 numbers 2\^31; split it/);
+  assert.throws(() => plan((x) => t.sort(x).values), /\[argsort\] the last axis of u8\[2,2147483649\] has/);
+  assert.throws(() => t.iota(2 ** 31 + 1), /\[iota\] a range of i32 has 2147483649 places/);
+});
+
 test('mistakes say who, both shapes and the way out', () => {
   for (const [f, message] of mistakes) assert.throws(f, message, String(f));
 });

@@ -34,6 +34,11 @@ export function needInt(op: string, t: TensorType): TensorType {
   return t;
 }
 
+/** Places that an i32 numbers. */
+export function countable(op: string, size: number, what: string): void {
+  if (size > 2 ** 31) throw new ShapeError(`[${op}] ${what} has ${size} places, an i32 numbers 2^31; split it`);
+}
+
 export const unary = (op: UnaryName, flops = 1): Rule<None> => ({
   kind: 'pointwise',
   infer(_, [x]) {

@@ -7,6 +7,7 @@ import { isFloat } from './dtype.ts';
 import { fusedOps } from './op-fused.ts';
 import {
   binary,
+  countable,
   equalShapes,
   like,
   matmulDims,
@@ -39,7 +40,15 @@ export const ops: OpTable = {
     flops: zero,
     bytes: traffic,
   },
-  iota: { kind: 'pointwise', infer: ({ size, dtype }) => [typeOf([size], dtype)], flops: zero, bytes: traffic },
+  iota: {
+    kind: 'pointwise',
+    infer({ size, dtype }) {
+      if (dtype === 'i32') countable('iota', size, 'a range of i32');
+      return [typeOf([size], dtype)];
+    },
+    flops: zero,
+    bytes: traffic,
+  },
   randomBits: {
     kind: 'pointwise',
     infer({ shape }, [k0, k1]) {
@@ -152,6 +161,7 @@ export const ops: OpTable = {
     kind: 'reduce',
     infer({ axis }, [x]) {
       if (x!.shape[axis] === 0) throw new ShapeError(`[argmax] axis ${axis} of ${x!.key} has no entries, and none is the largest`);
+      countable('argmax', x!.shape[axis] ?? 1, `axis ${axis} of ${x!.key}`);
       return [resized(x!, axis, 1, 'i32')];
     },
     flops: perInput(1),
@@ -265,7 +275,10 @@ export const ops: OpTable = {
   },
   argsort: {
     kind: 'index',
-    infer: ({ first }, [x]) => [typeOf(x!.shape.length ? [...x!.shape.slice(0, -1), first] : [], 'i32')],
+    infer({ first }, [x]) {
+      countable('argsort', x!.shape.at(-1) ?? 1, `the last axis of ${x!.key}`);
+      return [typeOf(x!.shape.length ? [...x!.shape.slice(0, -1), first] : [], 'i32')];
+    },
     flops: (_, [x]) => x!.size * Math.ceil(Math.log2(Math.max(2, x!.shape.at(-1) ?? 1))),
     bytes: traffic,
   },
