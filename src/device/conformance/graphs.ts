@@ -40,6 +40,11 @@ class Pool {
   axis(x: Tensor): number {
     return this.below(x.rank);
   }
+  /** Some axes, at least one. */
+  axes(x: Tensor): number[] {
+    const chosen = 1 + this.below(2 ** x.rank - 1);
+    return x.shape.flatMap((_, i) => (chosen & (1 << i) ? [i] : []));
+  }
 }
 
 function broadcasts(a: Tensor, b: Tensor): boolean {
@@ -92,10 +97,22 @@ const layouts: Make[] = [
   ranked(1, (x, p) => {
     const a = p.axis(x);
     const d = x.shape[a]!;
-    const from = p.below(d);
+    const from = p.below(d + 1);
     return t.slice(x, ...x.shape.map((_, i) => (i === a ? ([from, d, 1 + p.below(3)] as const) : null)));
   }),
-  ranked(1, (x, p) => t.flip(x, p.axis(x))),
+  ranked(1, (x, p) => t.flip(x, p.axes(x))),
+  ranked(1, (x, p) => {
+    const a = p.axis(x);
+    const sameBeside = (z: Tensor): boolean => z.rank === x.rank && z.shape.every((d, i) => i === a || d === x.shape[i]);
+    const i = p.find((z) => isInt(z) && sameBeside(z));
+    return i && t.takeAlong(x, t.mod(i, x.shape[a]!), a);
+  }),
+  ranked(1, (x, p) => {
+    const a = p.axis(x);
+    const fits = (z: Tensor): boolean => z.rank === x.rank && z.shape.every((d, i) => (i === a ? d <= x.shape[a]! : d === x.shape[i]));
+    const [y, at] = [p.find((z) => z !== x && z.dtype === x.dtype && fits(z)), p.find((z) => isInt(z) && z.size === 1)];
+    return y && at && t.updateAt(x, y, t.mod(at, x.shape[a]! - y.shape[a]! + 1), a);
+  }),
   ranked(1, (x, p) => {
     const a = p.axis(x);
     const widths = x.shape.map((_, i) => (i === a ? 1 : 0));
@@ -142,7 +159,7 @@ const smooth: Make[] = [
   withFloat((x, y) => t.div(x, t.add(1.5, t.sin(y)))),
   (x, p) => t.add(t.mul(x, 0.5), p.below(5) - 2),
   ranked(1, (x, p) => t.mean(x, p.axis(x), { keepDims: p.below(2) === 1 })),
-  ranked(2, (x, p) => t.mean(t.square(x), [p.below(x.rank - 1), x.rank - 1])),
+  ranked(2, (x, p) => t.mean(t.square(x), p.axes(x), { keepDims: p.below(2) === 1 })),
   (x) => t.mean(t.tanh(x)),
   ranked(1, (x, p) => {
     const a = p.axis(x);
@@ -193,7 +210,8 @@ const kinked: Make[] = [
   withFloat(t.maximum),
   withFloat(t.minimum),
   (x) => t.clamp(x, -0.5, 0.75),
-  ranked(1, (x, p) => t.max(x, p.axis(x))),
+  ranked(1, (x, p) => t.max(x, p.axes(x))),
+  ranked(1, (x, p) => t.topK(x, 1 + p.below(x.shape.at(-1)!)).values),
   (x) => (x.size ? t.min(x) : undefined),
   ranked(1, (x) => t.sort(x).values),
 ];
@@ -214,7 +232,7 @@ const integers: Make[] = [
   (x) => t.cast(t.cast(t.mul(x, 37), 'i8'), 'i32'),
   (x) => t.cast(t.mod(t.cast(x, 'i64'), 5), 'i32'),
   (x) => t.mul(t.cast(t.mod(x, 9), 'f32'), 0.125),
-  ranked(1, (x) => t.argsort(x)),
+  ranked(1, (x, p) => t.argsort(x, { descending: p.below(2) === 1 })),
   ranked(1, (x, p) => t.argmax(x, p.axis(x))),
   ranked(1, (x, p) => t.mod(t.sum(x, p.axis(x)), 13)),
   ranked(1, (x, p) => t.mod(t.cumsum(x, p.axis(x)), 13)),
