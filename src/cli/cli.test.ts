@@ -22,6 +22,21 @@ test('--json prints one object as the last line, and nothing on stderr', () => {
   }
 });
 
+test('the doctor says what programs run on, and is not well where that cannot be', () => {
+  const examined = (device: string) => {
+    const { status, stdout } = spawnSync(process.execPath, [main, 'doctor', '--json'], {
+      encoding: 'utf8',
+      env: { ...process.env, THIMBLE_DEVICE: device },
+    });
+    const { device: runsOn, problems } = JSON.parse(stdout);
+    return { status, runsOn, problems: problems.join() };
+  };
+  assert.deepEqual(examined('cpu'), { status: 0, runsOn: 'cpu', problems: '' });
+  const { status, runsOn, problems } = examined('tpu');
+  assert.deepEqual([status, runsOn], [1, null]);
+  assert.match(problems, /'tpu' is unknown; available: cpu/);
+});
+
 test('a method is shown with every setting, those inside others by their path', () => {
   const { stdout } = thimble('methods', 'seit-plus-plus');
   assert.match(stdout, /^tokenizer\.patch +integer +8 +side of a patch in pixels: one token$/m);

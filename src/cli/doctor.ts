@@ -14,6 +14,8 @@ interface Diagnosis {
   compiler: { name: string; version: string } | null;
   /** The kernels that run: compiled here or WebAssembly, with their instruction set; null where none loads. */
   kernels: { kind: 'native' | 'wasm'; isa: string; threads: number } | null;
+  /** What programs run on, as THIMBLE_DEVICE asks or by choice; null where it cannot be opened. */
+  device: string | null;
   /** The GPU that is used where THIMBLE_DEVICE asks for nothing else, or why there is none; and NVIDIA's libraries. */
   gpu: { name: string; driverVersion: number } | { absent: string };
   libraries: Record<string, { path: string; version: string } | { missing: string }>;
@@ -51,6 +53,17 @@ async function gpu(problems: string[]): Promise<Pick<Diagnosis, 'gpu' | 'librari
   }
 }
 
+async function device(problems: string[]): Promise<string | null> {
+  try {
+    const { defaultDevice } = await import('../tensor/index.ts');
+    return defaultDevice().name;
+  } catch (error) {
+    const why = errorLine(error);
+    if (!problems.some((problem) => problem.includes(why))) problems.push(why);
+    return null;
+  }
+}
+
 async function decoder(problems: string[]): Promise<void> {
   try {
     await import('sharp');
@@ -69,6 +82,7 @@ export default defineVerb({
     const running = await kernels(problems);
     await decoder(problems);
     const nvidia = await gpu(problems);
+    const runsOn = await device(problems);
     if (running?.kind === 'wasm' && !compiler && platform() !== 'win32')
       problems.push('no C compiler was found, so the WebAssembly kernels run, at a third to a half of the speed; install cc, gcc or clang');
     return {
@@ -79,11 +93,12 @@ export default defineVerb({
       versions: versions(),
       compiler,
       kernels: running,
+      device: runsOn,
       ...nvidia,
       problems,
     };
   },
-  text({ machine, cores, memoryBytes, versions, compiler, kernels, gpu, libraries, problems }) {
+  text({ machine, cores, memoryBytes, versions, compiler, kernels, device, gpu, libraries, problems }) {
     const lines = {
       machine,
       memory: `${printBytes(memoryBytes.free)} free of ${printBytes(memoryBytes.total)}; ${cores} cores to use`,
@@ -92,7 +107,8 @@ export default defineVerb({
         .join(', '),
       compiler: compiler ? `${compiler.name} (${compiler.version})` : 'none',
       kernels: kernels ? `${kernels.kind}, ${kernels.isa}, ${kernels.threads} threads` : 'none',
-      gpu: 'name' in gpu ? `${gpu.name}; programs run on it unless THIMBLE_DEVICE=cpu` : `none (${gpu.absent})`,
+      device: device ? `programs run on ${device} (THIMBLE_DEVICE chooses)` : 'none',
+      gpu: 'name' in gpu ? gpu.name : `none (${gpu.absent})`,
       ...Object.fromEntries(
         Object.entries(libraries)
           .filter(([, l]) => 'path' in l || !('absent' in gpu && gpu.absent === noGpu))
@@ -102,5 +118,5 @@ export default defineVerb({
     const report = Object.entries(lines).map(([name, value]) => `${name.padEnd(10)}${value}`);
     return [...report, ...(problems.length > 0 ? ['', ...problems.map((problem) => `! ${problem}`)] : ['', 'all is well'])].join('\n');
   },
-  succeeded: ({ kernels }) => kernels !== null,
+  succeeded: ({ kernels, device }) => kernels !== null && device !== null,
 });
