@@ -27,8 +27,7 @@ const sameWalk = (a: View, b: View): boolean =>
 
 /**
  * Whether call `call` may write buffer `to` over buffer `from`: a pointwise call whose every read of `from` walks exactly as the write
- * does, and whose result is not computed before the last use of that load (kernels may store early); or a gradient of logits over the logits,
- * which its kernels are made for.
+ * does (kernels read all of an element before they write any of it); or a gradient of logits over the logits, which its kernels are made for.
  */
 export function canOverwrite(call: AnyCall, from: number, to: number): boolean {
   if (call.kernel === 'crossEntropyGrad') return call.reads.every((v, i) => (v.buffer === from) === (i === 0));
@@ -103,8 +102,16 @@ export function liveBytes(blocks: readonly Block[]): number {
 export function place(blocks: readonly Block[]): { offsets: number[]; bytes: number; lowerBound: number } {
   const lowerBound = liveBytes(blocks);
   const by = (key: (b: Block) => number): number[] => blocks.map((_, i) => i).sort((a, b) => key(blocks[b]!) - key(blocks[a]!) || a - b);
-  const orders = [by((b) => b.bytes), by((b) => b.bytes * (b.last - b.first + 1)), by((b) => -b.first), by((b) => b.last - b.first)];
-  let best = orders.map((o) => bestFit(blocks, o)).reduce((a, b) => (b.bytes < a.bytes ? b : a));
+  const keys = [(b: Block) => b.bytes * (b.last - b.first + 1), (b: Block) => -b.first, (b: Block) => b.last - b.first];
+  let best = bestFit(
+    blocks,
+    by((b) => b.bytes),
+  );
+  for (const key of keys) {
+    if (best.bytes === lowerBound) break;
+    const next = bestFit(blocks, by(key));
+    if (next.bytes < best.bytes) best = next;
+  }
   let order = best.order;
   const tries = Math.min(60, Math.max(4, Math.floor(SEARCH / blocks.length ** 2)));
   for (let t = 0; t < tries && best.bytes > lowerBound; t++) {
