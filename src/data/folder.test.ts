@@ -107,6 +107,15 @@ test('given classes set the labels, so that a model meets its own', async () => 
   await assert.rejects(openFolder(join(root, 'few'), { classes: ['x'] }), /class "b" is not one of x/);
 });
 
+test('a size that no image can have is refused', async () => {
+  for (const size of [
+    [0, 4],
+    [4, 1.5],
+    [Number.NaN, 4],
+  ] as const)
+    await assert.rejects(openFolder(join(root, 'few'), { size, onBad: 'skip' }), /images of .* pixels; give whole numbers above 0/);
+});
+
 test('a CSV manifest, relative to itself; numbered classes by value', async () => {
   await put('list/img/a, 1.png', await solid(1));
   await put('list/img/2.png', await solid(2));

@@ -105,13 +105,13 @@ export interface Predicted extends Cost {
   predictions: { path: string; class: string }[];
 }
 
-/** The class of image files, or of all images of folders. @throws ImageError that names an unreadable one, unless they are to be skipped. */
-export async function predict(model: string, paths: readonly string[], options: EvaluateOptions = {}): Promise<Predicted> {
+/** The class of an image file or of several, and of all images of folders. @throws ImageError that names an unreadable one, unless they are to be skipped. */
+export async function predict(model: string, paths: string | readonly string[], options: EvaluateOptions = {}): Promise<Predicted> {
   const {
     model: { method, classes },
     images,
     files,
-  } = await openUnlabelled(model, paths, options);
+  } = await openUnlabelled(model, [paths].flat(), options);
   const { result: found, cost } = await classesOf(images, resolve(model), method, options);
   const skipped = new Set(images.skipped.map(({ path }) => path));
   const kept = files.filter(({ path }) => !skipped.has(path));

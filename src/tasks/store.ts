@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { Budget, fileBytes } from '../bytes/index.ts';
 import { imageBytes, openImages, type SkippedFile } from '../data/index.ts';
-import { type Cost, codecMethod, defaultMethod, measured, reading, type TaskOptions } from './task.ts';
+import { type Cost, codecMethod, defaultMethod, measured, reading, seedOf, type TaskOptions } from './task.ts';
 import { keepSource, WorkFolder } from './work-folder.ts';
 
 export interface StoreOptions extends TaskOptions {
@@ -39,7 +39,8 @@ export interface Stored extends Cost {
  * @throws BudgetError that names the least budget that works; ImageError that names the unreadable image
  */
 export async function store(source: string, options: StoreOptions): Promise<Stored> {
-  const { size, onBad = 'fail', method: id = defaultMethod, seed = 0, effort = 1, fresh = false } = options;
+  const { size, onBad = 'fail', method: id = defaultMethod, effort = 1, fresh = false } = options;
+  const seed = seedOf(options);
   const budget = Budget.of(options.budget);
   if (!(effort > 0 && effort <= 1)) throw new RangeError(`[store] effort ${effort} is not a share; give a number above 0, up to 1`);
   const out = resolve(options.out);

@@ -15,6 +15,12 @@ export interface TaskOptions {
   onProgress?: (what: string, done: number, total: number, note?: string) => void;
 }
 
+/** @throws RangeError, before anything is begun, for what is no seed */
+export function seedOf({ seed = 0 }: TaskOptions): number {
+  if (!(Number.isSafeInteger(seed) && seed >= 0)) throw new RangeError(`[seed] ${seed} is no seed; give a whole number from 0`);
+  return seed;
+}
+
 export type CodecMethod = MethodOf<'codec'>;
 export const codecMethod = (id = defaultMethod): Promise<CodecMethod> => loadMethodOf('codec', id);
 

@@ -43,6 +43,14 @@ test('what is damaged in the folder names the way out; other errors are their ow
   await assert.rejects(failing('[frames] photos.tokens is damaged'), { message: '[frames] photos.tokens is damaged' });
 });
 
+test('what is no seed is refused before anything is begun', async () => {
+  const source = join(folder, 'all.csv');
+  for (const seed of [-1, 1.5, Number.NaN]) {
+    await assert.rejects(store(source, { budget: '1MB', out, seed }), /\[seed\] .* is no seed; give a whole number from 0/);
+    await assert.rejects(train(source, { out, seed }), /is no seed/);
+  }
+});
+
 test('no result takes the place of what it is made from', async () => {
   const [source, link] = [join(folder, 'all.csv'), join(folder, 'link.csv')];
   writeFileSync(source, 'a.png,a');
