@@ -45,6 +45,11 @@ test('arguments may be disposed during an asynchronous call, another program may
       ).item() - 2,
     ) < 1e-6,
   );
+  if (x.storage.device.name === 'cpu')
+    assert.throws(
+      () => other.profile(t.tensor([[1, 2]])),
+      /another program is still running; await its async call before one is looked at/,
+    );
   const wide = t.compile((y: Tensor) => t.sum(t.softmax(t.softmax(y)))); // grows the arena while it is in use
   assert.ok(Math.abs(wide(t.tensor(new Float32Array(3_000_000), { shape: [3000, 1000] })).item() - 3000) < 0.1);
   x.dispose();

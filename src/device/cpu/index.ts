@@ -80,6 +80,12 @@ export class CpuDevice implements Device {
       loaded.slot(0, this.#arena.address);
       for (let i = 0; i < buffers.length; i++) loaded.slot(i + 1, buffers[i]!.address as number);
     };
+    /** Call by call, the arena must stay as it is in between. */
+    const bindAlone = (buffers: readonly DeviceBuffer[]): void => {
+      if (this.#running)
+        throw new Error('[cpu] another program is still running; await its async call before one is looked at call by call');
+      bind(buffers);
+    };
     const check = (bad: number): void => {
       if (bad < 0)
         throw new Error(
@@ -108,7 +114,7 @@ export class CpuDevice implements Device {
         }
       },
       profile: (buffers) => {
-        bind(buffers);
+        bindAlone(buffers);
         return Float64Array.from({ length: steps }, (_, i) => {
           const began = performance.now();
           check(loaded.run(i, i + 1));
@@ -116,7 +122,7 @@ export class CpuDevice implements Device {
         });
       },
       findNonFinite: (buffers) => {
-        bind(buffers);
+        bindAlone(buffers);
         return firstNonFinite(
           program,
           (i) => check(loaded.run(i, i + 1)),
