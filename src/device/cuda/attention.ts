@@ -5,6 +5,7 @@ import { type Card, hopperForward, hopperGradient } from './attention-hopper.ts'
 import { constant, storageType } from './codegen.ts';
 import type { AttentionCall } from './cudnn.ts';
 import type { Operand } from './launch.ts';
+import { MAX_BLOCKS_Y } from './shared.ts';
 
 export interface Kernel {
   views: readonly Operand[];
@@ -18,10 +19,17 @@ export interface Kernel {
   resident?: number;
 }
 
-/** Heads of 16 to 128 features in half precision have kernels; the rest runs as the reference. */
+/** Heads of 16 to 128 features in half precision have kernels, as many as a grid may have; the rest runs as the reference. */
 export function hasAttention([q, k, v]: readonly TensorType[]): boolean {
-  const E = q!.shape[3]!;
-  return (q!.dtype === 'bf16' || q!.dtype === 'f16') && E % 16 === 0 && E <= 128 && v!.shape[3] === E && k!.shape[1]! > 0;
+  const [B, , Hq, E] = q!.shape as [number, number, number, number];
+  return (
+    Math.max(B, Hq) <= MAX_BLOCKS_Y &&
+    (q!.dtype === 'bf16' || q!.dtype === 'f16') &&
+    E % 16 === 0 &&
+    E <= 128 &&
+    v!.shape[3] === E &&
+    k!.shape[1]! > 0
+  );
 }
 
 /** Bytes of a tile of `rows` rows of E halves (`Tile` of attention.cuh). */

@@ -1,10 +1,31 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assembleTraced } from '../../tensor/assemble-traced.ts';
-import { matmul, permute, type Tensor } from '../../tensor/index.ts';
-import { typeOf } from '../../tensor/shape.ts';
+import { attention, cumsum, type DType, matmul, permute, type Shape, sum, type Tensor, transpose, typeOf } from '../../tensor/index.ts';
 import { readable } from './cublaslt.ts';
 import { programSource } from './index.ts';
+import { rulesOn } from './rules.ts';
+
+const ampere = { capability: 80, sharedBytes: 163 << 10, multiprocessors: 108 };
+test('no grid is larger than a GPU takes, however odd the shape', () => {
+  const shapes: [(...xs: Tensor[]) => Tensor, Shape[], DType][] = [
+    [(x) => cumsum(x!, 0), [[2 ** 22, 2]], 'f32'],
+    [(x) => cumsum(x!, 1), [[2 ** 20, 3, 2]], 'f32'],
+    [(x) => sum(x!, 0), [[2 ** 24, 3]], 'f32'],
+    [(q, k, v) => attention(q!, k!, v!), [1, 1, 1].map(() => [2 ** 17, 2, 1, 64]), 'bf16'],
+    [(x) => transpose(x!), [[2 ** 17, 2, 40]], 'f32'],
+  ];
+  for (const [f, of, dtype] of shapes) {
+    const { program } = assembleTraced(
+      rulesOn(ampere),
+      (...xs) => [f(...xs)],
+      of.map((shape) => typeOf(shape, dtype)),
+    );
+    for (const l of programSource(program, ampere).launches.flat())
+      if (l.kind === 'kernel')
+        assert.ok(l.grid[0] < 2 ** 31 && Math.max(l.grid[1], l.grid[2]) <= 65535, `${JSON.stringify(of)}: grid ${l.grid.join(' x ')}`);
+  }
+});
 
 test('heads of a large batch are as many products as there are heads, whichever axis comes first', () => {
   const products = (B: number, H: number): number[] => {

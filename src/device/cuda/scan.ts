@@ -3,7 +3,7 @@ import { laneOf } from '../../tensor/dtype.ts';
 import type { Call } from '../../tensor/lower/program.ts';
 import { type Kernel, type Launch, rowPack } from './calls.ts';
 import { laneType } from './codegen.ts';
-import { WORKSPACE_FLOATS } from './shared.ts';
+import { MAX_BLOCKS_Y, WORKSPACE_FLOATS } from './shared.ts';
 
 /** Blocks of rows, and threads of columns, that fill a GPU. */
 const BLOCKS = 256;
@@ -30,7 +30,7 @@ export function cumsum({ attrs: { outer, axis, inner }, reads, writes }: Call<'c
     );
   }
   // a long axis is shared out in chunks, whose sums come first; sums have up to 8 bytes
-  const most = rows ? Math.min(BLOCKS / outer, axis / 8192) : Math.min(THREADS / (outer * inner), axis / 32);
+  const most = rows ? Math.min(BLOCKS / outer, axis / 8192) : Math.min(THREADS / (outer * inner), axis / 32, MAX_BLOCKS_Y);
   const wish = Math.max(1, Math.min(Math.ceil(most), Math.floor(WORKSPACE_FLOATS / 2 / (outer * inner))));
   const unit = rows ? 256 * width : 1;
   const chunk = Math.ceil(Math.ceil(axis / wish) / unit) * unit;
