@@ -57,9 +57,12 @@ const application = buildApplication(
 
 // `thimble methods | head` closes the pipe early: that is no error of ours.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(0);
+  if (error.code === 'EPIPE') process.exit(0);
+  process.stderr.write(`[thimble] cannot write the output: ${error.message}\n`);
+  process.exit(1);
 });
+// Progress that nobody can read any more, in a terminal that was closed, ends no work.
+process.stderr.on('error', () => {});
 await run(application, inputs, { process: process as StricliProcess });
 // Stricli numbers wrong usage below zero, which shells would show as 251 and the like.
 if (Number(process.exitCode) < 0) process.exitCode = 1;

@@ -196,3 +196,11 @@ test('an interrupted store goes on where it was, and ends with the same bytes', 
   assert.deepEqual(readFileSync(at('again.tokens')), readFileSync(at('whole.tokens')));
   assert.ok(!existsSync(at('again.tokens.unfinished')));
 });
+
+test('work goes on where nobody reads its progress any more', async () => {
+  const args = ['store', 'train', '--budget', '30kB', '--effort', '0.1', '-o', 'alone.tokens', '--progress'];
+  const child = spawn(process.execPath, [main, ...args], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
+  child.stderr.once('data', () => child.stderr.destroy());
+  assert.equal(await new Promise((done) => child.on('close', done)), 0);
+  assert.ok(existsSync(at('alone.tokens')) && !existsSync(at('alone.tokens.lock')));
+});
