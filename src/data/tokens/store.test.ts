@@ -8,6 +8,7 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { FormatError } from '../../io/errors.ts';
+import { FrameReader } from '../../io/frames.ts';
 import { CODECS, type CodecId, estimateStoreBytes, TokenStore, type TokenStoreConfig, TokenStoreWriter } from './index.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'thimble-tokens-'));
@@ -148,6 +149,15 @@ test('an unfinished store says so, can be read as far as it goes, and resumed', 
   assert.throws(() => new TokenStore(path), /unfinished or cut off: 20 images are committed; restore/);
   using partial = new TokenStore(path, { unfinished: true });
   assert.equal(partial.size, 20);
+  const whole = readFileSync(path);
+  const damaged = Buffer.from(whole);
+  {
+    using frames = new FrameReader(path);
+    damaged[frames.get('tokens.1').offset]! ^= 1;
+  }
+  writeFileSync(path, damaged);
+  assert.throws(() => TokenStoreWriter.resume(path), /damaged \(checksum differs\)/);
+  writeFileSync(path, whole);
   const resumed = TokenStoreWriter.resume(path);
   assert.equal(resumed.size, 20);
   resumed.append(imageOf(20, config), 1);

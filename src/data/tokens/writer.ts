@@ -84,6 +84,7 @@ export class TokenStoreWriter {
     const frames = FrameWriter.resume(path, KIND);
     try {
       using reader = new FrameReader(path, KIND);
+      for (const section of reader.sections) reader.verify(section); // nobody would look at it again before it is read
       const shards = reader.sections.filter((section) => section.name.startsWith('tokens.'));
       const committed = shards.reduce((sum, section) => sum + imagesOf(section.meta), 0);
       return new TokenStoreWriter(frames, parseDescription(reader.header.description, path), committed, shards.length);
