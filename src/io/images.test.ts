@@ -139,6 +139,7 @@ test('what cannot be read is an ImageError that names the file', async () => {
       ['cut.jpg', jpeg.subarray(0, jpeg.length - 40), /premature end|corrupt/],
       ['cut.webp', webp.subarray(0, webp.length - 20), /./],
       ['cut.png', png.subarray(0, png.length / 2), /./],
+      ['head.png', png.subarray(0, 10), /head\.png: Input buffer has corrupt header$/],
     ];
     for (const [name, bytes, message] of cases) {
       const path = join(folder, name);

@@ -126,7 +126,8 @@ async function naming<T>(input: ImageInput, options: DecodeOptions, run: () => P
           ? 'it is a folder'
           : errorMessage(error)
               .trim()
-              .split(/:?\s*\n\s*/)
+              .split(/:?\s*\n\s*|:$/)
+              .filter(Boolean)
               .join(': ');
     throw new ImageError(name, reason, { cause: error });
   }
