@@ -94,6 +94,15 @@ test('a tensor of a trace cannot be used outside it, nor have numbers inside', (
   assert.throws(() => t.compile((x: Tensor) => t.full([1], x.item()))(t.tensor([1])), /is being traced and has no numbers/);
 });
 
+test('an asynchronous function is refused, and what is left of it is not heard of', async () => {
+  const compiled = t.compile(async (x: Tensor) => {
+    await null;
+    return t.add(x, 1);
+  });
+  assert.throws(() => compiled(t.ones([2])), /\[compile\] the function is asynchronous, but is traced in one go; await/);
+  await new Promise(setImmediate); // an unhandled rejection would fail this test
+});
+
 test('donated memory is reused, and its tensor is gone', () => {
   const step = t.compile((x: Tensor, y: Tensor) => t.add(x, y), { donate: [0], name: 'step' });
   const [x, y] = [t.tensor([1, 2]), t.tensor([3, 4])];

@@ -153,6 +153,10 @@ function traceEntry<A extends unknown[], R>(
   let i = 0;
   const traced = mapTree(args, () => inputs[i++]);
   const result = within(trace, () => withDevice(device, () => unscoped(() => fn(...traced)))); // constants that it makes lie where it runs, as long as it does
+  if (result instanceof Promise) {
+    result.catch(() => {}); // the rest of it fails, for want of a trace
+    throw new TypeError('[compile] the function is asynchronous, but is traced in one go; await what it needs before, and pass it in');
+  }
   const outputs = leaves(result);
   const captured = [...trace.captured.keys()];
 
