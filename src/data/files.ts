@@ -80,7 +80,8 @@ export async function openImageFiles(source: string, files: readonly ImageFile[]
   const kept = files.map((_, i) => i).filter((i) => reasons[i] === undefined);
   if (kept.length === 0) throw noneLeft(source, files, reasons);
   const classes = options.classes ?? sortNames(new Set(kept.map((i) => files[i]!.className)));
-  const labels = Int32Array.from(kept, (i) => classIndex(files[i]!.path, files[i]!.className, classes));
+  const places = new Map(classes.map((name, c) => [name, c]));
+  const labels = Int32Array.from(kept, (i) => places.get(files[i]!.className) ?? classIndex(files[i]!.path, files[i]!.className, classes));
   const skipped: SkippedFile[] = files.flatMap(({ path }, i) => (reasons[i] === undefined ? [] : [{ path, reason: reasons[i]! }]));
   if (keep) {
     kept.forEach((from, to) => pixels.copyWithin(to * bytes, from * bytes, (from + 1) * bytes));

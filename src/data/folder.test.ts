@@ -105,6 +105,8 @@ test('given classes set the labels, so that a model meets its own', async () => 
   const set = await openFolder(join(root, 'few'), { classes: ['a', 'b', 'c'] });
   assert.deepEqual([...set.labels], [1]);
   await assert.rejects(openFolder(join(root, 'few'), { classes: ['x'] }), /class "b" is not one of x/);
+  const many = Array.from({ length: 1000 }, (_, i) => `c${i}`);
+  await assert.rejects(openFolder(join(root, 'few'), { classes: many }), /class "b" is not one of c0, .*c19 and 980 more$/);
 });
 
 test('a size that no image can have is refused', async () => {

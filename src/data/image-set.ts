@@ -118,6 +118,9 @@ export function subset(set: ImageSet, indices: ArrayLike<number>): ImageSet {
 /** @param where it was found, for the message. @throws RangeError where it is none of `classes` */
 export function classIndex(where: string, name: string, classes: readonly string[]): number {
   const index = classes.indexOf(name);
-  if (index < 0) throw new RangeError(`[images] ${where}: class ${JSON.stringify(name)} is not one of ${classes.join(', ')}`);
+  if (index < 0) {
+    const more = classes.length > 20 ? ` and ${classes.length - 20} more` : '';
+    throw new RangeError(`[images] ${where}: class ${JSON.stringify(name)} is not one of ${classes.slice(0, 20).join(', ')}${more}`);
+  }
   return index;
 }
