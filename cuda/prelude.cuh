@@ -180,7 +180,10 @@ template <class T> struct Arg {
   T x = Lowest<T>::value();
   u64 at = ~0ull;
   static __device__ bool better(T a, u64 i, T b, u64 j) { return j == ~0ull || (i != ~0ull && ((a != a) != (b != b) ? a != a : a > b || ((a == b || a != a) && i < j))); }
-  __device__ void add(T v, u64 i) { if (better(v, i, x, at)) x = v, at = i; }
+  __device__ void add(T v, u64 i) { // later than what it holds
+    const bool takes = (at == ~0ull) | (v > x) | ((v != v) & (x == x));
+    x = takes ? v : x, at = takes ? i : at;
+  }
   __device__ void join(const Arg &o) { if (better(o.x, o.at, x, at)) x = o.x, at = o.at; }
   __device__ void finish(int &to) const { to = (int)at; }
 };
@@ -211,7 +214,10 @@ template <class P, int BLOCK> __device__ inline P fold_block(P p) {
   __syncthreads();
   if (threadIdx.x % 32 == 0) parts[threadIdx.x / 32] = p;
   __syncthreads();
-  if (threadIdx.x == 0) for (int w = 1; w < BLOCK / 32; w++) p.join(parts[w]);
+  if (BLOCK == 1024) {
+    p = parts[threadIdx.x % 32];
+    for (int delta = 16; delta; delta >>= 1) p.join(shuffle(p, delta));
+  } else if (threadIdx.x == 0) for (int w = 1; w < BLOCK / 32; w++) p.join(parts[w]);
   return p;
 }
 // ... and handed to every thread.
@@ -223,9 +229,9 @@ template <class P, int BLOCK> __device__ inline P share_block(P p) {
   __syncthreads();
   return whole;
 }
-// value(flat, r) gives the W neighbours from `flat` on. G threads (32 or a whole block of 256) fold M rows at once.
+// value(flat, r) gives the W neighbours from `flat` on. G threads (32 of a block of 256, or a whole block of 256 or 1024) fold M rows at once.
 template <class P, int G, int W, int M, class F, class O> __device__ inline void reduce_row(F value, O *out, u64 outer, u64 count) {
-  u64 first = (blockIdx.x * (256ull / G) + threadIdx.x / G) * M;
+  u64 first = (blockIdx.x * (G > 256 ? 1ull : 256ull / G) + threadIdx.x / G) * M;
   if (first >= outer) return;
   P p[M];
   #pragma unroll 4

@@ -146,7 +146,7 @@ export function launchesOf(
       const made = reduceKernel('@', call.attrs, reads, writes[0]!, call.kernel === 'argreduce');
       if (call.attrs.outer * call.attrs.inner === 0) return [];
       const name = sources.add(made.source, (n) => made.source.replaceAll('@', n));
-      return [{ kind: 'kernel', name, grid: [made.blocks, 1, 1], block: 256, waits: true, views: [...reads, writes[0]!] }];
+      return [{ kind: 'kernel', name, grid: [made.blocks, 1, 1], block: made.block, waits: true, views: [...reads, writes[0]!] }];
     }
     case 'gemm':
       return call.attrs.m * call.attrs.n ? [{ kind: 'gemm', call: shortLoop(call) }] : [];

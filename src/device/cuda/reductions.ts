@@ -17,7 +17,7 @@ export function reduceKernel(
   write: View,
   arg: boolean,
   members = 1,
-): { source: string; blocks: number } {
+): { source: string; blocks: number; block: number } {
   const { dims, expression: e, op, outer, count, inner } = attrs;
   const result = e.results[0]!;
   const type = result < e.loads ? laneType[laneOf[reads[result]!.dtype]] : laneType[resultLane(e.steps[result - e.loads]!)];
@@ -33,7 +33,9 @@ export function reduceKernel(
     for (int k = 0; k < ${width}; k++) { ${body} r[k] = v${result}; } }`;
   const params = [...pointers(reads, 'in'), ...pointers([write], 'out')];
   const policy = arg ? `Arg<${type}>` : op === 'sum' ? `Sum<${type}>` : `Max<${type}>`;
-  const threads = count > LONG ? 256 : 32;
+  // which maximum is the first does not depend on how a row is shared out
+  const threads = count <= LONG ? 32 : arg && rows && outer < FEW_BLOCKS ? 1024 : 256;
+  const block = Math.max(256, threads);
   // a warp with few packs of a row to read reads two rows, so that more is on its way
   const together = threads === 32 && outer >= MANY_ROWS && count <= 3 * 32 * width ? 2 : 1;
   let lanes = 32;
@@ -42,13 +44,14 @@ export function reduceKernel(
     ? `reduce_row<${policy}, ${threads}, ${width}, ${together}>(${value}, out0, ${outer}ull, ${count}ull);`
     : `reduce_columns<${policy}, ${lanes}, ${width}>(${value}, out0, ${count}ull, ${inner}ull);`;
   const kernel = (given: string, first = ''): string =>
-    `extern "C" __global__ void __launch_bounds__(256) ${name}(${given}) { begin(); ${first} ${code} }`;
+    `extern "C" __global__ void __launch_bounds__(${block}) ${name}(${given}) { begin(); ${first} ${code} }`;
   const own = params.map((p, i) => `${p} = (${p.replace(/\w+$/, '')})all.p[blockIdx.y * ${params.length} + ${i}];`).join(' ');
   const source =
     members === 1
       ? kernel(params.join(', '))
       : `struct ${name}_pointers { u64 p[${members * params.length}]; };\n${kernel(`const __grid_constant__ ${name}_pointers all`, own)}`;
-  return { source, blocks: rows ? Math.ceil((Math.ceil(outer / together) * threads) / 256) : Math.ceil(inner / (lanes * width)) * outer };
+  const blocks = rows ? Math.ceil((Math.ceil(outer / together) * threads) / block) : Math.ceil(inner / (lanes * width)) * outer;
+  return { source, blocks, block };
 }
 
 /** Blocks below which a GPU is not filled; the same for all, so that they give the same bits. */

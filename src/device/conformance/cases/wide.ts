@@ -21,6 +21,13 @@ export const wide: Case[] = apart((): Case[] => [
   },
   { name: 'sum of many', ops: ['sum'], inputs: [floats([300, 1024])], f: (x) => t.sum(t.mul(x, x)), forwardOnly: true },
   {
+    name: 'argmax of long rows, of equals and with NaN',
+    ops: ['argmax'],
+    inputs: [floats([3, 8205], -2, 2)],
+    f: (x) => t.concat([x, t.floor(t.mul(x, 3)), t.where(t.greater(x, 1.9), Number.NaN, x)].map((y) => t.argmax(y, 1))),
+    forwardOnly: true,
+  },
+  {
     name: 'layerNorm of a warp',
     ops: ['norm', 'normGrad'],
     inputs: [floats([70, 768]), floats([768]), floats([768])],
