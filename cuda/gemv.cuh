@@ -2,15 +2,11 @@
 // flight before anything else happens. `a` is made by each block for itself, in shared memory: an expression, or an RMS norm of one; `out` is given
 // the sums of a column and stores what is to become of them. Sums are taken in an order that depends on the shape alone.
 template <class T> struct alignas(16) Pack { T x[16 / sizeof(T)]; };
-// Read once, so not kept in L1. What another kernel may still write while this one is resident is no constant to it (no .nc).
-template <bool STEADY, class T> __device__ inline Pack<T> stream_pack(const T *p) {
+// Read once, so not kept in L1. A load of constants (.nc) would be as good, but for the assembler, which puts it off until after griddepcontrol.wait.
+template <class T> __device__ inline Pack<T> stream_pack(const T *p) {
   union { uint4 bits; Pack<T> pack; } v;
-  if (STEADY)
-    asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(v.bits.x), "=r"(v.bits.y), "=r"(v.bits.z), "=r"(v.bits.w) : "l"(p));
-  else
-    asm volatile("ld.global.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(v.bits.x), "=r"(v.bits.y), "=r"(v.bits.z), "=r"(v.bits.w) : "l"(p) : "memory");
+  asm volatile("ld.global.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.bits.x), "=r"(v.bits.y), "=r"(v.bits.z), "=r"(v.bits.w) : "l"(p));
   return v.pack;
 }
 
@@ -119,64 +115,85 @@ template <class T, int M, int K, int THREADS, bool NORM> struct Copied {
   }
 };
 
-// Weights with neighbours along k. The columns of P parts lie N apart. A warp owns R neighbouring columns of each part; its lanes stride over k, U packs
-// of each column in flight. `out` is given the sums of a column of all parts, and what right(m, n) has read beside them.
-// Grid: ceil(N / (R * THREADS / 32)).
-template <class T, int M, int K, int R, int P, int U, int THREADS, bool STEADY, class Operand, class Right, class Out>
+// Weights with neighbours along k; the columns of P parts lie N apart. A block walks over its share of the columns, at most MOST of them, in one stream:
+// each is read by S warps, a range of k each, of which a lane has D columns' packs in flight; the sums are added up at the end. `out` is given
+// those of a column of all parts, and what right(m, n) has read beside them. Grid: any that leaves a block no more than MOST columns.
+template <class T, int M, int K, int P, int S, int D, int MOST, int THREADS, bool STEADY, class Operand, class Right, class Out>
 __device__ inline void gemv(const T *w, u64 step, u32 N, Operand operand, Right right, Out out) {
-  constexpr int V = 16 / sizeof(T), STRIDE = 32 * V, C = R * P;
+  constexpr int V = 16 / sizeof(T), STRIDE = 32 * V, PACKS = ((K + STRIDE - 1) / STRIDE + S - 1) / S, GROUPS = THREADS / 32 / S;
+  constexpr bool KEEP = M * PACKS <= 4; // the lane's part of the operand stays in registers
   __shared__ alignas(16) T x[M * K];
-  const u32 lane = threadIdx.x % 32, first = (blockIdx.x * (THREADS / 32) + threadIdx.x / 32) * R;
-  const T *from[C];
-  #pragma unroll
-  for (int c = 0; c < C; c++) from[c] = w + (min(first + c % R, N - 1) + (u64)N * (c / R)) * step + lane * V;
-  Pack<T> pack[U][C];
-  auto fetch = [&](int u, u32 k) {
+  __shared__ float sums[MOST][P * M][S];
+  const u32 lane = threadIdx.x % 32, warp = threadIdx.x / 32, share = warp % S, group = warp / S, start = share * PACKS * STRIDE + lane * V;
+  const u32 first = (u64)blockIdx.x * N / gridDim.x, count = (u64)(blockIdx.x + 1) * N / gridDim.x - first;
+  const T *next = w + (first + group) * step + start; // what is asked for next
+  Pack<T> pack[D][P][PACKS];
+  auto fetch = [&](int d, u32 column) {
+    if (column >= count) return;
     #pragma unroll
-    for (int c = 0; c < C; c++)
-      if (lane * V + k < K) pack[u][c] = stream_pack<STEADY>(from[c] + k);
+    for (int p = 0; p < P; p++)
+      #pragma unroll
+      for (int i = 0; i < PACKS; i++)
+        if (start + i * STRIDE < K) pack[d][p][i] = stream_pack(next + (u64)p * N * step + i * STRIDE);
+    next += GROUPS * step;
   };
   auto begin_reading = [&] {
     #pragma unroll
-    for (int u = 0; u < U; u++) fetch(u, u * STRIDE);
+    for (int d = 0; d < D; d++) fetch(d, group + d * GROUPS);
     operand.before();
   };
   let_next_in();
   if (STEADY) begin_reading(); // nothing of this need wait for the kernel before
   await_previous();
   if (!STEADY) begin_reading();
-  const u32 r = lane / M, m = lane % M; // where sums end: in the first lanes
-  const bool finishes = lane < R * M && first + r < N;
   decltype(right(0u, 0u)) beside;
-  if (finishes) beside = right(m, first + r);
+  if (threadIdx.x < count * M) beside = right(threadIdx.x % M, first + threadIdx.x / M);
   operand.make(x);
 
-  float sum[C][M] = {};
-  for (u32 k = 0; k < K; k += U * STRIDE) {
+  Pack<T> kept[KEEP ? M : 1][KEEP ? PACKS : 1];
+  if (KEEP)
     #pragma unroll
-    for (int u = 0; u < U; u++) {
-      const u32 at = k + u * STRIDE + lane * V;
-      if (at >= K) continue;
+    for (int m = 0; m < M; m++)
       #pragma unroll
-      for (int m = 0; m < M; m++) {
-        const Pack<T> b = *(const Pack<T> *)(x + m * K + at);
+      for (int i = 0; i < PACKS; i++)
+        if (start + i * STRIDE < K) kept[m][i] = *(const Pack<T> *)(x + m * K + start + i * STRIDE);
+  for (u32 c = group; c < count; c += D * GROUPS) {
+    #pragma unroll
+    for (int d = 0; d < D; d++) {
+      const u32 column = c + d * GROUPS;
+      if (column >= count) break;
+      float sum[P][M] = {};
+      #pragma unroll
+      for (int i = 0; i < PACKS; i++) {
+        if (start + i * STRIDE >= K) continue;
         #pragma unroll
-        for (int c = 0; c < C; c++) sum[c][m] = dot(pack[u][c], b, sum[c][m]);
+        for (int m = 0; m < M; m++) {
+          const Pack<T> b = KEEP ? kept[m][i] : *(const Pack<T> *)(x + m * K + start + i * STRIDE);
+          #pragma unroll
+          for (int p = 0; p < P; p++) sum[p][m] = dot(pack[d][p][i], b, sum[p][m]);
+        }
       }
-      fetch(u, k + (U + u) * STRIDE);
+      fetch(d, column + D * GROUPS);
+      #pragma unroll
+      for (int p = 0; p < P; p++)
+        #pragma unroll
+        for (int m = 0; m < M; m++) {
+          for (int l = 16; l; l /= 2) sum[p][m] += __shfl_xor_sync(~0u, sum[p][m], l);
+          if (lane == 0) sums[column][p * M + m][share] = sum[p][m];
+        }
     }
   }
-  float total[P] = {};
-  #pragma unroll
-  for (int c = 0; c < C; c++)
+  __syncthreads();
+  for (u32 t = threadIdx.x; t < count * M; t += THREADS) {
+    const u32 column = t / M, m = t % M;
+    float total[P] = {};
     #pragma unroll
-    for (int i = 0; i < M; i++) {
-      for (int d = 16; d; d /= 2) sum[c][i] += __shfl_xor_sync(~0u, sum[c][i], d);
-      if (lane == c % R * M + i) total[c / R] = sum[c][i];
-    }
-  if (finishes) {
-    if constexpr (P == 1) out(m, first + r, total[0], beside);
-    else out(m, first + r, total[0], total[1], beside);
+    for (int p = 0; p < P; p++)
+      #pragma unroll
+      for (int i = 0; i < S; i++) total[p] += sums[column][p * M + m][i];
+    if (t >= THREADS) beside = right(m, first + column);
+    if constexpr (P == 1) out(m, first + column, total[0], beside);
+    else out(m, first + column, total[0], total[1], beside);
   }
 }
 
@@ -195,7 +212,7 @@ __device__ inline void gemv_columns(const T *w, u64 step, u32 N, Operand operand
     for (int u = 0; u < U; u++)
       #pragma unroll
       for (int p = 0; p < P; p++)
-        if (n < N && k + u * ROWS < to) pack[u][p] = stream_pack<STEADY>(w + (k + u * ROWS) * step + n + p * N);
+        if (n < N && k + u * ROWS < to) pack[u][p] = stream_pack(w + (k + u * ROWS) * step + n + p * N);
   };
   auto begin_reading = [&] {
     fetch(from + row);

@@ -40,8 +40,11 @@ export type Kernel = (
   views: readonly (View | Shared | null | number)[],
   grid: readonly [number, number, number],
   body: (p: (i: number) => string) => string,
-  /** Threads of a block, bytes of dynamic shared memory, blocks that a multiprocessor should hold at once, and what is done before its turn. */
-  options?: { block?: number; shared?: number; resident?: number; early?: (p: (i: number) => string) => string },
+  /**
+   * Threads of a block, bytes of dynamic shared memory, blocks that a multiprocessor should hold at once, neighbours that run together, and what is
+   * done before its turn.
+   */
+  options?: { block?: number; shared?: number; resident?: number; cluster?: number; early?: (p: (i: number) => string) => string },
 ) => Launch[];
 
 /** Collects the kernels of one program; the same text is one kernel. */
@@ -120,7 +123,7 @@ export function launchesOf(
   const { sharedBytes, multiprocessors, capability } = { ...HOPPER, ...gpu };
   const { reads, writes } = call;
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
-  const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident, early } = {}) => {
+  const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident, cluster, early } = {}) => {
     if (grid.some((g) => g === 0)) return [];
     const types = views.map((v) => (typeof v === 'number' ? 'u64 ' : typeof v === 'string' ? sharedType[v] : v ? pointer(v) : 'float *'));
     const p = (i: number): string => (views[i] === null ? '(float *)nullptr' : `p${i}`);
@@ -128,7 +131,7 @@ export function launchesOf(
     const name = sources.add(
       `${types.join()}|${code}`,
       (n) =>
-        `extern "C" __global__ void __launch_bounds__(${block}${resident ? `, ${resident}` : ''}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`,
+        `extern "C" __global__ void ${cluster ? `__cluster_dims__(${cluster}, 1, 1) ` : ''}__launch_bounds__(${block}${resident ? `, ${resident}` : ''}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`,
     );
     return [{ kind: 'kernel', name, grid, block, shared, waits: true, views }];
   };

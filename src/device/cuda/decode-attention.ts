@@ -14,10 +14,15 @@ interface Kernel {
   shared?: number;
   resident?: number;
   early?: (p: (i: number) => string) => string;
+  cluster?: number;
 }
 
 /** New tokens that are attended for in one pass over the keys, and whose entries can be taken in; more come in tiles where there are some. */
 export const FEW_TOKENS = 8;
+
+/** Blocks of a cluster on any card that has clusters, and numbers that they may leave for the first. */
+const MAX_TOGETHER = 8;
+const MAX_INBOX_FLOATS = 3 << 10;
 
 /** The launch of a call; none without elements. @param capability compute capability x 10. */
 export function decodeKernels(call: Call<'decodeAttention'> | Call<'appendAttention'>, capability: number): Kernel[] {
@@ -37,6 +42,8 @@ export function decodeKernels(call: Call<'decodeAttention'> | Call<'appendAttent
   const chunk = (4 * 128) / 2 ** Math.ceil(Math.log2(E / pack));
   const room = Math.floor(WORKSPACE_FLOATS / (B * rows * Q * (E + 2)));
   const splits = B * rows > TICKETS ? 1 : Math.max(1, Math.min(Math.ceil(C / chunk), Math.ceil(512 / (B * rows)), room));
+  const fitsCluster = splits > 1 && splits <= MAX_TOGETHER && splits * Q * (E + 2) <= MAX_INBOX_FLOATS;
+  const together = capability >= 90 && fitsCluster ? splits : 0;
   const aligned = [k, v].every((x) => x.offset % pack === 0 && x.strides.slice(0, 3).every((s) => s % pack === 0));
   const T = storageType[k.dtype];
   const steps = (x: View): string => `Steps{${x.strides.slice(0, 3).map((s) => `${s}ull`)}}`;
@@ -50,12 +57,16 @@ export function decodeKernels(call: Call<'decodeAttention'> | Call<'appendAttent
       grid: [splits, rows, B],
       block: 128,
       ...(Q <= 2 ? { resident: 4 } : {}),
-      early: (p) => `decode_ask<${T}, ${E}, ${Q}, ${aligned}>(${cache(p)}, ${p(first + 2)}, ${shape});`,
+      ...(together ? { cluster: together } : {}),
+      early(p) {
+        const ask = `const long long guess = decode_ask<${T}, ${E}, ${Q}, ${aligned}>(${cache(p)}, ${p(first + 2)}, ${shape});`;
+        return together ? `${ask} Inbox<${together}, ${Q * (E + 2)}>::open();` : ask;
+      },
       body(p) {
-        const given = `${cache(p)}, ${[first + 2, out, out + 1, shared, shared + 1, shared + 2].map(p)}, ${shape}`;
+        const given = `${cache(p)}, ${p(first + 2)}, guess, ${[out, out + 1, shared, shared + 1, shared + 2].map(p)}, ${shape}`;
         const tokens = appended ? appended.entries.shape[1]! : 0;
         const [before, ask, made] = appended ? making(call as Call<'appendAttention'>, p) : reading(p(0), reads[0]!);
-        return `${before} decode_attention<${T}, ${E}, ${Q}, ${tokens}, ${aligned}>(${ask}, ${made}, ${given});`;
+        return `${before} decode_attention<${T}, ${E}, ${Q}, ${tokens}, ${aligned}, ${together}>(${ask}, ${made}, ${given});`;
       },
     },
   ];

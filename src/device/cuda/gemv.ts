@@ -10,6 +10,10 @@ import { type Shared, TICKETS, WORKSPACE_FLOATS } from './shared.ts';
 const MAX_ROWS = 8;
 const MAX_COLUMN_ROWS = 4;
 const THREADS = 256;
+/** Two blocks of these take all registers of a processor: of fewer, those that come early would share one and leave another idle. */
+const STREAM_THREADS = 512;
+const STREAM_BLOCKS = 2;
+const MAX_SUM_BYTES = 6 << 10;
 /** Of the left operand, which every block keeps whole, where shared memory is not asked for at launch. */
 const MAX_STATIC_BYTES = 40 << 10;
 
@@ -58,12 +62,15 @@ export const skinnyOn = ({ capability, sharedBytes }: GemvTarget): NonNullable<D
 });
 
 /**
- * How a warp walks where a thread's packs lie in registers: neighbouring columns that it owns of each part, packs of each column in flight, and the
- * blocks that a processor should hold. For one row, eight packs a lane; more rows need more columns to share what is loaded of the operand.
+ * How a block's warps share k where a thread's packs lie in registers: `share` of them a column, so that one has at most three packs a lane of it,
+ * and eight packs a lane in flight; and the columns that a block may have, whose sums lie in shared memory.
  */
-function walk(m: number, parts: number): { columns: number; unroll: number; resident: number } {
-  if (m <= 2) return { columns: 1, unroll: 8 / parts, resident: 4 };
-  return { columns: 2 / parts, unroll: m <= 4 ? 4 : 2, resident: 2 };
+function walk(m: number, parts: number, packs: number): { share: number; depth: number; most: number } {
+  const strides = Math.ceil(packs / 32);
+  let share = 1;
+  while (share < STREAM_THREADS / 32 && strides > 3 * share) share *= 2;
+  const depth = Math.max(1, Math.floor(8 / (parts * Math.ceil(strides / share))));
+  return { share, depth, most: Math.floor(MAX_SUM_BYTES / (4 * m * parts * share)) };
 }
 
 export interface GemvKernel {
@@ -83,8 +90,8 @@ interface Given {
   steady: boolean;
   /** a(m, k), the gain or none, and the norm's epsilon. */
   expression: string;
-  /** The operand as THREADS threads make it. */
-  operand: string;
+  /** The operand as so many threads make it. */
+  operand(threads: number): string;
   /** right(m, n), and out(m, n, sums..., beside). */
   results: string;
   kernel(block: number, resident: number, body: string, more?: readonly string[]): string;
@@ -125,14 +132,16 @@ function givenOf(name: string, { attrs, reads, writes }: Call<'gemv'>, isSteady:
   const packed = (v: View): boolean =>
     v.dtype === w.dtype && v.strides[1] === 1 && [v.strides[0]!, v.offset].every((x) => x % pack(w) === 0);
   const normed = !norm || (m === 1 && !(gain && gain.offset % 4) && k * (itemSize[w.dtype] + 4) <= MAX_STATIC_BYTES);
-  const few = (m * k) / pack(w) <= 4 * THREADS; // what a thread holds of them
-  const plain = left.length === 1 && operand.steps.length === 0 && packed(left[0]!) && normed && few;
-  const shape = `${type}, ${m}, ${k}, ${THREADS}, ${!!norm}`;
+  const plain = left.length === 1 && operand.steps.length === 0 && packed(left[0]!) && normed;
   return {
     type,
     steady: isSteady(w) && (!gain || isSteady(gain)),
     expression: `${a}, ${given}`,
-    operand: plain ? `Copied<${shape}>{left0, ${left[0]!.strides[0]}ull, ${given}}` : `expressed<${shape}>(${a}, ${given})`,
+    operand(threads) {
+      const shape = `${type}, ${m}, ${k}, ${threads}, ${!!norm}`;
+      const few = (m * k) / pack(w) <= 4 * threads; // what a thread holds of them
+      return plain && few ? `Copied<${shape}>{left0, ${left[0]!.strides[0]}ull, ${given}}` : `expressed<${shape}>(${a}, ${given})`;
+    },
     results: `[&](u32 c0, u32 c1) -> ${name}_beside { ${beside} }, [&](${['u32 c0, u32 c1', ...sums, `${name}_beside beside`].join(', ')}) { ${finish} }`,
     kernel: (block, resident, body, more = []) =>
       `struct ${name}_beside { ${fields} };\nextern "C" __global__ void __launch_bounds__(${block}, ${resident}) ${name}(${[...parameters, ...more].join(', ')}) {\n  ${body}\n}`,
@@ -157,12 +166,13 @@ export function gemvKernel(name: string, call: Call<'gemv'>, target: GemvTarget,
     };
   }
   if (w.strides[0] === 1) {
-    const { columns, unroll, resident } = walk(m, parts);
-    const body = `gemv<${type}, ${m}, ${k}, ${columns}, ${parts}, ${unroll}, ${THREADS}, ${steady}>(weights0, ${w.strides[1]}ull, ${width}u, ${operand}, ${results});`;
+    const { share, depth, most } = walk(m, parts, k / pack(w));
+    const body = `gemv<${type}, ${m}, ${k}, ${parts}, ${share}, ${depth}, ${most}, ${STREAM_THREADS}, ${steady}>(weights0, ${w.strides[1]}ull, ${width}u, ${operand(STREAM_THREADS)}, ${results});`;
+    const blocks = Math.min(width, STREAM_BLOCKS * target.multiprocessors);
     return {
-      source: kernel(THREADS, resident, body),
-      grid: [Math.ceil(width / (columns * (THREADS / 32))), 1, 1],
-      block: THREADS,
+      source: kernel(STREAM_THREADS, STREAM_BLOCKS, body),
+      grid: [blocks * Math.ceil(Math.ceil(width / blocks) / most), 1, 1],
+      block: STREAM_THREADS,
       sharedBytes: 0,
       shared: [],
     };
@@ -171,7 +181,7 @@ export function gemvKernel(name: string, call: Call<'gemv'>, target: GemvTarget,
   // two blocks for each processor of a large GPU, none with less than 128 of k
   const splits =
     tiles > TICKETS ? 1 : Math.max(1, Math.min(Math.ceil(264 / tiles), Math.floor(k / 128), Math.floor(WORKSPACE_FLOATS / (m * n))));
-  const body = `gemv_columns<${type}, ${m}, ${k}, ${parts}, ${m * parts <= 2 ? 4 : 2}, ${steady}>(weights0, ${w.strides[0]}ull, ${width}u, ${operand}, partial, tickets, ${results});`;
+  const body = `gemv_columns<${type}, ${m}, ${k}, ${parts}, ${m * parts <= 2 ? 4 : 2}, ${steady}>(weights0, ${w.strides[0]}ull, ${width}u, ${operand(THREADS)}, partial, tickets, ${results});`;
   return {
     source: kernel(THREADS, 2, body, ['float *partial', 'u32 *tickets']),
     grid: [tiles, splits, 1],

@@ -8,7 +8,9 @@ import type { AttentionLibrary } from './cudnn.ts';
 import { CudaError, type Driver } from './driver.ts';
 import type { Shared } from './shared.ts';
 
-const MAX_DYNAMIC_SHARED = 8; // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+// CUfunction_attribute
+const MAX_DYNAMIC_SHARED = 8;
+const PREFERRED_SHARED_PERCENT = 9;
 
 /** What a kernel is given: an address, a null pointer, or a whole number. */
 export type Operand = View | Shared | null | number;
@@ -68,6 +70,8 @@ export function kernelStep(
 ): Step {
   const { views, grid, block, shared = 0 } = launch;
   if (shared) d.cuFuncSetAttribute(fn, MAX_DYNAMIC_SHARED, shared);
+  // kernels that want a processor's memory divided between L1 and shared memory in other ways cannot be on it together
+  if (early) d.cuFuncSetAttribute(fn, PREFERRED_SHARED_PERCENT, 100);
   const parameters = new Parameters(views.length);
   const fill = (at: Address): void => {
     for (let i = 0; i < views.length; i++) parameters.set(i, at(views[i]!));
