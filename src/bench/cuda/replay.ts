@@ -9,6 +9,11 @@ import { median } from '../median.ts';
 import type { Turn } from '../turns.ts';
 
 const CACHE = 50e6;
+/** Runs of a short kernel in a replay, at least: the launch of a graph, about 4 us, is not the kernel's. */
+const RUNS = 16;
+/** How often a replay takes each of `sets` operands. */
+export const walksOf = (sets: number): number => Math.ceil(RUNS / sets);
+
 /** How many operands of `bytes` the second-level cache cannot hold, by far. */
 export const setsOf = (bytes: number): number => Math.min(16, Math.max(1, Math.ceil((4 * CACHE) / bytes)));
 
@@ -47,8 +52,8 @@ export interface Replayable {
   /** Of arguments and results. */
   bytes: number;
   launches: number;
-  /** Microseconds of one run. @param sets arguments, taken in turn. */
-  microseconds(sets: readonly (readonly Tensor[])[]): number;
+  /** Microseconds of one run. @param sets arguments, taken in turn, `walks` times in a replay. */
+  microseconds(sets: readonly (readonly Tensor[])[], walks?: number): number;
   /** The same, to be measured by turns with somebody else. @param figure of the microseconds. */
   turn(sets: readonly (readonly Tensor[])[], figure: (us: number) => number): Turn;
 }
@@ -63,7 +68,7 @@ export function replayable(
   const { program, externalInputs, externalResults, plan, resultTypes } = assembleTraced(device, f, types, donate);
   const executable = device.prepare(program);
   /** A graph that runs it on each set. */
-  const walk = (sets: readonly (readonly Tensor[])[]): { graph: CapturedWork; free(): void } => {
+  const walk = (sets: readonly (readonly Tensor[])[], walks = 1): { graph: CapturedWork; free(): void } => {
     const results: DeviceBuffer[] = [];
     const result = (bytes: number): DeviceBuffer => {
       const made = device.alloc(bytes);
@@ -76,7 +81,7 @@ export function replayable(
     ]);
     executable.run(buffers[0]!);
     const graph = device.captured(() => {
-      for (const b of buffers) executable.submit(b);
+      for (let w = 0; w < walks; w++) for (const b of buffers) executable.submit(b);
     });
     const free = (): void => {
       graph.free();
@@ -87,9 +92,9 @@ export function replayable(
   return {
     bytes: plan.argumentBytes + resultTypes.reduce((n, type) => n + type.bytes, 0),
     launches: executable.launches,
-    microseconds(sets) {
-      const { graph, free } = walk(sets);
-      const us = replayed(device, graph) / sets.length;
+    microseconds(sets, walks = 1) {
+      const { graph, free } = walk(sets, walks);
+      const us = replayed(device, graph) / (walks * sets.length);
       free();
       return us;
     },
