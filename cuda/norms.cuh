@@ -71,7 +71,7 @@ template <int D, int G, int S, class T> __device__ inline void norm(const T *x, 
       if (S == 0) read_parameters(n);
       float o[In::W];
       #pragma unroll
-      for (int j = 0; j < In::W; j++) o[j] = (load(row[0].p[n].x[j]) - m) * k * g[n].x[j] + b[n].x[j];
+      for (int j = 0; j < In::W; j++) o[j] = (row[0][n * In::W + j] - m) * k * g[n].x[j] + b[n].x[j];
       put<In::W * sizeof(T)>(y + r * D + In::at(n), o);
     }
     if (In::lane() == 0) { if (mean) mean[r] = m; rstd[r] = k; }
@@ -105,7 +105,7 @@ template <int D, int G, int S, class T> __device__ inline void norm_grad(const T
       }
       #pragma unroll
       for (int j = 0; j < M; j++) if (In::has(j / W)) {
-        float d = load(a.p[j / W].x[j % W]), hat = (load(v.p[j / W].x[j % W]) - m) * k;
+        float d = a[j], hat = (v[j] - m) * k;
         if (dgamma) sg[j] += d * hat;
         if (dbeta) sb[j] += d;
         d *= g[j];
@@ -114,7 +114,7 @@ template <int D, int G, int S, class T> __device__ inline void norm_grad(const T
     }
     share_sums<G>(sums, turn);
     float p = rms ? 0 : sums[0] * (1.f / D), q = sums[1] * (1.f / D);
-    if (r < end) a.write(dx + r * D, [&](int j, int, float d) { return k * (d * g[j] - p - (load(v.p[j / W].x[j % W]) - m) * k * q); });
+    if (r < end) a.write(dx + r * D, [&](int j, int, float d) { return k * (d * g[j] - p - (v[j] - m) * k * q); });
   }
   // The sums of a group: number j of each of its threads, one thread beside the other, at a pitch by which neighbours of a row meet different banks.
   constexpr int PITCH = G + (W > 1 ? 32 / W : 0);

@@ -18,6 +18,15 @@ __device__ inline long long load(long long x) { return x; }
 __device__ inline int load(unsigned char x) { return x; }
 __device__ inline int load(signed char x) { return x; }
 __device__ inline int load(bool8 x) { return x.bits; }
+// Number k of a pack. Of two bf16 in a word the compiler would move the upper one down and up again.
+template <class T, int N, int A> __device__ inline auto element(const pack<T, N, A> &p, int k) { return load(p.x[k]); }
+template <int N, int A> __device__ inline float element(const pack<bf16, N, A> &p, int k) {
+  if constexpr (A % 4 == 0 && N % 2 == 0) {
+    u32 w;
+    memcpy(&w, &p.x[k & ~1], 4);
+    return __uint_as_float(k & 1 ? w & 0xffff0000u : w << 16);
+  } else return load(p.x[k]);
+}
 __device__ inline void store(float &to, float x) { to = x; }
 #if __CUDA_ARCH__ >= 800
 __device__ inline void store(bf16 &to, float x) { asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to.bits) : "f"(x)); }
@@ -111,18 +120,6 @@ __device__ inline bool arrives_last(u32 *counter, u32 blocks) {
   }
   __syncthreads();
   return before == blocks - 1;
-}
-
-// erf(x) = x P(x^2) / Q(x^2), the best ratio of these degrees in relative error on [0, 3.92] and a trifle above 1 at its end, which is cut off there.
-// Relative error below 5e-7; half the instructions of erff, without which a GELU waits for arithmetic, not for memory.
-__device__ inline float erf_ratio(float x) {
-  const float p[] = {2.018223e-6f, 2.842402e-4f, 3.809583e-3f, 5.287501e-2f, 1.916424e-1f, 1.128379f};
-  const float q[] = {3.773011e-5f, 1.170255e-3f, 1.505716e-2f, 1.145864e-1f, 5.031714e-1f, 1};
-  float a = min_nan(fabsf(x), 3.92f), t = a * a, above = p[0], below = q[0], inverse;
-  #pragma unroll
-  for (int i = 1; i < 6; i++) above = fmaf(above, t, p[i]), below = fmaf(below, t, q[i]);
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(below));
-  return copysignf(min_nan(a * above * inverse, 1.f), x);
 }
 
 // Copies to shared memory that go on beside what follows; before 8.0 there are none. N bytes, and zeros where there is nothing to copy.

@@ -13,12 +13,14 @@ template <class T, int D, int G> struct Row {
     #pragma unroll
     for (int n = 0; n < N; n++) if (has(n)) p[n] = *(const Pack *)(x + at(n));
   }
+  // number j of this thread's
+  __device__ float operator[](int j) const { return element(p[j / W], j % W); }
   // f(index, value) for all elements of this thread
   template <class F> __device__ void each(F f) const {
     #pragma unroll
     for (int n = 0; n < N; n++) if (has(n)) {
       #pragma unroll
-      for (int k = 0; k < W; k++) f(at(n) + k, load(p[n].x[k]));
+      for (int k = 0; k < W; k++) f(at(n) + k, element(p[n], k));
     }
   }
   // to[i] = f(n * W + k, i, value)
@@ -27,7 +29,7 @@ template <class T, int D, int G> struct Row {
     for (int n = 0; n < N; n++) if (has(n)) {
       float r[W];
       #pragma unroll
-      for (int k = 0; k < W; k++) r[k] = f(n * W + k, at(n) + k, load(p[n].x[k]));
+      for (int k = 0; k < W; k++) r[k] = f(n * W + k, at(n) + k, element(p[n], k));
       put<W * sizeof(T)>(to + at(n), r);
     }
   }
@@ -111,7 +113,7 @@ template <int B, class T, class F> __device__ inline void walk(const T *x, u32 D
     pack<T, W, 16> p = *(const pack<T, W, 16> *)(x + head + n * W);
     float v[W];
     #pragma unroll
-    for (u32 k = 0; k < W; k++) v[k] = load(p.x[k]);
+    for (u32 k = 0; k < W; k++) v[k] = element(p, k);
     f(head + n * W, v, W);
   }
   u32 last = head + packs * W + threadIdx.x;
@@ -134,7 +136,7 @@ template <int D, int G, class T> __device__ inline void softmax(const T *x, T *y
   float top = Lse::finite(share<Max<float>, G>(most).x), e[Row<T, D, G>::N * Row<T, D, G>::W], sum = 0;
   #pragma unroll
   for (int j = 0; j < Row<T, D, G>::N * Row<T, D, G>::W; j++)
-    if (Row<T, D, G>::has(j / Row<T, D, G>::W)) sum += e[j] = expf(load(row.p[j / Row<T, D, G>::W].x[j % Row<T, D, G>::W]) - top);
+    if (Row<T, D, G>::has(j / Row<T, D, G>::W)) sum += e[j] = exp2_approx((row[j] - top) * 1.442695041f);
   sum = share_sum<G>(sum);
   float k = sum > 0 || sum != sum ? 1 / sum : 0;
   row.write(y + r * D, [&](int j, int, float) { return e[j] * k; });
@@ -147,9 +149,9 @@ template <int D, int G, class T> __device__ inline void softmax_grad(const T *dy
   d.read(dy + r * D), p.read(y + r * D);
   float dot = 0;
   #pragma unroll
-  for (int j = 0; j < In::N * In::W; j++) if (In::has(j / In::W)) dot += load(d.p[j / In::W].x[j % In::W]) * load(p.p[j / In::W].x[j % In::W]);
+  for (int j = 0; j < In::N * In::W; j++) if (In::has(j / In::W)) dot += d[j] * p[j];
   dot = share_sum<G>(dot);
-  d.write(dx + r * D, [&](int j, int, float v) { return load(p.p[j / In::W].x[j % In::W]) * (v - dot); });
+  d.write(dx + r * D, [&](int j, int, float v) { return p[j] * (v - dot); });
 }
 
 // Rows too long for registers: a block of 256 threads a row.

@@ -28,7 +28,7 @@ template <int W, class T, class N> __device__ inline void row_sums(const T *x, N
   for (u32 i = c * chunk + threadIdx.x * W; i < end; i += 256 * W) {
     pack<T, W, W * sizeof(T)> p = *(const pack<T, W, W * sizeof(T)> *)(x + i);
     #pragma unroll
-    for (int k = 0; k < W; k++) sum += load(p.x[k]);
+    for (int k = 0; k < W; k++) sum += element(p, k);
   }
   block_prefix(sum, total);
   if (threadIdx.x == 0) sums[blockIdx.x] = total;
@@ -49,7 +49,7 @@ template <int W, class T, class N> __device__ inline void cumsum_rows(const T *x
     if (i < end) p = *(const pack<T, W, W * sizeof(T)> *)(x + i);
     N r[W];
     #pragma unroll
-    for (int k = 0; k < W; k++) r[k] = load(p.x[k]) + (k ? r[k - 1] : N(0));
+    for (int k = 0; k < W; k++) r[k] = element(p, k) + (k ? r[k - 1] : N(0));
     N before = carry + block_prefix(r[W - 1], total);
     #pragma unroll
     for (int k = 0; k < W; k++) r[k] += before;

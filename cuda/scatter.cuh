@@ -23,7 +23,7 @@ template <int W, class T> struct Terms {
   }
   __device__ void add(const Pack &p) {
     #pragma unroll
-    for (u32 e = 0; e < W; e++) sum[e] += load(p.x[e]);
+    for (u32 e = 0; e < W; e++) sum[e] += element(p, e);
   }
 };
 

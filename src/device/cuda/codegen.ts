@@ -58,6 +58,38 @@ function operation(step: Exclude<Step, { op: 'const' | 'index' | 'philox' | 'con
     : `(${a} ${sign} ${b})`;
 }
 
+/**
+ * What is written for a tanh or an erf of which only the sum with 1 is read, or for a tanh also 1 - tanh^2, and for those, as in GELUs and their
+ * derivatives: the sum takes half the instructions of the function, and does not lose the digits that an addition loses.
+ */
+function sumsWithOne({ loads, steps, results }: Expression, name: (id: number) => string): Map<number, string> {
+  const written = new Map<number, string>();
+  const isOne = (id: number): boolean => {
+    const s = steps[id - loads];
+    return s?.op === 'const' && s.value === 1;
+  };
+  /** Steps that read `id`; undefined if it is a result as well. */
+  const readersOf = (id: number) =>
+    results.includes(id)
+      ? undefined
+      : steps.flatMap((s, k) => ('args' in s && s.args.includes(id) ? [{ id: loads + k, op: s.op, args: s.args }] : []));
+  steps.forEach((f, k) => {
+    if (f.op !== 'tanh' && f.op !== 'erf') return;
+    const y = loads + k;
+    const readers = readersOf(y) ?? [];
+    const sums = readers.filter(({ op, args }) => op === 'add' && args.some(isOne));
+    const squares = readers.filter(({ op, args }) => f.op === 'tanh' && op === 'mul' && args[0] === args[1]);
+    const slopes = squares.flatMap(({ id }) => readersOf(id) ?? [undefined]);
+    if (!sums.length || sums.length + squares.length < readers.length) return;
+    if (!slopes.every((s) => s?.op === 'sub' && isOne(s.args[0]!))) return;
+    written.set(y, `one_plus_${f.op}(${name(f.args[0]!)})`);
+    for (const { id } of squares) written.set(id, '0');
+    for (const { id } of sums) written.set(id, name(y));
+    for (const s of slopes) written.set(s!.id, `slope_of_tanh(${name(f.args[0]!)})`);
+  });
+  return written;
+}
+
 /** Statements that compute an expression; values are named `prefix0`, `prefix1`, ... by id, loads given by `load`. */
 export function statements(e: Expression, prefix: string, load: (i: number) => { code: string; lane: Lane }, flat: string): string {
   const lines: string[] = [];
@@ -66,11 +98,13 @@ export function statements(e: Expression, prefix: string, load: (i: number) => {
     const { code, lane } = load(i);
     lines.push(`${laneType[lane]} ${name(i)} = ${code};`);
   }
+  const written = sumsWithOne(e, name);
   e.steps.forEach((s, k) => {
     const args = 'args' in s ? s.args.map(name) : [];
     const lane = resultLane(s);
     const code =
-      s.op === 'const'
+      written.get(e.loads + k) ??
+      (s.op === 'const'
         ? constant(s.value, s.lane)
         : s.op === 'index'
           ? `(long long)(${flat})`
@@ -82,7 +116,7 @@ export function statements(e: Expression, prefix: string, load: (i: number) => {
                 : `(${laneType[s.to]})${args[0]}`
               : s.op === 'round'
                 ? `rounded<${storageType[s.to]}>(${args[0]})`
-                : operation(s, args);
+                : operation(s, args));
     lines.push(`${laneType[lane]} ${name(e.loads + k)} = ${code};`);
   });
   return lines.join(' ');

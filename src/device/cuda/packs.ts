@@ -62,7 +62,7 @@ export class Packs {
   }
   /** Neighbour k of what was read as `name`. */
   element(i: number, name: string): string {
-    return this.#views[i]!.strides.at(-1) === 0 ? `load(${name})` : `load(${name}.x[k])`;
+    return this.#views[i]!.strides.at(-1) === 0 ? `load(${name})` : `element(${name}, k)`;
   }
 }
 

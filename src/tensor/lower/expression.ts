@@ -57,7 +57,8 @@ export function expressionOf(results: readonly Value[], stored: ReadonlySet<Valu
       return push({ op: 'not', lane: 'i32', args: [isZero] });
     }
     let x = convert(id, lane, laneOf[dtype]);
-    if ((dtype === 'bf16' || dtype === 'f16') && from !== dtype) return push({ op: 'round', lane: 'f32', to: dtype, args: [x] });
+    if (dtype === 'bf16' || dtype === 'f16')
+      return loads[x]?.type.dtype === dtype ? x : push({ op: 'round', lane: 'f32', to: dtype, args: [x] }); // what was loaded is one already
     if (dtype === 'u8' && from !== 'bool') x = push({ op: 'and', lane: 'i32', args: [x, constant('i32', 255)] });
     if (dtype === 'i8' && from !== 'bool') {
       x = push({ op: 'and', lane: 'i32', args: [x, constant('i32', 255)] });

@@ -89,6 +89,22 @@ test('a gelu MLP keeps its pre-activations for the backward pass, nothing else o
   assert.ok(plan.arenaBytes <= 2.2 * hidden, `${plan.arenaBytes} bytes for hidden activations of ${hidden}`);
 });
 
+test('a half that was widened and is narrowed again is not rounded a second time', () => {
+  const ops = (f: (x: Tensor) => Tensor): string[] =>
+    assembleTraced(nothing, (x) => [f(x!)], [t.typeOf(X, 'bf16')]).program.calls.flatMap((c) =>
+      c.kernel === 'map' ? c.attrs.expression.steps.map((s) => s.op) : [],
+    );
+  const narrow = (x: Tensor): Tensor => t.tanh(t.cast(x, 'bf16'));
+  assert.deepEqual(
+    ops((x) => narrow(t.cast(x, 'f32'))),
+    ['tanh'],
+  );
+  assert.deepEqual(
+    ops((x) => narrow(t.neg(t.cast(x, 'f32')))),
+    ['neg', 'round', 'tanh'],
+  );
+});
+
 test('long expressions and many operands are cut where a call must end', () => {
   const many = programOf((...xs) => xs.reduce((a, b) => t.add(t.tanh(a), b)), ...Array.from({ length: 40 }, () => X));
   assert.ok(many.calls.length > 1 && many.calls.length <= 6, `${many.calls.length} calls`);

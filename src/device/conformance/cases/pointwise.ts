@@ -99,6 +99,21 @@ export const pointwise: Case[] = apart((): Case[] => [
     },
   },
   {
+    name: 'GELUs',
+    ops: ['tanh', 'erf'],
+    inputs: [floats([5, 67], -7, 7), given([-30, -9.5, -1e-3, 0, 1e-3, 9.5, 30], [7])],
+    f: (x, far) => t.concat([t.geluTanh(x), t.gelu(x), t.geluTanh(far), t.gelu(far)].map((y) => t.reshape(y, [-1]))),
+  },
+  {
+    name: 'a tanh that is read beside its sum with 1',
+    ops: ['tanh'],
+    inputs: [floats([5, 67], -4, 4)],
+    f: (x) => {
+      const y = t.tanh(x);
+      return t.mul(t.add(1, y), t.sub(t.sub(1, t.square(y)), y));
+    },
+  },
+  {
     name: 'a chain cut by barriers',
     ops: ['barrier'],
     inputs: [floats([6, 300]), floats([300])],
