@@ -33,7 +33,7 @@ const checkOf = (tokenizerEpochs: number, color = 0, more: object = {}): ArmsChe
     train: { ...preset.train, epochs: 1, batch: 31 },
     ...more,
   }),
-  tokenAdapt: { width: 32, heads: 2, headWidth: 16, hidden: 64, epochs: 1, batch: 30, lr: 2e-3, weightDecay: 0.05 },
+  tokenAdapt: { width: 32, heads: 2, headWidth: 16, hidden: 64, epochs: 1, batch: 30, lr: 2e-3, weightDecay: 0.05, affine: 0.5 },
   color,
   patch: 4,
 });

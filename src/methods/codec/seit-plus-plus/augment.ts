@@ -22,6 +22,7 @@ import {
   type Tensor,
   where,
 } from '../../../tensor/index.ts';
+import { gridToCodes } from './tokens.ts';
 
 /** Keeps constant channels finite. */
 const eps = 1e-6;
@@ -86,4 +87,9 @@ export function randomResizedCrop(key: random.Key, x: Tensor, crop: number, scal
 export function centreCrop(x: Tensor, crop: number): Tensor {
   const window = (n: number): [number, number] => [(n - crop) >> 1, ((n - crop) >> 1) + crop];
   return slice(x, ...x.shape.map((n, axis) => (axis < x.rank - 2 ? null : window(n))));
+}
+
+/** Codes i32 [B, crop, crop] of a crop of code vectors: random-resized, or, where all of the area is to be kept, the middle as it is. */
+export function cropToCodes(key: random.Key, vectors: Tensor, codebook: Tensor, crop: number, scale: number): Tensor {
+  return gridToCodes(scale < 1 ? randomResizedCrop(key, vectors, crop, scale) : centreCrop(vectors, crop), codebook);
 }

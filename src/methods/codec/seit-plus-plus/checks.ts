@@ -49,7 +49,7 @@ export const armsCheck = (data: CheckData, epochs = 30, precision: Config['preci
     crop: 7,
     codec: 'entropy',
     model: { features: 128, layers: 4, heads: 4, stem: { size: 1, stride: 1, padding: 0 }, positions: 'learned' },
-    augment: { synonym: 0.25, swap: 0.25, noise: 0.25, color: 0, scale: 0.4, cutmix: 0.5 },
+    augment: { synonym: 0.25, swap: 0.25, noise: 0.25, color: 0, scale: 1, affine: 0, cutmix: 0.5 },
     tokenAdapt: null,
     recipe: 'seit',
     precision,
@@ -57,7 +57,8 @@ export const armsCheck = (data: CheckData, epochs = 30, precision: Config['preci
     mtm: {
       patch: 1,
       decoder: { features: 64, layers: 1, heads: 4, dropout: 0 },
-      scale: 0.4,
+      scale: 1,
+      affine: 0,
       epochs: (2 / 3) * epochs,
       warmup: 2,
       batch: 512,
@@ -66,7 +67,8 @@ export const armsCheck = (data: CheckData, epochs = 30, precision: Config['preci
     fineTune: {
       noise: 0.25,
       color: 0,
-      scale: 0.4,
+      scale: 1,
+      affine: 0,
       mix: 0.5,
       dropPath: 0,
       epochs: epochs / 3,
@@ -76,7 +78,7 @@ export const armsCheck = (data: CheckData, epochs = 30, precision: Config['preci
       layerDecay: 0.75,
     },
   }),
-  tokenAdapt: { ...maps, epochs: 5, batch: 256, lr: 3e-3, weightDecay: 0.05 },
+  tokenAdapt: { ...maps, epochs: 20, batch: 256, lr: 3e-3, weightDecay: 0.05, affine: 0 },
   color: 0.25,
   patch: 4,
 });
@@ -87,6 +89,6 @@ export function demoCheck(data: CheckData, images: ImageSet): ArmsCheck {
   const { epochs } = config.train;
   const mtm = { ...config.mtm, epochs: 0.75 * epochs };
   const fineTune = { ...config.fineTune, epochs: 0.25 * epochs };
-  const tokenAdapt = { ...maps, epochs: 5, batch: 64, lr: 2e-3, weightDecay: 0.05 };
+  const tokenAdapt = { ...maps, epochs: 5, batch: 64, lr: 2e-3, weightDecay: 0.05, affine: 0.5 };
   return { ...armsCheck(data), config: { ...config, mtm, fineTune }, tokenAdapt };
 }

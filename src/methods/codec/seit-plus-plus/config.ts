@@ -5,6 +5,9 @@ const share = z.number().min(0).max(1);
 /** Blocks one upon another. The bound is what an untrusted file can ask for: a model is laid out before its tensors are looked for. */
 const depth = (least: number) => z.int().min(least).max(1024);
 
+/** Of what TokenAdapt does to an image beside flips and crops, in the phase that has it. */
+const affine = share.default(0.5).describe('an image behind TokenAdapt is turned, moved and sheared, each with probability a half');
+
 /** Pixels <-> code indices. Widths of the published tokenizer are those of ViT-VQGAN "small" (Yu et al. 2022, arXiv 2110.04627). */
 const Tokenizer = z.object({
   kind: z.enum(['vit', 'conv']).default('vit').describe('transformer over patches, or convolutions (fast on a CPU)'),
@@ -45,6 +48,7 @@ const Augment = z.object({
   noise: share.default(0.5).describe('a batch gets Emb-Noise'),
   color: share.default(0.25).describe('a batch gets ColorAdapt'),
   scale: share.default(0.2).describe('least area that random-resized-crop keeps'),
+  affine,
   cutmix: share.default(1).describe('a batch is mixed by CutMix, lambda ~ Beta(1, 1)'),
 });
 
@@ -63,6 +67,7 @@ const TokenAdapt = MapSizes.extend({
   batch: z.int().min(1).default(64).describe('images of a step'),
   lr: z.number().positive().default(1e-3),
   weightDecay: z.number().min(0).default(0.05),
+  affine,
 });
 
 /** Masked token modelling, the pre-training of recipe `mtm`. Widths and depth of the encoder are those of `model`. */
@@ -89,6 +94,7 @@ const Mtm = z.object({
     .describe('share of the patches that a batch masks: a normal law cut off at low and high; low is dropped'),
   dropout: z.number().min(0).lt(1).default(0.1).describe('of the token vectors, in fine-tuning too'),
   scale: share.default(0.2).describe('least area that random-resized-crop keeps'),
+  affine,
   epochs: z.number().positive().default(400),
   warmup: z.number().min(0).default(40).describe('epochs of linear warm-up'),
   batch: z.int().min(1).default(4096),
@@ -103,6 +109,7 @@ const FineTune = z.object({
   noise: share.default(0.75).describe('a batch gets Emb-Noise'),
   color: share.default(0.25).describe('a batch gets ColorAdapt'),
   scale: share.default(0.08).describe('least area that random-resized-crop keeps'),
+  affine,
   mix: share.default(1).describe('a half batch is mixed by CutMix, or, behind TokenAdapt, as often by Mixup'),
   mixup: share.default(0.8).describe('parameter of the Beta law of Mixup; 0: no Mixup'),
   dropPath: z.number().min(0).lt(1).default(0.1),

@@ -146,7 +146,7 @@ export async function learnTokenizer(
       recipe: recipeOf(tokenAdapt),
       ...source,
       state: () => adaptState(initialize((key) => TokenAdapt.init(key, mapsConfig(tokenAdapt, config, crop)), run.seed)),
-      step: mapsStep(tokenizer, tokenAdapt.weightDecay, config, channels),
+      step: mapsStep(tokenizer, tokenAdapt, config, channels),
       finish: ({ model }: AdaptState) => writeTokenizer(path, tokenizer, { config, channels, maps: MapSizes.parse(tokenAdapt) }, model),
     },
     run,
@@ -157,13 +157,13 @@ export async function learnTokenizer(
 /** One step of learning the maps of a tokenizer, from pixels u8 [B, H, W, C]. */
 export const mapsStep = (
   tokenizer: Tokenizer,
-  weightDecay: number,
+  { affine, weightDecay }: Pick<NonNullable<Config['tokenAdapt']>, 'affine' | 'weightDecay'>,
   config: TokenizerConfig,
   channels: number,
 ): TrainStep<AdaptState, Tensor> =>
   adaptStep({
     tokenizer,
-    geometry: publishedGeometry,
+    geometry: { ...publishedGeometry, list: affine },
     prepare: (pixels: Tensor) => toInput(pixels, imageSide(config), channels),
     weightDecay,
   });

@@ -67,7 +67,7 @@ export async function planStages(
       ),
     ];
     if (tokenAdapt && maps) {
-      const step = mapsStep(blankTokens, tokenAdapt.weightDecay, tokenizer, channels);
+      const step = mapsStep(blankTokens, tokenAdapt, tokenizer, channels);
       learning.push(phase(step, adaptState(maps), pixels(Math.min(tokenAdapt.batch, size)), tokenAdapt));
     }
     const batch = Math.min(imagesAtOnce(shape), size);

@@ -45,6 +45,13 @@ export interface GeometryConfig {
 /** The list of the paper; `scale` is that of pre-training, fine-tuning takes 0.08. */
 export const publishedGeometry: GeometryConfig = { flip: 0.5, list: 0.5, entry: 0.5, rotate: 30, translate: 0.2, shear: 15, scale: 0.2 };
 
+/** The paper's, with a phase's own probability of the list and least area. */
+export const geometryOf = ({ affine, scale }: { affine: number; scale: number }): GeometryConfig => ({
+  ...publishedGeometry,
+  list: affine,
+  scale,
+});
+
 /** Only the crop's resize, or not even that: for measuring one operation alone. */
 export const noGeometry: GeometryConfig = { flip: 0, list: 0, entry: 0, rotate: 0, translate: 0, shear: 0, scale: 1 };
 

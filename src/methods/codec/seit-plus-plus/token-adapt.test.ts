@@ -17,6 +17,7 @@ import {
   type Tensor,
   tensor,
 } from '../../../tensor/index.ts';
+import { centreCrop } from './augment.ts';
 import { Config } from './config.ts';
 import { adaptBatch, applyTokenAdapt, publishedTokenAdapt, TokenAdapt, type TokenAdaptConfig, tokenAdaptLoss } from './token-adapt.ts';
 import { applyGeometry, drawGeometry, type Geometry, type GeometryConfig, noGeometry, publishedGeometry } from './token-adapt-params.ts';
@@ -156,6 +157,11 @@ test('adaptBatch: the first half is cropped, the second adapted, each image from
   const before = batch(codes);
   assert.equal(before.length, 4);
   assert.ok(before.flat(2).every((c) => Number.isInteger(c) && c >= 0 && c < 9));
+  assert.deepEqual(
+    before.slice(0, 2),
+    centreCrop(slice(codes, [0, 2]), 3).toArray(),
+    'where all of the area is kept, tokens stay as they are',
+  );
   // an image of one code stays that code when cropped and re-quantised
   const plain = batch(
     tensor(

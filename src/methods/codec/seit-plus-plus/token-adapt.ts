@@ -5,9 +5,8 @@
  */
 import { Block, Conv2d, ConvTranspose2d, gridToSequence, LayerNorm, Linear, sequenceToGrid, sincosPositions } from '../../../nn/index.ts';
 import { add, argmax, concat, crossEntropy, mean, random, reshape, slice, stopGradient, type Tensor } from '../../../tensor/index.ts';
-import { randomResizedCrop } from './augment.ts';
+import { cropToCodes } from './augment.ts';
 import { applyGeometry, drawGeometry, type Geometry, type GeometryConfig } from './token-adapt-params.ts';
-import { gridToCodes } from './tokens.ts';
 
 export interface TokenAdaptConfig {
   /** K. */
@@ -125,7 +124,7 @@ export const tokenAdaptLoss = (adapt: TokenAdapt, vectors: Tensor, geometry: Geo
   mean(crossEntropy(adapt.logits(vectors, geometry), targets));
 
 /**
- * A batch of training as codes: the first half of the images by random-resized-crop and nearest code, the second by TokenAdapt.
+ * A batch of training as codes: the first half of the images by `cropToCodes`, the second by TokenAdapt.
  * @param vectors f32 [B, d_c, h, w] of the stored codes, B even.
  * @param codebook f32 [K, d_c].
  * @param between see `TokenAdapt.logits`.
@@ -142,7 +141,7 @@ export function adaptBatch(
   const B = vectors.shape[0]!;
   if (B % 2) throw new Error(`[seit-plus-plus] a batch of ${B} has no two halves; take an even batch size`);
   const [a, b] = random.splitKey(key) as [random.Key, random.Key];
-  const cropped = gridToCodes(randomResizedCrop(a, slice(vectors, [0, B / 2]), adapt.out[0], geometry.scale), codebook);
+  const cropped = cropToCodes(a, slice(vectors, [0, B / 2]), codebook, adapt.out[0], geometry.scale);
   const adapted = applyTokenAdapt(adapt, slice(vectors, [B / 2, B]), drawGeometry(b, B / 2, adapt.grid, geometry), between);
   return concat([cropped, adapted], 0);
 }

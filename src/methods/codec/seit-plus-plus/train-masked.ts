@@ -3,7 +3,7 @@ import { initialize } from '../../../nn/index.ts';
 import { random, squeeze, type Tensor, unsqueeze } from '../../../tensor/index.ts';
 import { copyTree, type TrainStep } from '../../../train/index.ts';
 import type { Run } from '../../contracts/run.ts';
-import { centreCrop, noiseOrColor, randomResizedCrop } from './augment.ts';
+import { cropToCodes, noiseOrColor } from './augment.ts';
 import { Classifier, encoderConfig, writeClassifier } from './classifier.ts';
 import type { Config } from './config.ts';
 import { TokenClassifier } from './fine-tune.ts';
@@ -15,8 +15,8 @@ import { type PretrainState, pretrainRate, pretrainState, pretrainStep } from '.
 import { batchOf, type Recipe, runPhase, trainPhase } from './phase.ts';
 import { cutMix, smoothTargets } from './targets.ts';
 import { adaptBatch, type TokenAdapt } from './token-adapt.ts';
-import { publishedGeometry } from './token-adapt-params.ts';
-import { codesToGrid, gridToCodes } from './tokens.ts';
+import { geometryOf } from './token-adapt-params.ts';
+import { codesToGrid } from './tokens.ts';
 import type { Stored, TokenBatch } from './train.ts';
 
 /** What augmentation knows of the codes. */
@@ -37,14 +37,9 @@ export const fineTuneRecipe = ({ fineTune }: Config, { maps }: Pick<Known, 'maps
   return { ...fineTune, batch, lr: fineTuneRate(batch, fineTune.lr) };
 };
 
-/** Codes [B, crop, crop] of a crop of code vectors. */
-function cropped(key: random.Key, vectors: Tensor, codebook: Tensor, crop: number, scale: number): Tensor {
-  return gridToCodes(scale < 1 ? randomResizedCrop(key, vectors, crop, scale) : centreCrop(vectors, crop), codebook);
-}
-
 /** One step of pre-training, from stored codes. */
 export function maskedStep({ mtm, crop, precision }: Config, { codebook, maps }: Known): TrainStep<PretrainState, TokenBatch> {
-  const { scale, ratio, weightDecay, beta2 } = mtm;
+  const { ratio, weightDecay, beta2 } = mtm;
   return pretrainStep<TokenBatch>({
     ratio,
     weightDecay,
@@ -53,9 +48,7 @@ export function maskedStep({ mtm, crop, precision }: Config, { codebook, maps }:
     prepare({ codes }, key) {
       const vectors = codesToGrid(codes, codebook);
       const halves = maps && codes.shape[0]! > 1;
-      return halves
-        ? adaptBatch(key, maps, vectors, codebook, { ...publishedGeometry, scale })
-        : cropped(key, vectors, codebook, crop, scale);
+      return halves ? adaptBatch(key, maps, vectors, codebook, geometryOf(mtm)) : cropToCodes(key, vectors, codebook, crop, mtm.scale);
     },
   });
 }
@@ -83,11 +76,11 @@ export function tuneStep(
       const vectors = codesToGrid(codes, codebook);
       const targets = smoothTargets(labels, classes, 0);
       if (maps && codes.shape[0]! > 1) {
-        const made = fineTuneBatch(key, maps, vectors, targets, codebook, { ...fineTune, geometry: { ...publishedGeometry, scale } });
+        const made = fineTuneBatch(key, maps, vectors, targets, codebook, { ...fineTune, geometry: geometryOf(fineTune) });
         return { input: made.codes, targets: made.targets };
       }
       const [noise, crops, cut] = random.splitKey(key, 3) as [random.Key, random.Key, random.Key];
-      const seen = cropped(crops, noiseOrColor(noise, vectors, fineTune), codebook, crop, scale);
+      const seen = cropToCodes(crops, noiseOrColor(noise, vectors, fineTune), codebook, crop, scale);
       const mixed = cutMix(cut, unsqueeze(seen, 1), targets, mix);
       return { input: squeeze(mixed.x, 1), targets: mixed.targets };
     },

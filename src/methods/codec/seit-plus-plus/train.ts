@@ -13,7 +13,7 @@ import { batchOf, indexBatches, type Phase, runPhase } from './phase.ts';
 import { storedMaps, storedTokenizer } from './store-layout.ts';
 import { cutMix, smoothTargets } from './targets.ts';
 import { adaptBatch, type TokenAdapt } from './token-adapt.ts';
-import { publishedGeometry } from './token-adapt-params.ts';
+import { geometryOf } from './token-adapt-params.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import { codesToGrid, gridToCodes } from './tokens.ts';
 import { trainMasked } from './train-masked.ts';
@@ -48,8 +48,7 @@ export function augment(key: random.Key, codes: Tensor, { codebook, synonyms, ma
   const [a, b, c, d] = random.splitKey(key, 4) as [random.Key, random.Key, random.Key, random.Key];
   let seen = how.synonym > 0 ? replaceSynonyms(a, codes, synonyms, how.synonym) : codes;
   if (how.swap > 0) seen = swapSquares(b, seen, how.swap);
-  if (maps && codes.shape[0]! > 1)
-    seen = adaptBatch(c, maps, codesToGrid(seen, codebook), codebook, { ...publishedGeometry, scale: how.scale });
+  if (maps && codes.shape[0]! > 1) seen = adaptBatch(c, maps, codesToGrid(seen, codebook), codebook, geometryOf(how));
   else if (how.scale < 1) seen = gridToCodes(randomResizedCrop(c, codesToGrid(seen, codebook), crop, how.scale), codebook);
   else seen = centreCrop(seen, crop);
   return noiseOrColor(d, codesToGrid(seen, codebook), how);
