@@ -8,7 +8,8 @@
  *     node check.js --merge <files>                                     what such runs printed, over arms and seeds
  *
  * `--save <folder>` saves each arm as soon as it is done; started again, the check goes on from there. `--images` takes the first so many, `--effort`
- * a share of the steps, `--epochs` trains the arms for longer, `--precision bf16` in half precision, `--seed 0,1,2` several seeds, `--together` trains all arms and seeds side by side,
+ * a share of the steps, `--epochs` trains the arms for longer, `--precision bf16` in half precision; `--scale`, `--affine` and `--maps` are the
+ * options of `armsCheck`; `--seed 0,1,2` trains several seeds, `--together` all arms and seeds side by side,
  * which keeps a GPU busy. Progress goes to stderr.
  */
 import { parseArgs } from 'node:util';
@@ -34,6 +35,9 @@ const { values, positionals } = parseArgs({
     effort: { type: 'string', default: '1' },
     epochs: { type: 'string' },
     precision: { type: 'string', default: 'f32' },
+    scale: { type: 'string' },
+    affine: { type: 'string' },
+    maps: { type: 'string' },
     save: { type: 'string' },
     together: { type: 'boolean', default: false },
     merge: { type: 'boolean', default: false },
@@ -57,7 +61,9 @@ const strange = names.find((name) => !armNames.includes(name as ArmName));
 if (strange !== undefined) throw new Error(`[seit-plus-plus] there is no arm '${strange}'; use ${armNames.join(', ')}`);
 const seeds = values.seed.split(',').map(Number);
 const [effort, asked] = [Number(values.effort), Number(values.images)];
-const epochs = values.epochs === undefined ? undefined : Number(values.epochs);
+const [epochs, scale, affine, mapEpochs] = [values.epochs, values.scale, values.affine, values.maps].map((asked) =>
+  asked === undefined ? undefined : Number(asked),
+);
 if (!(seeds.every((seed) => Number.isSafeInteger(seed) && seed >= 0) && asked >= 1 && effort > 0 && effort <= 1 && (epochs ?? 1) > 0))
   throw new RangeError(
     `[seit-plus-plus] seed ${values.seed}, ${values.images} images, effort ${values.effort}, ${values.epochs} epochs; a seed is a whole number from 0, images are 1 or more, effort is a share of the steps above 0, epochs are above 0`,
@@ -93,7 +99,7 @@ const common = {
     effort,
     images: images.size,
     testImages: test.size,
-    ...(epochs !== undefined && { epochs }),
+    ...Object.fromEntries(Object.entries({ epochs, scale, affine, mapEpochs }).filter(([, asked]) => asked !== undefined)),
     ...(precision !== 'f32' && { precision }),
   },
   seeds,
@@ -103,7 +109,7 @@ const common = {
 const print = (run: SeedRun<AnyArm>): void => console.log(JSON.stringify({ ...reportOf(run), seconds: seconds() }));
 
 if (check === 'arms' || check === 'demo') {
-  const arms = check === 'arms' ? armsCheck(data, epochs, precision) : demoCheck(data, images);
+  const arms = check === 'arms' ? armsCheck(data, { epochs, precision, scale, affine, mapEpochs }) : demoCheck(data, images);
   const shared = new Map<number, TokenArms>();
   await runArms<Arm, typeof common.setting>({
     ...common,
