@@ -50,5 +50,7 @@ test('sheets are labelled in the classes of a model, and refused where it has no
       ['bird', 'dog', 'cat'],
     ],
   );
+  const others = Array.from({ length: 256 }, (_, i) => `other ${i}`);
+  assert.deepEqual([...(await openImages(small, { split: 'test', classes: [...others, 'cat', 'dog'] })).labels], [256, 257, 257]);
   await assert.rejects(openImages(small, { split: 'test', classes: ['cat', 'bird'] }), /class "dog" is not one of cat, bird/);
 });

@@ -24,9 +24,9 @@ export async function openCifarSheets(
 ): Promise<ImageSet> {
   const own = (await readFile(join(folder, 'classes.txt'), 'utf8')).trim().split(/\s+/);
   const all = await readFile(join(folder, `${split}-labels.u8`));
-  const labels = all
-    .subarray(0, limit)
-    .map((label) => (classes ? classIndex(`${folder}: ${split}`, own[label] ?? String(label), classes) : label));
+  const labels = Int32Array.from(all.subarray(0, limit), (label) =>
+    classes ? classIndex(`${folder}: ${split}`, own[label] ?? String(label), classes) : label,
+  );
   const pixels = new Uint8Array(labels.length * side * side * 3);
   for (let first = 0; first < labels.length; first += perSheet) {
     signal?.throwIfAborted();
