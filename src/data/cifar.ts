@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decodeImage } from '../io/images.ts';
-import { classIndex, type ImageSet } from './image-set.ts';
 import { PackedImages } from './packed.ts';
 import type { ScanOptions } from './parallel.ts';
 
@@ -9,8 +8,6 @@ export interface CifarOptions extends ScanOptions {
   split?: 'train' | 'test';
   /** Only the first images; they are in random order. */
   limit?: number;
-  /** The classes and their order, for example those of a trained model; default those of `classes.txt`. */
-  classes?: readonly string[];
 }
 
 const side = 32;
@@ -20,13 +17,10 @@ const perSheet = perRow * perRow;
 /** CIFAR-10 (Krizhevsky 2009) as sheets `train-00.webp` of 50 x 50 images, row-major, with `train-labels.u8` and `classes.txt`; into memory. */
 export async function openCifarSheets(
   folder: string,
-  { split = 'train', limit, classes, signal, onProgress }: CifarOptions = {},
-): Promise<ImageSet> {
-  const own = (await readFile(join(folder, 'classes.txt'), 'utf8')).trim().split(/\s+/);
-  const all = await readFile(join(folder, `${split}-labels.u8`));
-  const labels = Int32Array.from(all.subarray(0, limit), (label) =>
-    classes ? classIndex(`${folder}: ${split}`, own[label] ?? String(label), classes) : label,
-  );
+  { split = 'train', limit, signal, onProgress }: CifarOptions = {},
+): Promise<PackedImages> {
+  const classes = (await readFile(join(folder, 'classes.txt'), 'utf8')).trim().split(/\s+/);
+  const labels = (await readFile(join(folder, `${split}-labels.u8`))).subarray(0, limit);
   const pixels = new Uint8Array(labels.length * side * side * 3);
   for (let first = 0; first < labels.length; first += perSheet) {
     signal?.throwIfAborted();
@@ -39,7 +33,7 @@ export async function openCifarSheets(
     cut(sheet.pixels, count, pixels.subarray(first * side * side * 3));
     onProgress?.({ phase: 'decode', done: first + count, total: labels.length });
   }
-  return new PackedImages({ pixels, labels, shape: [side, side, 3], classes: classes ?? own, source: `${folder} (${split})` });
+  return new PackedImages({ pixels, labels, shape: [side, side, 3], classes, source: `${folder} (${split})` });
 }
 
 function cut(sheet: Uint8Array, count: number, into: Uint8Array): void {

@@ -50,6 +50,23 @@ test('plain, gzip and Brotli; labels beside the images', async () => {
   assert.throws(() => guessLabelsPath('x/pictures.idx'), /cannot guess the labels/);
 });
 
+test('labels are the classes of their numbers, in the order and the size that a model asks for', async () => {
+  const path = await put('pair-images-idx3-ubyte', images);
+  await put('pair-labels-idx1-ubyte', labels);
+  const set = await openImages(path, { classes: ['1', '2', '0'], size: [2, 6] });
+  assert.deepEqual(
+    [[...set.labels], set.classes, set.shape],
+    [
+      [0, 2],
+      ['1', '2', '0'],
+      [2, 6, 1],
+    ],
+  );
+  const { pixels } = await set.read(0);
+  assert.deepEqual([pixels[0], pixels[5]], [1, 3]);
+  await assert.rejects(openImages(path, { classes: ['cat', 'dog'] }), /pair-images-idx3-ubyte: class "1" is not one of cat, dog/);
+});
+
 test('every truncation is an error, plain and packed', async () => {
   for (const [ending, bytes] of [
     ['', images],

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { createBrotliDecompress, createGunzip } from 'node:zlib';
 import { errorCode, errorMessage, FormatError, showBytes } from '../io/errors.ts';
-import type { ImageSet, ImageShape } from './image-set.ts';
+import type { ImageShape } from './image-set.ts';
 import { PackedImages } from './packed.ts';
 
 /** An array of unsigned bytes. */
@@ -21,7 +21,11 @@ export interface IdxOptions {
 }
 
 /** Opens a pair of IDX files (http://yann.lecun.com/exdb/mnist), plain, .gz or .br, into memory. The labels' path is guessed if not given. */
-export async function openIdx(imagesPath: string, labelsPath = guessLabelsPath(imagesPath), options: IdxOptions = {}): Promise<ImageSet> {
+export async function openIdx(
+  imagesPath: string,
+  labelsPath = guessLabelsPath(imagesPath),
+  options: IdxOptions = {},
+): Promise<PackedImages> {
   const images = await readIdx(imagesPath, options);
   const labels = await readIdx(labelsPath, options);
   const [size, height, width, channels = 1] = images.dims;
