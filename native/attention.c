@@ -61,9 +61,8 @@ static void attend(const AttentionArgs *a, W Tk, char *const *base, W b, W h, W 
       for (W i = r; i < r + rows; i++)
         soften(w->scores + i * S_STEP, columns, MIN(columns.to, first_key(&mask, i0 + i) - j0), end_key(&mask, i0 + i) - j0,
                &w->max[i], &w->sum[i], w->out + i * width, width);
-      for (W e = 0; e < Ev; e += NR)
-        tile_rows(rows, MIN(NR, Ev - e), columns.to - columns.from, s + columns.from, S_STEP,
-                  values.at + columns.from * values.step + e, values.step, w->out + r * width + e, width, 1);
+      strips_rows(rows, Ev, columns.to - columns.from, s + columns.from, S_STEP, values.at + columns.from * values.step, values.step, NR,
+                  w->out + r * width, width, 1);
     }
   }
 

@@ -71,8 +71,8 @@ static inline void pack_rows(float *panels, int width, const char *p, W dtype, W
 
 // out[rows, columns from..to) = the products of the packed rows `a` (at most MR) with the packed keys, over E.
 static inline void scores(W rows, Span columns, W n, W E, const float *a, const float *keys, float *out) {
-  for (W j = columns.from; j < columns.to; j += NR)
-    tile_columns(rows, MIN(NR, n - j), E, a, MR, keys + j * E, NR, out + j, S_STEP, 0);
+  W count = MIN(n - columns.from, ROUND_UP(columns.to - columns.from, NR));
+  strips_columns(rows, count, E, a, MR, keys + columns.from * E, NR, NR * E, out + columns.from, S_STEP, 0);
 }
 
 static inline const char *view_at(char *const *base, const View *v, W dtype, W b, W t, W h) {

@@ -84,9 +84,9 @@ static void add_tile(Work *w, float *dq, W dq_step, int keys) {
     Span columns = seen_columns(&w->mask, w->i0 + r, rows, w->j0, w->n);
     if (columns.from >= columns.to) continue;
     probabilities(w, r, rows, columns);
-    for (W e = 0; dq && e < a->E; e += NR)
-      tile_rows(rows, MIN(NR, a->E - e), columns.to - columns.from, w->ds + r * S_STEP + columns.from, S_STEP,
-                w->keys.at + columns.from * w->keys.step + e, w->keys.step, dq + r * dq_step + e, dq_step, 1);
+    if (dq)
+      strips_rows(rows, a->E, columns.to - columns.from, w->ds + r * S_STEP + columns.from, S_STEP,
+                  w->keys.at + columns.from * w->keys.step, w->keys.step, NR, dq + r * dq_step, dq_step, 1);
   }
   for (W j = 0; keys && j < w->n; j += MR) {
     W rows = MIN(MR, w->n - j);
@@ -94,12 +94,10 @@ static void add_tile(Work *w, float *dq, W dq_step, int keys) {
     W depth = MIN(w->m, end_query(&w->mask, w->j0 + j + rows - 1, a->Tq) - w->i0) - from;
     if (depth <= 0) continue;
     const float *p = w->p + from * S_STEP + j, *ds = w->ds + from * S_STEP + j;
-    for (W e = 0; e < a->Ev; e += NR)
-      tile_columns(rows, MIN(NR, a->Ev - e), depth, p, S_STEP, w->douts.at + from * w->douts.step + e, w->douts.step,
-                   w->dv + j * w->value_width + e, w->value_width, 1);
-    for (W e = 0; e < a->E; e += NR)
-      tile_columns(rows, MIN(NR, a->E - e), depth, ds, S_STEP, w->queries.at + from * w->queries.step + e, w->queries.step,
-                   w->dk + j * w->width + e, w->width, 1);
+    strips_columns(rows, a->Ev, depth, p, S_STEP, w->douts.at + from * w->douts.step, w->douts.step, NR, w->dv + j * w->value_width,
+                   w->value_width, 1);
+    strips_columns(rows, a->E, depth, ds, S_STEP, w->queries.at + from * w->queries.step, w->queries.step, NR, w->dk + j * w->width,
+                   w->width, 1);
   }
 }
 

@@ -25,27 +25,24 @@ static void pack(float *panels, int width, Factor f, W lines, W kc) {
 static void product(W m, W n, W K, Factor a, Factor b, float *c, W c_step, int accumulate, float *a_panels, float *b_panels) {
   int a_direct = a.type == F32 && (a.line_step == 1 ? n <= NR : a.k_step == 1 && n <= DIRECT_N);
   int b_direct = b.type == F32 && b.line_step == 1 && m <= DIRECT_M;
+  Strips *strips = a_direct && a.line_step != 1 ? strips_rows : strips_columns;
+  W a_step = !a_direct ? MR : a.line_step == 1 ? a.k_step : a.line_step;
   W depth = K <= WHOLE ? WHOLE : KC;
   for (W jc = 0; jc < n; jc += NC) {
     W nc = MIN(NC, n - jc);
     for (W k = 0; k == 0 || k < K; k += depth) {
-      W kc = MIN(depth, K - k);
-      W in_place = b_direct ? nc / NR * NR : 0; // columns of B
-      pack(b_panels + in_place * kc, NR, from(b, jc + in_place, k), nc - in_place, kc);
+      W kc = MIN(depth, K - k), in_place = b_direct ? nc / NR * NR : 0; // columns of B
+      const float *b_at = (const float *)from(b, jc, k).at;
+      pack(b_panels, NR, from(b, jc + in_place, k), nc - in_place, kc);
       for (W ic = 0; ic < m; ic += MC) {
         W mc = MIN(MC, m - ic);
         if (!a_direct) pack(a_panels, MR, from(a, ic, k), mc, kc);
-        for (W j = 0; j < nc; j += NR) {
-          const float *bp = j < in_place ? (const float *)from(b, jc + j, k).at : b_panels + j * kc;
-          W b_step = j < in_place ? b.k_step : NR;
-          for (W i = 0; i < mc; i += MR) {
-            W rows = MIN(MR, mc - i), columns = MIN(NR, nc - j);
-            float *to = c + (ic + i) * c_step + jc + j;
-            const float *ap = a_direct ? (const float *)from(a, ic + i, k).at : a_panels + i * kc;
-            if (!a_direct) tile_columns(rows, columns, kc, ap, MR, bp, b_step, to, c_step, accumulate || k);
-            else if (a.line_step == 1) tile_columns(rows, columns, kc, ap, a.k_step, bp, b_step, to, c_step, accumulate || k);
-            else tile_rows(rows, columns, kc, ap, a.line_step, bp, b_step, to, c_step, accumulate || k);
-          }
+        for (W i = 0; i < mc; i += MR) {
+          const float *ap = a_direct ? (const float *)from(a, ic + i, k).at : a_panels + i * kc;
+          float *to = c + (ic + i) * c_step + jc;
+          W rows = MIN(MR, mc - i);
+          strips(rows, in_place, kc, ap, a_step, b_at, b.k_step, NR, to, c_step, accumulate || k);
+          strips(rows, nc - in_place, kc, ap, a_step, b_panels, NR, NR * kc, to + in_place, c_step, accumulate || k);
         }
       }
     }

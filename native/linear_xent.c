@@ -91,10 +91,9 @@ static void load_columns(Work *w, W j0, int rows) {
 static void products(Work *w) {
   const W D = w->a->D;
   for (W k = 0; k == 0 || k < D; k += DEPTH)
-    for (W j = 0; j < w->n; j += NR)
-      for (W r = 0; r < w->m; r += MR)
-        tile_columns(MIN(MR, w->m - r), MIN(NR, w->n - j), MIN(DEPTH, D - k), w->row_panels + r * D + k * MR, MR,
-                     w->column_panels + j * D + k * NR, NR, w->tile + r * w->step + j, w->step, k > 0);
+    for (W r = 0; r < w->m; r += MR)
+      strips_columns(MIN(MR, w->m - r), w->n, MIN(DEPTH, D - k), w->row_panels + r * D + k * MR, MR, w->column_panels + k * NR, NR, NR * D,
+                     w->tile + r * w->step, w->step, k > 0);
 }
 
 // Logits from column j of a row of products; -inf beyond the last.
@@ -191,10 +190,9 @@ static void own_rows(Work *w, const LinearXentGradArgs *g, W block) {
     load_columns(w, j0, 1);
     products(w);
     if (!gradients(w, g) && g->filterE) continue;
-    for (W d = 0; d < a->D; d += NR)
-      for (W r = 0; r < w->m; r += MR)
-        tile_rows(MIN(MR, w->m - r), MIN(NR, a->D - d), w->n, w->tile + r * w->step, w->step, w->columns + d, w->column_step,
-                  w->sums + r * w->width + d, w->width, 1);
+    for (W r = 0; r < w->m; r += MR)
+      strips_rows(MIN(MR, w->m - r), a->D, w->n, w->tile + r * w->step, w->step, w->columns, w->column_step, NR,
+                  w->sums + r * w->width, w->width, 1);
   }
   for (W i = 0; i < w->m; i++) store_sums(w, g->dE, w->row[i], i);
 }
@@ -216,10 +214,8 @@ static void own_columns(Work *w, const LinearXentGradArgs *g, W block) {
     tiles++;
     skipped += !counts && (g->filterE || g->filterC);
     if (!counts && g->filterC) continue;
-    for (W d = 0; d < a->D; d += NR)
-      for (W j = 0; j < w->n; j += MR)
-        tile_columns(MIN(MR, w->n - j), MIN(NR, a->D - d), w->m, w->tile + j, w->step, w->rows + d, w->width,
-                     w->sums + j * w->width + d, w->width, 1);
+    for (W j = 0; j < w->n; j += MR)
+      strips_columns(MIN(MR, w->n - j), a->D, w->m, w->tile + j, w->step, w->rows, w->width, NR, w->sums + j * w->width, w->width, 1);
   }
   for (W j = 0; j < w->n; j++) {
     store_sums(w, g->dC, w->ids[j], j);

@@ -8,7 +8,7 @@ INLINE void add_products(vf acc[MR][2], int from, int to, int nv, int by_rows, c
   }
 }
 
-// m and nv (vectors per row) are constants at every call: each pair becomes straight-line code over registers.
+// m and nv (vectors per row) are constants at every call, and n where the tile is whole: straight-line code over registers.
 INLINE void tile(int m, int nv, int by_rows, W n, W kc, const float *a, W a_step, const float *b, W b_step, float *c,
                  W c_step, int accumulate) {
   vf acc[MR][2];
@@ -31,7 +31,7 @@ INLINE void tile(int m, int nv, int by_rows, W n, W kc, const float *a, W a_step
     a += by_rows ? 1 : a_step;
   }
   W last = n - (nv - 1) * VW; // columns of the last vector
-  if (VW < 16 && last < VW) { // where the ISA has no masks, through memory: used alike, the sums keep their order in V8's loop
+  if (VW < 16 && last < VW) { // where the ISA has no masks, through memory
     float sums[MR][NR];
     UNROLL for (int i = 0; i < m; i++)
       UNROLL for (int v = 0; v < nv; v++) v_store(sums[i] + v * VW, acc[i][v]);
@@ -39,20 +39,32 @@ INLINE void tile(int m, int nv, int by_rows, W n, W kc, const float *a, W a_step
       for (W j = 0; j < n; j++) c[j] = accumulate ? c[j] + sums[i][j] : sums[i][j];
     return;
   }
-  UNROLL for (int i = 0; i < m; i++, c += c_step) {
-    UNROLL for (int v = 0; v < nv; v++) {
-      float *p = c + v * VW;
+  UNROLL for (int i = m - 1; i >= 0; i--) { // downwards: V8 takes the rows of its loop in the reverse order of the uses behind it
+    UNROLL for (int v = nv - 1; v >= 0; v--) {
+      float *p = c + i * c_step + v * VW;
       if (VW < 16 || v < nv - 1 || last == VW) v_store(p, accumulate ? v_load(p) + acc[i][v] : acc[i][v]);
       else v_store_n(p, accumulate ? v_load_n(p, last) + acc[i][v] : acc[i][v], last);
     }
   }
 }
 
-#define ARGUMENTS W n, W kc, const float *a, W a_step, const float *b, W b_step, float *c, W c_step, int accumulate
-#define VARIANT(m, nv, by_rows) \
-  static void tile_##m##_##nv##_##by_rows(ARGUMENTS) { tile(m, nv, by_rows, n, kc, a, a_step, b, b_step, c, c_step, accumulate); }
-#define VARIANTS(m) VARIANT(m, 1, 0) VARIANT(m, 2, 0) VARIANT(m, 1, 1) VARIANT(m, 2, 1)
-#define ENTRIES(m, by_rows) {tile_##m##_1_##by_rows, tile_##m##_2_##by_rows},
+#define WHOLE_ARGUMENTS W kc, const float *a, W a_step, const float *b, W b_step, float *c, W c_step, int accumulate
+#define RAGGED_ARGUMENTS W n, WHOLE_ARGUMENTS
+#define STRIPS_ARGUMENTS W n, W kc, const float *a, W a_step, const float *b, W b_step, W b_next, float *c, W c_step, int accumulate
+#define NOINLINE static __attribute__((noinline))
+// Whole and ragged tiles in functions of their own: V8 keeps the sums in registers where there is nothing else.
+#define VARIANT(m, by_rows) \
+  NOINLINE void whole_##m##_##by_rows(WHOLE_ARGUMENTS) { tile(m, 2, by_rows, NR, kc, a, a_step, b, b_step, c, c_step, accumulate); } \
+  NOINLINE void ragged_##m##_##by_rows(RAGGED_ARGUMENTS) { \
+    if (n > VW) tile(m, 2, by_rows, n, kc, a, a_step, b, b_step, c, c_step, accumulate); \
+    else tile(m, 1, by_rows, n, kc, a, a_step, b, b_step, c, c_step, accumulate); \
+  } \
+  static void strips_##m##_##by_rows(STRIPS_ARGUMENTS) { \
+    for (; n >= NR; n -= NR, b += b_next, c += NR) whole_##m##_##by_rows(kc, a, a_step, b, b_step, c, c_step, accumulate); \
+    if (n > 0) ragged_##m##_##by_rows(n, kc, a, a_step, b, b_step, c, c_step, accumulate); \
+  }
+#define VARIANTS(m) VARIANT(m, 0) VARIANT(m, 1)
+#define ENTRY(m, by_rows) strips_##m##_##by_rows,
 #define UP_TO_4(X, ...) X(1, ##__VA_ARGS__) X(2, ##__VA_ARGS__) X(3, ##__VA_ARGS__) X(4, ##__VA_ARGS__)
 #define UP_TO_5(X, ...) UP_TO_4(X, ##__VA_ARGS__) X(5, ##__VA_ARGS__)
 #define UP_TO_6(X, ...) UP_TO_5(X, ##__VA_ARGS__) X(6, ##__VA_ARGS__)
@@ -63,15 +75,15 @@ INLINE void tile(int m, int nv, int by_rows, W n, W kc, const float *a, W a_step
 #define UP_TO_MR(...) UP_TO_MR_(MR, __VA_ARGS__)
 
 UP_TO_MR(VARIANTS)
-typedef void Variant(ARGUMENTS);
-static Variant *const columns[MR][2] = {UP_TO_MR(ENTRIES, 0)};
-static Variant *const rows[MR][2] = {UP_TO_MR(ENTRIES, 1)};
+typedef void Variant(STRIPS_ARGUMENTS);
+static Variant *const columns[MR] = {UP_TO_MR(ENTRY, 0)};
+static Variant *const rows[MR] = {UP_TO_MR(ENTRY, 1)};
 
-void tile_columns(W m, W n, W kc, const float *a, W a_step, const float *b, W b_step, float *c, W c_step, int accumulate) {
-  columns[m - 1][n > VW](n, kc, a, a_step, b, b_step, c, c_step, accumulate);
+void strips_columns(W m, W n, W kc, const float *a, W a_step, const float *b, W b_step, W b_next, float *c, W c_step, int accumulate) {
+  columns[m - 1](n, kc, a, a_step, b, b_step, b_next, c, c_step, accumulate);
 }
-void tile_rows(W m, W n, W kc, const float *a, W a_step, const float *b, W b_step, float *c, W c_step, int accumulate) {
-  rows[m - 1][n > VW](n, kc, a, a_step, b, b_step, c, c_step, accumulate);
+void strips_rows(W m, W n, W kc, const float *a, W a_step, const float *b, W b_step, W b_next, float *c, W c_step, int accumulate) {
+  rows[m - 1](n, kc, a, a_step, b, b_step, b_next, c, c_step, accumulate);
 }
 
 // ---- Packing

@@ -24,9 +24,9 @@
 // lines. Lines that the last panel lacks are 0. width is MR or NR.
 void pack_panels(float *panels, int width, const void *src, W dtype, W line_step, W k_step, W lines, W kc);
 
-// C[i, j] = (accumulate ? C[i, j] : 0) + sum over k < kc of A(i, k) * B[k, j] for i < m <= MR, j < n <= NR. C[i, j] is at
-// c[i * c_step + j], B[k, j] at b[k * b_step + j]; whole vectors of B are read (VW, or NR where n > VW).
-typedef void Tile(W m, W n, W kc, const float *a, W a_step, const float *b, W b_step, float *c, W c_step, int accumulate);
-Tile tile_columns; // A(i, k) = a[k * a_step + i]: a packed panel, or a transposed matrix
-Tile tile_rows;    // A(i, k) = a[i * a_step + k]
+// C[i, j] = (accumulate ? C[i, j] : 0) + sum over k < kc of A(i, k) * B(k, j) for i < m <= MR and j < n. C[i, j] is at c[i * c_step + j].
+// B stands in strips of NR columns: B(k, j) at b[j / NR * b_next + k * b_step + j % NR]; whole vectors of it are read.
+typedef void Strips(W m, W n, W kc, const float *a, W a_step, const float *b, W b_step, W b_next, float *c, W c_step, int accumulate);
+Strips strips_columns; // A(i, k) = a[k * a_step + i]: a packed panel, or a transposed matrix
+Strips strips_rows;    // A(i, k) = a[i * a_step + k]
 #endif
