@@ -39,6 +39,16 @@ test('an error comes back from a thread, which goes on', async () => {
   assert.deepEqual(await augmenter.run(jobOf([1])), augmentImages(jobOf([1])));
 });
 
+test('a job that cannot be sent is refused, and the next ones get their own answers', async () => {
+  await using augmenter = new Augmenter(1);
+  const job = jobOf([1]);
+  const first = augmenter.run(job);
+  await assert.rejects(augmenter.run(job), /have 192 bytes, not 0/); // its buffer is gone already
+  const next = augmenter.run(jobOf([2]));
+  assert.deepEqual(await first, augmentImages(jobOf([1])));
+  assert.deepEqual(await next, augmentImages(jobOf([2])));
+});
+
 test('work that waits for a thread that has ended is refused', async () => {
   const augmenter = new Augmenter(1);
   const waiting = augmenter.run(jobOf([1]));

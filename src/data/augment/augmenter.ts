@@ -1,6 +1,7 @@
 /** Augmentation beside the training step: batches go to worker threads and come back, the same for any number of them. */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import { imageBytes } from '../image-set.ts';
 import { type AugmentJob, augmentImages } from './images.ts';
 
 type Answer = { pixels: Uint8Array; error?: never } | { pixels?: never; error: unknown };
@@ -30,15 +31,18 @@ export class Augmenter implements AsyncDisposable {
   /**
    * The augmented pixels [n, h, w, c]. The buffer of `job.pixels` is taken.
    *
-   * @throws RangeError as `augmentImages`, and what ended a worker
+   * @throws RangeError as `augmentImages`, and for pixels that are not [n, h, w, c], such as those that were taken before; what ended a worker
    */
   async run(job: AugmentJob): Promise<Uint8Array> {
+    const bytes = job.indices.length * imageBytes(job.shape);
+    // a thread would never see a job whose buffer is gone, and never answer
+    if (job.pixels.length !== bytes) throw new RangeError(`[augment] the images have ${bytes} bytes, not ${job.pixels.length}`);
     if (this.#threads.length === 0) return augmentImages(job);
     const { worker, asked } = this.#threads.reduce((idlest, one) => (one.asked.length < idlest.asked.length ? one : idlest));
     return new Promise((resolve, reject) => {
+      worker.postMessage(job, [job.pixels.buffer as ArrayBuffer]); // may throw: what was not sent has no answer
       asked.push({ resolve, reject });
       worker.ref();
-      worker.postMessage(job, [job.pixels.buffer as ArrayBuffer]);
     });
   }
 

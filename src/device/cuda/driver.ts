@@ -158,7 +158,8 @@ export function openGpu(index = 0): { driver: Driver; context: number; device: n
     );
   }
   d.cuDeviceGetCount(int);
-  if (int[0]! <= index) throw new Error(`[cuda] GPU ${index} was asked for, ${int[0]} are visible; check CUDA_VISIBLE_DEVICES`);
+  if (!Number.isInteger(index) || index < 0 || index >= int[0]!)
+    throw new Error(`[cuda] GPU ${index} was asked for, ${int[0]} are visible; check THIMBLE_GPU and CUDA_VISIBLE_DEVICES`);
   d.cuDeviceGet(int, index);
   const device = int[0]!;
   const context = d.get('cuDevicePrimaryCtxRetain', device);
