@@ -1,6 +1,7 @@
 import { type DecodeOptions, decodeImage, ImageError, probeImage, type ResizeOptions } from '../io/images.ts';
 import {
   checkIndex,
+  checkSize,
   classIndex,
   type ImageSample,
   type ImageSet,
@@ -41,8 +42,7 @@ export interface FileSetOptions extends ScanOptions, SizeOptions {
  * @throws ImageError at the first unreadable file with `onBad: 'fail'`; an error when no image is left
  */
 export async function openImageFiles(source: string, files: readonly ImageFile[], options: FileSetOptions = {}): Promise<ImageSet> {
-  if (options.size?.some((side) => !(Number.isSafeInteger(side) && side > 0)))
-    throw new RangeError(`[images] ${source}: images of ${options.size.join(' x ')} pixels; give whole numbers above 0`);
+  if (options.size) checkSize(source, options.size);
   const decode: DecodeOptions = options.maxPixels === undefined ? {} : { maxPixels: options.maxPixels };
   const reasons = new Array<string | undefined>(files.length);
   const tolerate = async (i: number, work: () => Promise<void>): Promise<void> => {

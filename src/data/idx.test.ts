@@ -64,6 +64,11 @@ test('labels are the classes of their numbers, in the order and the size that a 
   );
   const { pixels } = await set.read(0);
   assert.deepEqual([pixels[0], pixels[5]], [1, 3]);
+  for (const size of [
+    [0, 4],
+    [4, 1.5],
+  ] as const)
+    await assert.rejects(openImages(path, { size }), /pair-images-idx3-ubyte: images of .* pixels; give whole numbers above 0/);
   await assert.rejects(openImages(path, { classes: ['cat', 'dog'] }), /pair-images-idx3-ubyte: class "1" is not one of cat, dog/);
 });
 

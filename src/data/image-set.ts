@@ -115,6 +115,12 @@ export function subset(set: ImageSet, indices: ArrayLike<number>): ImageSet {
   return view;
 }
 
+/** @param where they are, for the message. @throws RangeError for sides [h, w] that no image has */
+export function checkSize(where: string, size: readonly number[]): void {
+  if (!size.every((side) => Number.isSafeInteger(side) && side > 0))
+    throw new RangeError(`[images] ${where}: images of ${size.join(' x ')} pixels; give whole numbers above 0`);
+}
+
 /** @param where it was found, for the message. @throws RangeError where it is none of `classes` */
 export function classIndex(where: string, name: string, classes: readonly string[]): number {
   const index = classes.indexOf(name);

@@ -6,7 +6,7 @@ import { openCifarSheets } from './cifar.ts';
 import { openManifest } from './csv.ts';
 import { type FolderOptions, openFolder } from './folder.ts';
 import { openIdx } from './idx.ts';
-import { classIndex, type ImageSet, imageBytes } from './image-set.ts';
+import { checkSize, classIndex, type ImageSet, imageBytes } from './image-set.ts';
 import { PackedImages } from './packed.ts';
 
 export interface OpenImagesOptions extends FolderOptions {
@@ -43,10 +43,11 @@ export async function openImages(path: string, options: OpenImagesOptions = {}):
   return openFolder(path, options);
 }
 
-/** Packed images in the size and under the classes that are asked for. @throws RangeError for a class that is none of those */
+/** Packed images in the size and under the classes that are asked for. @throws RangeError for a class that is none of those, and as `checkSize` */
 function asAsked(set: PackedImages, { classes = set.classes, size, fit, filter }: OpenImagesOptions): PackedImages {
   const [height, width, channels] = set.shape;
   const [h, w] = size ?? [height, width];
+  checkSize(set.source, [h, w]);
   const same = h === height && w === width;
   if (same && classes === set.classes) return set;
   const bytes = imageBytes([h, w, channels]);
