@@ -32,7 +32,7 @@ export function parseManifest(text: string, name: string): ImageFile[] {
   const [pathAt, labelAt] = hasHeader ? named : ([0, 1] as const);
   const files = (hasHeader ? rows.slice(1) : rows).map(({ fields, line }): ImageFile => {
     const path = fields[pathAt]?.trim();
-    const className = fields[labelAt]?.trim();
+    const className = fields[labelAt]?.trim().normalize();
     if (!path || !className) throw new Error(`[csv] ${name}, line ${line}: expected path,label, got ${JSON.stringify(fields.join(','))}`);
     return { path, className };
   });

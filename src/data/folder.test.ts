@@ -109,6 +109,14 @@ test('given classes set the labels, so that a model meets its own', async () => 
   await assert.rejects(openFolder(join(root, 'few'), { classes: many }), /class "b" is not one of c0, .*c19 and 980 more$/);
 });
 
+test('a class is the same however its accents are spelt', async () => {
+  await put('accents/e\u0301te\u0301/1.png', await solid(1));
+  const options = { classes: ['\u00e9t\u00e9'] };
+  assert.deepEqual([...(await openFolder(join(root, 'accents'), options)).labels], [0]);
+  const manifest = await put('accents.csv', 'accents/e\u0301te\u0301/1.png,e\u0301te\u0301\n');
+  assert.deepEqual([...(await openManifest(manifest, options)).labels], [0]);
+});
+
 test('a size that no image can have is refused', async () => {
   for (const size of [
     [0, 4],

@@ -23,7 +23,7 @@ export async function listFolder(
   const files: ImageFile[] = labels === 'none' ? top.images.map((path) => ({ path, className: 'unlabelled' })) : [];
   const home = await realpath(root);
   for (const name of top.folders) {
-    const className = labels === 'none' ? 'unlabelled' : name;
+    const className = labels === 'none' ? 'unlabelled' : name.normalize(); // systems spell accents in one letter or in two
     for (const path of await allBelow(join(root, name), [home], signal)) files.push({ path, className });
   }
   if (files.length > 0) return files;
