@@ -51,7 +51,7 @@ if (role === 'child') {
 async function chain(file: string, dice: DataRandom, straight: ToyState): Promise<void> {
   const seen: number[] = [];
   for (let round = 0; round < kills; round++) {
-    assert.equal(await trainInChild(file, dice.below(40_000) / 1000), 'SIGKILL');
+    assert.equal(await trainInChild(file, { steps: 1 + dice.below(20), ms: dice.below(3000) / 1000 }), 'SIGKILL');
     seen.push((await checkpointInfo(file)).step);
   }
   assert.ok(
@@ -65,17 +65,20 @@ async function chain(file: string, dice: DataRandom, straight: ToyState): Promis
   assert.equal(bitsOf(state.state), bitsOf(straight));
 }
 
-/** A process that trains, killed so many milliseconds after its first step, or left alone; how it ended. */
-async function trainInChild(file: string, killAfter?: number): Promise<number | string | null> {
+/** A process that trains, killed so many milliseconds after so many steps, whatever a step takes here, or left alone; how it ended. */
+async function trainInChild(file: string, kill?: { steps: number; ms: number }): Promise<number | string | null> {
   const child = spawn(process.execPath, [fileURLToPath(import.meta.url), 'child', file], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, THIMBLE_THREADS: '1', NODE_TEST_CONTEXT: undefined },
   });
   const ended = new Promise<number | string | null>((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
-  await Promise.race([new Promise((resolve) => child.stdout.once('data', resolve)), ended]);
-  child.stdout.resume();
-  if (killAfter !== undefined) {
-    await sleep(killAfter);
+  let made = 0;
+  const reached = new Promise<void>((resolve) => {
+    child.stdout.on('data', (dots: Buffer) => (made += dots.length) >= (kill?.steps ?? 1) && resolve());
+  });
+  await Promise.race([reached, ended]);
+  if (kill) {
+    await sleep(kill.ms);
     child.kill('SIGKILL');
   }
   return ended;
