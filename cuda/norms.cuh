@@ -79,7 +79,7 @@ template <int D, int G, int S, class T> __device__ inline void norm(const T *x, 
 }
 
 // A block takes rowsPerPart rows: their dx, and its own part of the sums that dgamma and dbeta [parts, D] are.
-template <int D, int G, int S, int AFFINE, class T> __device__ inline void norm_grad(const T *dy, const T *x, const float *gamma, const float *mean, const float *rstd, T *dx, float *dgamma, float *dbeta, u64 R, u64 rowsPerPart, bool rms) {
+template <int D, int G, int S, class T> __device__ inline void norm_grad(const T *dy, const T *x, const float *gamma, const float *mean, const float *rstd, T *dx, float *dgamma, float *dbeta, u64 R, u64 rowsPerPart, bool rms) {
   extern __shared__ uint4 ring[];
   using In = Row<T, D, G>;
   constexpr int W = In::W, M = In::N * W, groups = 256 / G;
@@ -93,7 +93,7 @@ template <int D, int G, int S, int AFFINE, class T> __device__ inline void norm_
     In row[2];
     In &a = row[0], &v = row[1];
     rows.take(row);
-    float g[M], k = next_k, mk = -next_m * k, sums[2] = {};
+    float g[M], m = next_m, k = next_k, sums[2] = {};
     read_moments(r + groups);
     if (r < end) {
       #pragma unroll
@@ -105,23 +105,23 @@ template <int D, int G, int S, int AFFINE, class T> __device__ inline void norm_
       }
       #pragma unroll
       for (int j = 0; j < M; j++) if (In::has(j / W)) {
-        float d = a[j], hat = v[j] * k + mk;
-        if (AFFINE > 0) sg[j] += d * hat;
-        if (AFFINE > 1) sb[j] += d;
+        float d = a[j], hat = (v[j] - m) * k;
+        if (dgamma) sg[j] += d * hat;
+        if (dbeta) sb[j] += d;
         d *= g[j];
         sums[0] += d, sums[1] += d * hat;
       }
     }
     share_sums<G>(sums, turn);
     float p = rms ? 0 : sums[0] * (1.f / D), q = sums[1] * (1.f / D);
-    float of_x = -k * k * q, rest = -k * (p + mk * q); // k (d g - p - hat q) in the fewest steps
-    if (r < end) a.write(dx + r * D, [&](int j, int, float d) { return d * (g[j] * k) + (v[j] * of_x + rest); });
+    if (r < end) a.write(dx + r * D, [&](int j, int, float d) { return k * (d * g[j] - p - (v[j] - m) * k * q); });
   }
   // The sums of a group: number j of each of its threads, one thread beside the other, at a pitch by which neighbours of a row meet different banks.
   constexpr int PITCH = G + (W > 1 ? 32 / W : 0);
   __shared__ float parts[groups][groups > 1 ? M * PITCH : 1];
-  for (int which = 0; which < AFFINE; which++) {
+  for (int which = 0; which < 2; which++) {
     float *to = which ? dbeta : dgamma;
+    if (!to) continue;
     to += (u64)blockIdx.x * D;
     if (groups == 1) {
       #pragma unroll

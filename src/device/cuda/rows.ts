@@ -78,15 +78,13 @@ export function rowKernels(call: RowCall, kernel: Kernel, gpu: { sharedBytes: nu
         // a warp a row up to 24 elements a thread, then more threads with 16
         const threads = [32, 64, 128].find((n) => elementsOf(width, n, x) <= (n === 32 ? 24 : 16)) ?? 256;
         const elements = elementsOf(width, threads, x);
-        const ahead = stagesOf(elements, [dy, x], 1, gpu.sharedBytes / 2);
-        // warps do not wait for each other: one row ahead is enough
-        const stages = threads > 32 ? ahead.stages : Math.min(1, Math.floor(gpu.sharedBytes / 2 / ahead.stageBytes));
+        const { stages, stageBytes } = threads > 32 ? stagesOf(elements, [dy, x], 1, gpu.sharedBytes / 2) : { stages: 0, stageBytes: 0 };
         return kernel(
           [dy, x, gain, mean, rstd, writes[0]!, dGain, dBias],
           [parts, 1, 1],
           (p) =>
-            `norm_grad<${width}, ${threads}, ${stages}, ${affine}>(${[0, 1, 2, 3, 4, 5, 6, 7].map(p).join(', ')}, ${rows}ull, ${rowsPerPart}ull, ${rms});`,
-          { resident: 2, shared: stages * ahead.stageBytes },
+            `norm_grad<${width}, ${threads}, ${stages}>(${[0, 1, 2, 3, 4, 5, 6, 7].map(p).join(', ')}, ${rows}ull, ${rowsPerPart}ull, ${rms});`,
+          { resident: 2, shared: stages * stageBytes },
         );
       }
       const dx = kernel(
