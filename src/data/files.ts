@@ -2,11 +2,11 @@ import { type DecodeOptions, decodeImage, ImageError, probeImage, type ResizeOpt
 import {
   checkIndex,
   checkSize,
-  classIndex,
   type ImageSample,
   type ImageSet,
   type ImageShape,
   imageBytes,
+  placesIn,
   type SkippedFile,
   target,
 } from './image-set.ts';
@@ -80,8 +80,8 @@ export async function openImageFiles(source: string, files: readonly ImageFile[]
   const kept = files.map((_, i) => i).filter((i) => reasons[i] === undefined);
   if (kept.length === 0) throw noneLeft(source, files, reasons);
   const classes = options.classes ?? sortNames(new Set(kept.map((i) => files[i]!.className)));
-  const places = new Map(classes.map((name, c) => [name, c]));
-  const labels = Int32Array.from(kept, (i) => places.get(files[i]!.className) ?? classIndex(files[i]!.path, files[i]!.className, classes));
+  const place = placesIn(classes);
+  const labels = Int32Array.from(kept, (i) => place(files[i]!.path, files[i]!.className));
   const skipped: SkippedFile[] = files.flatMap(({ path }, i) => (reasons[i] === undefined ? [] : [{ path, reason: reasons[i]! }]));
   if (keep) {
     kept.forEach((from, to) => pixels.copyWithin(to * bytes, from * bytes, (from + 1) * bytes));

@@ -121,12 +121,13 @@ export function checkSize(where: string, size: readonly number[]): void {
     throw new RangeError(`[images] ${where}: images of ${size.join(' x ')} pixels; give whole numbers above 0`);
 }
 
-/** @param where it was found, for the message. @throws RangeError where it is none of `classes` */
-export function classIndex(where: string, name: string, classes: readonly string[]): number {
-  const index = classes.indexOf(name);
-  if (index < 0) {
+/** Places of names among `classes`; `where` one was found is for the message. @throws RangeError for a name that is none of them */
+export function placesIn(classes: readonly string[]): (where: string, name: string) => number {
+  const places = new Map(classes.map((name, place) => [name, place]));
+  return (where, name) => {
+    const place = places.get(name);
+    if (place !== undefined) return place;
     const more = classes.length > 20 ? ` and ${classes.length - 20} more` : '';
     throw new RangeError(`[images] ${where}: class ${JSON.stringify(name)} is not one of ${classes.slice(0, 20).join(', ')}${more}`);
-  }
-  return index;
+  };
 }

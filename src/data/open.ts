@@ -6,7 +6,7 @@ import { openCifarSheets } from './cifar.ts';
 import { openManifest } from './csv.ts';
 import { type FolderOptions, openFolder } from './folder.ts';
 import { openIdx } from './idx.ts';
-import { checkSize, classIndex, type ImageSet, imageBytes } from './image-set.ts';
+import { checkSize, type ImageSet, imageBytes, placesIn } from './image-set.ts';
 import { PackedImages } from './packed.ts';
 
 export interface OpenImagesOptions extends FolderOptions {
@@ -55,7 +55,7 @@ function asAsked(set: PackedImages, { classes = set.classes, size, fit, filter }
   const how = { height: h, width: w, ...(fit && { fit }), ...(filter && { filter }) };
   if (!same)
     for (let i = 0; i < set.size; i++) pixels.set(resizeImage({ height, width, channels, pixels: set.at(i) }, how).pixels, i * bytes);
-  const places = set.classes.map((name) => classes.indexOf(name));
-  const labels = set.labels.map((label) => (places[label]! < 0 ? classIndex(set.source, set.classes[label]!, classes) : places[label]!));
+  const place = placesIn(classes);
+  const labels = set.labels.map((label) => place(set.source, set.classes[label]!));
   return new PackedImages({ pixels, labels, shape: [h, w, channels], classes, source: set.source });
 }
