@@ -28,7 +28,7 @@ __device__ inline float exponent(float lse) { return lse == MINUS_INF ? 0 : lse 
 template <class T, int E, int M, int N> __device__ inline void attention_grad_kv(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const int *offsets, const T *dO, const float *lse, const float *delta, T *dk, Heads sdk, T *dv, Heads sdv, Shape s, bool aligned, bool aligned_to) {
   const int MB = E > 64 ? 1 : 2, ROWS = 16 * MB, THREADS = 32 * M / ROWS;
   extern __shared__ uint4 shared[];
-  u32 base = (u32)__cvta_generic_to_shared(shared);
+  u32 base = shared_address(shared);
   Tile<M, E> kt{base}, vt{base + kt.BYTES};
   typedef Tile<N, E> Queries;
   auto queries = [&](int i) { return Queries{base + 2 * kt.BYTES + i % 2 * Queries::BYTES}; };
@@ -46,7 +46,7 @@ template <class T, int E, int M, int N> __device__ inline void attention_grad_kv
       int t = i0 + threadIdx.x % N;
       bool in = s.Tq % N == 0 || t < s.Tq;
       const float *from = (threadIdx.x < N ? lse : delta) + ((u64)b * s.Hq + h) * s.Tq + (in ? t : 0);
-      u32 to = (u32)__cvta_generic_to_shared(sums + i % 2 * 2 * N + threadIdx.x);
+      u32 to = shared_address(sums + i % 2 * 2 * N + threadIdx.x);
       asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(in ? 4 : 0));
     }
   };
@@ -98,7 +98,7 @@ template <class T, int E, int M, int N> __device__ inline void attention_grad_kv
 template <class T, int E, int N> __device__ inline void attention_grad_q(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const int *offsets, const T *dO, const float *lse, const float *delta, T *dq, Heads sdq, Shape s, bool aligned, bool aligned_to) {
   const int M = 128;
   extern __shared__ uint4 shared[];
-  u32 base = (u32)__cvta_generic_to_shared(shared);
+  u32 base = shared_address(shared);
   Tile<M, E> qt{base}, gt{base + qt.BYTES};
   typedef Tile<N, E> Keys;
   auto keys = [&](int i) { return Keys{base + 2 * qt.BYTES + i % 2 * Keys::BYTES}; };

@@ -238,7 +238,7 @@ template <int MB, int E> __device__ inline void settle_rows(float (&acc)[MB][E /
 template <class T, int E, int N> __device__ inline void attention(const T *q, Heads sq, const T *k, Heads sk, const T *v, Heads sv, const int *offsets, T *o, float *lse, Shape s, bool aligned) {
   const int M = 128;
   extern __shared__ uint4 shared[];
-  u32 base = (u32)__cvta_generic_to_shared(shared);
+  u32 base = shared_address(shared);
   Tile<M, E> qt{base};
   auto keys = [&](int i) { return Tile<N, E>{base + qt.BYTES + i % 2 * Tile<N, E>::BYTES}; };
   auto values = [&](int i) { return Tile<N, E>{base + qt.BYTES + (2 + i % 2) * Tile<N, E>::BYTES}; };

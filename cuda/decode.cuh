@@ -42,16 +42,15 @@ template <class T, int E, int Q, bool ALIGNED, class I> __device__ inline long l
 
 // Where the first of BLOCKS blocks that run together gets N numbers from each, without a way through memory (PTX ISA, st.async).
 template <int BLOCKS, int N> struct Inbox {
-  __device__ static u32 place(const void *p) { return (u32)__cvta_generic_to_shared(p); }
   __device__ static float *numbers() { __shared__ float x[BLOCKS * N]; return x; }
   __device__ static u64 *arrival() { __shared__ u64 barrier; return &barrier; }
   // By all threads of all blocks, some time before the first is sent.
   __device__ static void open() {
 #if __CUDA_ARCH__ >= 900
     if (threadIdx.x == 0) {
-      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(place(arrival())));
+      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(arrival())));
       asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(place(arrival())), "r"(BLOCKS * N * 4) : "memory");
+      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(arrival())), "r"(BLOCKS * N * 4) : "memory");
     }
     __syncwarp();
     asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
@@ -66,13 +65,13 @@ template <int BLOCKS, int N> struct Inbox {
 #if __CUDA_ARCH__ >= 900
     asm volatile("{ .reg .u32 to, told; mapa.shared::cluster.u32 to, %0, 0; mapa.shared::cluster.u32 told, %1, 0;\n"
                  "st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [to], %2, [told]; }"
-                 ::"r"(place(numbers() + block * N + i)), "r"(place(arrival())), "r"(__float_as_uint(x)) : "memory");
+                 ::"r"(shared_address(numbers() + block * N + i)), "r"(shared_address(arrival())), "r"(__float_as_uint(x)) : "memory");
 #endif
   }
   __device__ static void await_all() {
 #if __CUDA_ARCH__ >= 900
     u32 there;
-    do asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], 0; selp.u32 %0, 1, 0, p; }" : "=r"(there) : "r"(place(arrival())) : "memory");
+    do asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], 0; selp.u32 %0, 1, 0, p; }" : "=r"(there) : "r"(shared_address(arrival())) : "memory");
     while (!there);
 #endif
   }

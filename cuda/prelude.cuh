@@ -122,11 +122,14 @@ __device__ inline bool arrives_last(u32 *counter, u32 blocks) {
   return before == blocks - 1;
 }
 
+// An address as instructions on shared memory take it.
+__device__ inline u32 shared_address(const void *p) { return (u32)__cvta_generic_to_shared(p); }
+
 // Copies to shared memory that go on beside what follows; before 8.0 there are none. N bytes, and zeros where there is nothing to copy.
 #if __CUDA_ARCH__ >= 800
 constexpr bool ASYNC_COPIES = true;
 template <int N> __device__ inline void copy_async(void *to, const void *from, bool there) {
-  u32 at = (u32)__cvta_generic_to_shared(to);
+  u32 at = shared_address(to);
   if constexpr (N == 16) asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(there ? 16 : 0) : "memory");
   else asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(at), "l"(from), "r"(there ? N : 0), "n"(N) : "memory");
 }

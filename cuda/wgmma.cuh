@@ -20,7 +20,6 @@ template <int COUNT, u32 BYTES, u32 A> struct Stages {
 };
 const u32 A_BYTES = TILE_M * TILE_K * 2;
 typedef Stages<4, A_BYTES + 256 * TILE_K * 2, A_BYTES> Ring;
-__device__ inline u32 shared_address(const void *p) { return (u32)__cvta_generic_to_shared(p); }
 __device__ inline void wait(u32 barrier, u32 phase) {
   u32 done;
   do asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }" : "=r"(done) : "r"(barrier), "r"(phase) : "memory");
