@@ -43,31 +43,32 @@ test('the registry lists method folders and imports them lazily', (t) => {
   assert.doesNotMatch(text, /^import (?!type)/m);
 });
 
-test('a library that was cut off is not loaded but compiled anew', (t) => {
+/** A folder with nothing but the script that compiles the kernels, and a run of it there. */
+function installation(t) {
   const root = mkdtempSync(join(tmpdir(), 'thimble-native-'));
   t.after(() => rmSync(root, { recursive: true }));
   for (const name of ['scripts', 'native']) mkdirSync(join(root, name));
   const script = join(root, 'scripts', 'build-native.mjs');
   copyFileSync(fileURLToPath(new URL('build-native.mjs', import.meta.url)), script);
+  return { root, run: () => spawnSync(process.execPath, [script], { encoding: 'utf8', env: { ...process.env, XDG_CACHE_HOME: root } }) };
+}
+
+test('a library that was cut off is not loaded but compiled anew', (t) => {
+  const { root, run } = installation(t);
   writeFileSync(join(root, 'native', 'one.c'), 'int one(void) { return 1; }');
-  const run = () => spawnSync(process.execPath, [script], { encoding: 'utf8', env: { ...process.env, XDG_CACHE_HOME: root } }).stdout;
-  const path = /compiled (\S+)/.exec(run())?.[1];
+  const path = /compiled (\S+)/.exec(run().stdout)?.[1];
   if (!path) return t.skip('no C compiler');
   const library = readFileSync(path);
-  assert.match(run(), /is up to date/);
+  assert.match(run().stdout, /is up to date/);
   truncateSync(path, library.length >> 1);
-  assert.match(run(), /compiled/);
+  assert.match(run().stdout, /compiled/);
   assert.deepEqual(readFileSync(path), library);
-  assert.match(run(), /is up to date/);
+  assert.match(run().stdout, /is up to date/);
 });
 
 test('where the kernels in C are missing, that is said and nothing is linked', (t) => {
-  const root = mkdtempSync(join(tmpdir(), 'thimble-native-'));
-  t.after(() => rmSync(root, { recursive: true }));
-  for (const name of ['scripts', 'native']) mkdirSync(join(root, name));
-  const script = join(root, 'scripts', 'build-native.mjs');
-  copyFileSync(fileURLToPath(new URL('build-native.mjs', import.meta.url)), script);
-  const { status, stdout } = spawnSync(process.execPath, [script], { encoding: 'utf8', env: { ...process.env, XDG_CACHE_HOME: root } });
+  const { root, run } = installation(t);
+  const { status, stdout } = run();
   assert.equal(status, 0);
   assert.match(stdout, /\*\.c is missing from this installation; Thimble will run its WebAssembly build/);
   assert.deepEqual(readdirSync(root).sort(), ['native', 'scripts']);
