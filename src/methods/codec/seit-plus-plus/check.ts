@@ -9,12 +9,12 @@
  *
  * `--save <folder>` saves each arm as soon as it is done; started again, the check goes on from there. `--images` takes the first so many, `--effort`
  * a share of the steps, `--epochs` trains the arms for longer, `--precision bf16` in half precision; `--scale`, `--affine` and `--maps` are the
- * options of `armsCheck`; `--seed 0,1,2` trains several seeds, `--together` all arms and seeds side by side,
- * which keeps a GPU busy. Progress goes to stderr.
+ * options of `armsCheck`, to be chosen by `--held-out`, which judges on the last fifth of the training images and learns from the others; `--seed 0,1,2`
+ * trains several seeds, `--together` all arms and seeds side by side, which keeps a GPU busy. Progress goes to stderr.
  */
 import { parseArgs } from 'node:util';
 import '../../../device/index.ts';
-import { firstImages, type ImageSet, openCifarSheets, openFashion, packImages } from '../../../data/index.ts';
+import { firstImages, type ImageSet, openCifarSheets, openFashion, packImages, subset } from '../../../data/index.ts';
 import { runArms, type Tell } from '../../arms.ts';
 import type { Run } from '../../contracts/run.ts';
 import { figuresOf, joinArms, readRuns, type SeedRun } from '../../seeds.ts';
@@ -38,6 +38,7 @@ const { values, positionals } = parseArgs({
     scale: { type: 'string' },
     affine: { type: 'string' },
     maps: { type: 'string' },
+    'held-out': { type: 'boolean', default: false },
     save: { type: 'string' },
     together: { type: 'boolean', default: false },
     merge: { type: 'boolean', default: false },
@@ -76,7 +77,15 @@ const open = (split: 'train' | 'test', limit: number): Promise<ImageSet> =>
   data === 'fashion'
     ? openFashion(split).then((set) => packImages(firstImages(set, limit)))
     : openCifarSheets(values.folder, { split, limit });
-const [images, test] = await Promise.all([open('train', Math.floor(asked)), open('test', 5000)]);
+const heldOut = values['held-out'];
+const known = await open('train', Math.floor(asked));
+const images = heldOut ? firstImages(known, Math.floor(0.8 * known.size)) : known;
+const test = heldOut
+  ? subset(
+      known,
+      Array.from({ length: known.size - images.size }, (_, i) => images.size + i),
+    )
+  : await open('test', 5000);
 
 const began = performance.now();
 const seconds = (): number => (performance.now() - began) / 1000;
@@ -101,6 +110,7 @@ const common = {
     testImages: test.size,
     ...Object.fromEntries(Object.entries({ epochs, scale, affine, mapEpochs }).filter(([, asked]) => asked !== undefined)),
     ...(precision !== 'f32' && { precision }),
+    ...(heldOut && { heldOut }),
   },
   seeds,
   together: values.together,
