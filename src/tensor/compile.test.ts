@@ -37,6 +37,12 @@ test('a program is traced once for each signature: types, structure, numbers, de
   expect(10, { a: t.tensor([3]), scale: -0 }, [-0]);
 });
 
+test('fields in another order are other arguments: each tensor keeps its name', () => {
+  const f = t.compile((x: { a: Tensor; b: Tensor }) => t.sub(x.a, x.b));
+  const [five, one] = [t.tensor([5]), t.tensor([1])];
+  assert.deepEqual([f({ a: five, b: one }).item(), f({ b: one, a: five }).item(), f({ a: five, b: one }).item()], [4, 4, 4]);
+});
+
 test('arguments and results are trees: classes keep their prototype, what is not a tensor passes through', () => {
   class Layer {
     readonly w: Tensor;

@@ -210,13 +210,10 @@ function matches(known: unknown, tree: unknown, tensors: Tensor[]): boolean {
     return true;
   }
   if (Object.getPrototypeOf(tree) !== Object.getPrototypeOf(known)) return false;
+  const keys = Object.keys(known);
   let n = 0;
-  for (const k in tree) {
-    if (!Object.hasOwn(known, k) || !matches(known[k], tree[k], tensors)) return false;
-    n++;
-  }
-  for (const _ in known) n--;
-  return n === 0;
+  for (const k in tree) if (k !== keys[n++] || !matches(known[k], tree[k], tensors)) return false; // tensors are told apart by their order
+  return n === keys.length;
 }
 
 function refuseAliases(name: string, tensors: readonly Tensor[], donated: ReadonlySet<number>): void {

@@ -53,6 +53,8 @@ test('integers wrap as their storage does, quotients round down', () => {
     [t.add(ints('i64', 2 ** 33), 1), [2 ** 33 + 1]],
     [t.sum(ints('i64', 2 ** 33, 2 ** 33)), [2 ** 34]],
     [t.shiftRight(ints('i32', -1), 28), [15]],
+    [t.shiftRight(ints('i8', -1, -128, 100), 1), [127, 64, 50]],
+    [t.shiftRight(ints('u8', 255, 1), 1), [127, 0]],
     [t.cast(t.tensor([-1.7, 1.7, 3e9, -3e9, Number.NaN]), 'i32'), [-1, 1, 2 ** 31 - 1, -(2 ** 31), 0]],
     [t.cast(t.tensor([300, -1]), 'u8'), [44, 255]],
     [t.cast(ints('i32', 0, 2, -1), 'bool'), [0, 1, 1]],

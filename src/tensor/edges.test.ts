@@ -85,6 +85,23 @@ test('places are integers of any width', () => {
     [20, 30, 10],
     [7, 20, 30],
   ]);
+  for (const on of ['cpu', 'reference'])
+    t.withDevice(on, () => {
+      const far = of([2 ** 32, 0, -(2 ** 32)], 'i64'); // outside, whatever their lower halves are
+      const y = of([0, 0, 0, 0, 0, 0]);
+      const losses = both((l) => [t.crossEntropy(t.reshape(y, [3, 2]), l), t.oneHot(l, 2)], far) as number[][];
+      assert.deepEqual(
+        [losses[0]!.map((x) => x > 0), losses[1]],
+        [
+          [false, true, false],
+          [
+            [0, 0],
+            [1, 0],
+            [0, 0],
+          ],
+        ],
+      );
+    });
   for (const dtype of ['i64', 'u8', 'i8'] as const) {
     const i = of([2, 0, 1], dtype);
     const found = both((y) => readers(y, i), logits);
@@ -127,6 +144,24 @@ test('a number that a byte does not hold widens it', () => {
   assert.deepEqual(
     found.map((x) => x.dtype),
     ['bool', 'bool', 'i32', 'i32', 'u8', 'u8', 'i32'],
+  );
+});
+
+test('a number that an i32 does not hold widens it, unless it is 32 bits', () => {
+  const x = of([5, -1], 'i32');
+  const found = [t.less(x, 2 ** 31), t.equal(x, 2 ** 32 - 1), t.add(x, 2 ** 40), t.bitXor(x, 0xffffffff)];
+  assert.deepEqual(
+    found.map((y) => y.toArray()),
+    [
+      [1, 1],
+      [0, 0],
+      [2 ** 40 + 5, 2 ** 40 - 1],
+      [-6, 0],
+    ],
+  );
+  assert.deepEqual(
+    found.map((y) => y.dtype),
+    ['bool', 'bool', 'i64', 'i32'],
   );
 });
 

@@ -1,5 +1,15 @@
 /** The rows of the op table for whole functions that a device may have one kernel for; what they mean in other ops is in functions/fused.ts. */
-import { attentionFlops, attentionTypes, like, linearCrossEntropyTypes, needFloat, needInt, perInput, traffic } from './op-rules.ts';
+import {
+  attentionFlops,
+  attentionTypes,
+  checkWindow,
+  like,
+  linearCrossEntropyTypes,
+  needFloat,
+  needInt,
+  perInput,
+  traffic,
+} from './op-rules.ts';
 import type { OpTable } from './op-types.ts';
 import { ShapeError, sameShape, show, typeOf } from './shape.ts';
 
@@ -22,6 +32,7 @@ export const fusedOps: Pick<OpTable, FusedOp> = {
     infer({ affine }, [x, ...params]) {
       needFloat('norm', x!);
       const D = x!.shape.at(-1);
+      if (!D) throw new ShapeError(`[norm] ${x!.key} has no last axis of at least one element to take a mean over`);
       for (const p of params)
         if (p.size !== D || p.shape.length !== 1 || p.dtype !== 'f32')
           throw new ShapeError(`[norm] gain and bias must be f32[${D}] for ${x!.key}, not ${p.key}`);
@@ -63,7 +74,8 @@ export const fusedOps: Pick<OpTable, FusedOp> = {
   crossEntropyGrad: { kind: 'fused', infer: like, flops: perInput(11), bytes: traffic },
   attention: {
     kind: 'fused',
-    infer(_, inputs) {
+    infer({ window }, inputs) {
+      checkWindow('attention', window);
       const { B, Tq, Hq, Ev } = attentionTypes(inputs);
       return [typeOf([B, Tq, Hq, Ev], inputs[0]!.dtype), typeOf([B, Hq, Tq], 'f32')];
     },
@@ -72,7 +84,8 @@ export const fusedOps: Pick<OpTable, FusedOp> = {
   },
   decodeAttention: {
     kind: 'fused',
-    infer(_, inputs) {
+    infer({ window }, inputs) {
+      checkWindow('decodeAttention', window);
       const { B, Tq, Tk, Hq, Ev } = attentionTypes(inputs.slice(0, 3));
       const length = needInt('decodeAttention', inputs[3]!);
       if (length.size !== 1) throw new ShapeError(`[decodeAttention] needs one length, not ${length.key}`);

@@ -56,7 +56,7 @@ export function equalShapes(op: string, types: readonly TensorType[]): void {
       throw new ShapeError(`[${op}] shapes differ: ${types.map((x) => show(x.shape)).join(', ')}; broadcast them first`);
 }
 
-const bitOps = new Set(['and', 'or', 'xor', 'shl', 'shr']);
+export const bitOps: ReadonlySet<string> = new Set(['and', 'or', 'xor', 'shl', 'shr']);
 export const binary = (op: BinaryName | CompareName, compare = false): Rule<None> => ({
   kind: 'pointwise',
   infer(_, [a, b]) {
@@ -120,7 +120,7 @@ export function attentionTypes([q, k, v, offsets]: readonly TensorType[]): {
   const [B, Tq, Hq, E] = q!.shape as [number, number, number, number];
   const [Bk, Tk, Hk, Ek] = k!.shape as [number, number, number, number];
   const [Bv, Tv, Hv, Ev] = v!.shape as [number, number, number, number];
-  if (!ok || Bk !== B || Bv !== B || Tv !== Tk || Hv !== Hk || Ek !== E || Hq % Hk)
+  if (!ok || Bk !== B || Bv !== B || Tv !== Tk || Hv !== Hk || Ek !== E || Hq % Hk !== 0)
     throw new ShapeError(
       `[attention] q ${q!.key}, k ${k!.key}, v ${v!.key} do not fit q [B, Tq, Hq, E], k [B, Tk, Hkv, E], v [B, Tk, Hkv, Ev] with Hq a multiple of Hkv`,
     );
@@ -129,6 +129,10 @@ export function attentionTypes([q, k, v, offsets]: readonly TensorType[]): {
       `[attention] offsets ${offsets.key} of q ${q!.key}, k ${k!.key}: packed sequences are one batch of as many queries as keys, with i32 offsets [n + 1]`,
     );
   return { B, Tq, Tk, Hq, E, Ev };
+}
+export function checkWindow(op: string, window: number): void {
+  if (!Number.isInteger(window) || window < 0)
+    throw new ShapeError(`[${op}] window ${window} must be a whole number of keys; 0 stands for all of them`);
 }
 export const attentionFlops = ([q, k, v]: readonly TensorType[]): number => 2 * q!.size * k!.shape[1]! * (1 + v!.shape[3]! / q!.shape[3]!);
 

@@ -26,7 +26,7 @@ import {
 import type { OpTable } from './op-types.ts';
 import { broadcastShapes, ShapeError, sameShape, show, typeOf } from './shape.ts';
 
-export { matmulDims, windows } from './op-rules.ts';
+export { bitOps, matmulDims, windows } from './op-rules.ts';
 export * from './op-types.ts';
 
 export const ops: OpTable = {
@@ -252,6 +252,7 @@ export const ops: OpTable = {
     kind: 'index',
     infer({ axis, size }, [dy, i]) {
       needInt('scatterAlong', i!);
+      if (!sameShape(i!.shape, dy!.shape)) throw new ShapeError(`[scatterAlong] index ${i!.key} must have the shape of ${dy!.key}`);
       return [resized(needFloat('scatterAlong', dy!), axis, size)];
     },
     flops: perInput(1),

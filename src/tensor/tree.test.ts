@@ -89,7 +89,14 @@ test('structures differ in fields, classes, numbers, functions and depth, not in
     { a: x, n: '1' },
     { a: x, n: undefined },
     { a: x, n: null },
+    { n: null, a: x },
+    { 'a:*,n': null },
+    Object.assign(Object.create(null), { a: x }),
     new Layer(x),
+    new (class Layer {
+      weight = x;
+      eps = 0.1;
+    })(),
     { weight: x, eps: 0.1 },
     { f },
     { f: () => 1 },

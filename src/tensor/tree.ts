@@ -79,10 +79,11 @@ export function disposeTree(tree: unknown): void {
 export function structure(tree: unknown): string {
   if (tree instanceof Tensor) return '*';
   if (Array.isArray(tree)) return `[${tree.map(structure).join()}]`;
-  if (isContainer(tree))
-    return `${tree.constructor?.name ?? ''}{${Object.keys(tree)
-      .map((k) => `${k}:${structure(tree[k])}`)
-      .join()}}`;
+  if (isContainer(tree)) {
+    const prototype: unknown = Object.getPrototypeOf(tree);
+    const fields = Object.keys(tree).map((k) => `${JSON.stringify(k)}:${structure(tree[k])}`);
+    return `${prototype === null ? '' : identityOf(prototype as object)}{${fields.join()}}`;
+  }
   if (typeof tree === 'function' || (typeof tree === 'object' && tree !== null)) return `#${identityOf(tree)}`;
   if (typeof tree === 'string') return JSON.stringify(tree);
   return Object.is(tree, -0) ? '-0' : typeof tree === 'bigint' ? `${tree}n` : String(tree);

@@ -13,6 +13,7 @@ import { matmul } from './linear.ts';
 import { linearCrossEntropyReferences } from './linear-cross-entropy-reference.ts';
 import {
   add,
+  bitAnd,
   bitOr,
   broadcastTo,
   cast,
@@ -185,18 +186,16 @@ export const references: { [K in FusedOp]: (attrs: OpAttrs[K], inputs: readonly 
     const f = cast(logits!, 'f32');
     const lse = logSumExp(f, -1);
     const C = f.shape.at(-1)!;
-    const l = cast(labels!, 'i32');
-    const inside = mul(cast(greaterEqual(l, 0), 'f32'), cast(less(l, C), 'f32'));
-    const own = reshape(takeAlong(f, unsqueeze(minimum(maximum(l, 0), C - 1), -1)), l.shape);
-    return [where(cast(inside, 'i32'), sub(lse, own), 0), lse];
+    const inside = bitAnd(greaterEqual(labels!, 0), less(labels!, C));
+    const own = reshape(takeAlong(f, unsqueeze(minimum(maximum(labels!, 0), C - 1), -1)), labels!.shape);
+    return [where(inside, sub(lse, own), 0), lse];
   },
   crossEntropyGrad(_, [logits, labels, lse, g]) {
     const f = cast(logits!, 'f32');
     const C = f.shape.at(-1)!;
-    const l = cast(labels!, 'i32');
-    const inside = mul(cast(greaterEqual(l, 0), 'f32'), cast(less(l, C), 'f32'));
+    const inside = bitAnd(greaterEqual(labels!, 0), less(labels!, C));
     const p = exp(sub(f, unsqueeze(lse!, -1)));
-    return [cast(mul(sub(p, oneHot(l, C)), unsqueeze(mul(g!, inside), -1)), logits!.dtype)];
+    return [cast(mul(sub(p, oneHot(labels!, C)), unsqueeze(where(inside, g!, 0), -1)), logits!.dtype)];
   },
   attention(attrs, [q, k, v, offsets]) {
     const s = scores(attrs, q!, k!, offsets);

@@ -1,5 +1,5 @@
 /** Resampling of images and grids, differentiable, as matrix products and gathers. */
-import { ShapeError, show } from '../shape.ts';
+import { axisOf, ShapeError, show } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { take } from './indexing.ts';
 import { permute, reshape, split, stack, transpose } from './layout.ts';
@@ -27,9 +27,9 @@ import { sum } from './reduce.ts';
 type Size = readonly [number, number];
 
 /** Bicubic resize of two axes (default: the last two) to [h, w]: half-pixel centres, edges repeated, no antialiasing. */
-export function bicubicResize(x: Tensor, [h, w]: Size, [rows, columns]: Size = [x.rank - 2, x.rank - 1]): Tensor {
+export function bicubicResize(x: Tensor, [h, w]: Size, [rows, columns]: Size = [-2, -1]): Tensor {
   const along = (y: Tensor, axis: number, to: number): Tensor => {
-    const from = y.shape[axis]!;
+    const from = y.shape[axisOf('bicubicResize', axis, x.rank)]!;
     if (from === to) return y;
     const m = bicubicMatrix(full([1, 1], 0), full([1, 1], from), from, to);
     const last = transpose(y, axis, -1);

@@ -42,5 +42,5 @@ export const updateAt = (x: Tensor, values: Tensor, at: Tensor, axis = 0): Tenso
 
 /** labels of any shape -> [...labels, classes] with one 1 in each row (none for a label outside 0..classes-1). */
 export function oneHot(labels: Tensor, classes: number, dtype: 'f32' | 'bf16' | 'f16' = 'f32'): Tensor {
-  return cast(equal(reshape(cast(labels, 'i32'), [...labels.shape, 1]), iota(classes)), dtype);
+  return cast(equal(reshape(labels, [...labels.shape, 1]), iota(classes)), dtype);
 }

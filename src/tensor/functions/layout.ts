@@ -42,7 +42,7 @@ export function unsqueeze(x: Tensor, axis: number): Tensor {
 }
 
 /**
- * A window [start, end) per axis, as `slice(x, [0, 2], [null, -1])`; null or a missing axis keeps all of it, negative numbers count
+ * A window [start, end) per axis, as `slice(x, [0, 2], null, [1, -1])`; null or a missing axis keeps all of it, negative numbers count
  * from the end, a third number is a step >= 1.
  */
 export function slice(x: Tensor, ...ranges: (readonly [number, number?, number?] | null)[]): Tensor {

@@ -58,12 +58,11 @@ function logAddExp(a: Tensor, b: Tensor): Tensor {
 
 /** Which rows count, at which column of the block their target is (a target of no shard stays outside and is refused), and whether it is here. */
 function place({ attrs: { ignore, first, total }, c }: Block, targets: Tensor): { counted: Tensor; column: Tensor; owned: Tensor } {
-  const t = cast(targets, 'i32');
-  const within = (low: number, high: number): Tensor => mul(cast(lessEqual(low, t), 'i32'), cast(less(t, high), 'i32'));
-  const counted = sub(1, cast(equal(t, ignore), 'i32'));
+  const within = (low: number, high: number): Tensor => mul(cast(lessEqual(low, targets), 'i32'), cast(less(targets, high), 'i32'));
+  const counted = sub(1, cast(equal(targets, ignore), 'i32'));
   const owned = mul(within(first, first + c.shape[0]!), counted);
   const elsewhere = sub(within(0, total), owned);
-  return { counted, owned, column: where(maximum(elsewhere, sub(1, counted)), 0, sub(t, first)) };
+  return { counted, owned, column: where(maximum(elsewhere, sub(1, counted)), 0, sub(targets, first)) };
 }
 
 export const linearCrossEntropyReferences = {
@@ -74,7 +73,7 @@ export const linearCrossEntropyReferences = {
       const own = reshape(takeAlong(a, unsqueeze(column, -1)), targets!.shape);
       return { logit: where(owned, own, 0), lse: logSumExp(a, -1) };
     });
-    const counted = sub(1, cast(equal(cast(targets!, 'i32'), attrs.ignore), 'i32'));
+    const counted = sub(1, cast(equal(targets!, attrs.ignore), 'i32'));
     const tiles = attrs.eps > 0 ? [Math.ceil(targets!.size / 128), Math.ceil(c!.shape[0]! / 256)] : [0, 0];
     return [
       parts.map((p) => p.logit).reduce((x, y) => add(x, y)),

@@ -1,7 +1,7 @@
 /** Elementwise functions. Operands are tensors or JavaScript numbers; shapes broadcast as in NumPy, dtypes meet by `promote`. */
 import { withDevice } from '../device.ts';
 import { asKept, type DType, isFloat, promote } from '../dtype.ts';
-import type { BinaryName, CompareName, UnaryName } from '../ops.ts';
+import { type BinaryName, bitOps, type CompareName, type UnaryName } from '../ops.ts';
 import { broadcastShapes, type Shape, sameShape } from '../shape.ts';
 import { Tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
@@ -29,7 +29,11 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   return sameShape(x.shape, shape) ? x : apply('broadcast', { shape }, [x]);
 }
 
-/** Numbers take the dtype of the tensors beside them; a fraction beside integers makes f32, and what a byte does not hold makes i32. */
+/** Whether an integer type holds a number; bits are written as signed or as unsigned numbers. */
+const holds = (op: string, dtype: DType, n: number): boolean =>
+  asKept(n, dtype) === n || (dtype === 'i32' && bitOps.has(op) && asKept(n, dtype) >>> 0 === n);
+
+/** Numbers take the dtype of the tensors beside them; a fraction beside integers makes f32, and what an integer type does not hold makes i32 or i64. */
 function toTensors(op: string, xs: readonly Operand[]): Tensor[] {
   for (const x of xs as readonly unknown[])
     if (!(x instanceof Tensor) && typeof x !== 'number')
@@ -40,7 +44,8 @@ function toTensors(op: string, xs: readonly Operand[]): Tensor[] {
   const numbers = xs.filter((x) => typeof x === 'number');
   let dtype: DType = tensors.length ? tensors.map((t) => t.dtype).reduce(promote) : 'f32';
   if (!isFloat(dtype) && numbers.some((n) => !Number.isInteger(n))) dtype = 'f32';
-  else if (numbers.some((n) => dtype === 'bool' || ((dtype === 'u8' || dtype === 'i8') && asKept(n, dtype) !== n))) dtype = 'i32';
+  for (const wider of ['i32', 'i64'] as const)
+    if (!isFloat(dtype) && numbers.some((n) => dtype === 'bool' || !holds(op, dtype, n))) dtype = promote(dtype, wider);
   const make = (): Tensor[] => xs.map((x) => (x instanceof Tensor ? cast(x, dtype) : full([], x, dtype)));
   const [first] = tensors;
   return first && !first.isTraced ? withDevice(first.storage.device, make) : make(); // numbers go where the tensors are

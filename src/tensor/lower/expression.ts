@@ -85,6 +85,8 @@ export function expressionOf(results: readonly Value[], stored: ReadonlySet<Valu
     } else if (node.op === 'not' && v.node.inputs[0]!.type.dtype !== 'bool')
       id = push({ op: 'eq', lane, args: [args[0]!, constant(lane, 0)] });
     else {
+      // a register holds an i8 with its sign drawn out, and zeros come in from the left of 8 bits
+      if (node.op === 'shr' && v.type.dtype === 'i8') args[0] = push({ op: 'and', lane, args: [args[0]!, constant(lane, 255)] });
       id = push({ op: node.op as UnaryName, lane, args });
       if (grows.has(node.op) && isNarrow(v.type.dtype)) id = wrap(id, 'i32', v.type.dtype);
     }
