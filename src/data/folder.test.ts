@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -85,6 +85,26 @@ test('bad files: named at once, or left out and named in the report', async () =
     openFolder(join(root, 'hopeless'), { onBad: 'skip' }),
     /none of 1 images can be read; the first: .*1\.png: the file is empty/,
   );
+});
+
+test('a folder that may not be listed: named as an image in it would be, or left out and named', async () => {
+  await put('shut/a/1.png', await solid(1));
+  await put('shut/b/1.png', await solid(2));
+  const inner = join(root, 'shut/b/inner');
+  await put('shut/b/inner/deeper/2.png', await solid(3));
+  await chmod(root, 0o755);
+  await chmod(inner, 0);
+  const isRoot = process.geteuid?.() === 0; // who may list everything
+  try {
+    if (isRoot) process.seteuid!(65534);
+    await assert.rejects(openImages(join(root, 'shut')), (error) => error instanceof ImageError && error.path === inner);
+    const set = await openImages(join(root, 'shut'), { onBad: 'skip' });
+    assert.deepEqual([[...set.labels], set.skipped], [[0, 1], [{ path: inner, reason: 'permission to read it is denied' }]]);
+    await assert.rejects(openImages(inner), { message: `[images] ${inner}: permission to read it is denied` });
+  } finally {
+    if (isRoot) process.seteuid!(0);
+    await chmod(inner, 0o700);
+  }
 });
 
 test('folders that are not what is expected are told what is', async () => {

@@ -1,5 +1,6 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorMessage, systemReason } from '../io/errors.ts';
 import { type FileSetOptions, type ImageFile, openImageFiles } from './files.ts';
 import type { ImageSet } from './image-set.ts';
 
@@ -19,7 +20,9 @@ export async function listFolder(
   root: string,
   { labels = 'folders', signal }: Pick<FolderOptions, 'labels' | 'signal'> = {},
 ): Promise<ImageFile[]> {
-  const top = await list(root);
+  const top = await list(root).catch((error) => {
+    throw new Error(`[images] ${root}: ${systemReason(error) ?? errorMessage(error)}`, { cause: error });
+  });
   const files: ImageFile[] = labels === 'none' ? top.images.map((path) => ({ path, className: 'unlabelled' })) : [];
   const home = await realpath(root);
   for (const name of top.folders) {
@@ -39,12 +42,18 @@ export async function listFolder(
   );
 }
 
-/** Images at any depth. A link to one of the folders that it lies in leads nowhere new. */
+/**
+ * Images at any depth. A link to one of the folders that it lies in leads nowhere new. A folder that cannot be listed stands for its images, so that
+ * it is named or skipped as they would be.
+ */
 async function allBelow(folder: string, above: readonly string[], signal?: AbortSignal): Promise<string[]> {
   signal?.throwIfAborted();
-  const here = await realpath(folder);
-  if (above.includes(here)) return [];
-  const { images, folders } = await list(folder);
+  let [here, images, folders]: [string, string[], string[]] = ['', [folder], []];
+  try {
+    here = await realpath(folder);
+    if (above.includes(here)) return [];
+    ({ images, folders } = await list(folder));
+  } catch {}
   for (const name of folders) for (const path of await allBelow(join(folder, name), [...above, here], signal)) images.push(path);
   return images;
 }

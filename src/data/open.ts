@@ -31,7 +31,7 @@ export async function openImages(path: string, options: OpenImagesOptions = {}):
     if (/\.(idx|gz|br)$|ubyte$/i.test(path)) return idx(path);
     throw new Error(`[images] ${path} is neither a folder, nor an IDX file (*-idx3-ubyte, .gz, .br), nor a CSV manifest (.csv)`);
   }
-  const names = await readdir(path);
+  const names = await readdir(path).catch((): string[] => []); // what cannot be listed is told below
   const stems = split === 'train' ? ['train'] : ['t10k', 'test'];
   const images = names.filter((name) => idxName.test(name));
   if (images.length > 0) {

@@ -4,6 +4,15 @@ export function errorCode(error: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
+const systemReasons: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file',
+  EISDIR: 'it is a folder',
+  EACCES: 'permission to read it is denied',
+};
+
+/** Why the system does not give a file to a reader, in words; undefined for an error of another kind. */
+export const systemReason = (error: unknown): string | undefined => systemReasons[errorCode(error) ?? ''];
+
 export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

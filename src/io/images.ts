@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Sharp, SharpOptions } from 'sharp';
-import { errorCode, errorMessage, FormatError } from './errors.ts';
+import { errorMessage, FormatError, systemReason } from './errors.ts';
 import { type Filter, resample } from './resample.ts';
 
 /** Pixels in rows, channels interleaved: grey (1) or sRGB (3), 0 to 255. */
@@ -120,15 +120,12 @@ async function naming<T>(input: ImageInput, options: DecodeOptions, run: () => P
   } catch (error) {
     const name = options.name ?? (typeof input === 'string' ? input : 'image');
     const reason =
-      errorCode(error) === 'ENOENT'
-        ? 'no such file'
-        : errorCode(error) === 'EISDIR'
-          ? 'it is a folder'
-          : errorMessage(error)
-              .trim()
-              .split(/:?\s*\n\s*|:$/)
-              .filter(Boolean)
-              .join(': ');
+      systemReason(error) ??
+      errorMessage(error)
+        .trim()
+        .split(/:?\s*\n\s*|:$/)
+        .filter(Boolean)
+        .join(': ');
     throw new ImageError(name, reason, { cause: error });
   }
 }
