@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import '../device/index.ts';
 import {
   add,
+  compile,
   countParameters,
   disposeTree,
   flatten,
@@ -47,6 +48,32 @@ test('tensors are found in the order of the fields, under their paths', () => {
   assert.deepEqual([countParameters(m), treeBytes(m)], [5, 20]);
   disposeTree(m);
   assert.throws(() => m.stem.weight.data(), /disposed/);
+});
+
+test('an object that contains itself is no tree, however it is walked; a deep one is', () => {
+  class Node {
+    readonly weight = tensor([1]);
+    child: Node | undefined;
+    parent: Node | undefined;
+  }
+  const root = new Node();
+  root.child = new Node();
+  root.child.parent = root;
+  const cycle = {
+    message:
+      /\[tree\] an object contains itself, as its '(child\.parent|parent\.child)'; keep such a reference in a #private field or a Map/,
+  };
+  for (const walk of [leaves, flatten, (tree: Node) => mapTree(tree, (t) => t), compile((tree: Node) => tree.weight)])
+    assert.throws(() => walk(root), cycle);
+  const circle = (): object => {
+    const made: Record<string, unknown> = {};
+    made['child'] = { parent: made };
+    return made;
+  };
+  assert.throws(() => compile(circle)(), cycle);
+  let deep: object = { t: tensor([7]) };
+  for (let i = 0; i < 600; i++) deep = { deep };
+  assert.deepEqual(compile((tree: object) => leaves(tree)[0]!)(deep).toArray(), [7]);
 });
 
 test('a mapped tree has the same structure; others are walked along', () => {

@@ -11,8 +11,23 @@ type Container = { [key: string]: unknown };
 export const isContainer = (x: unknown): x is Container =>
   typeof x === 'object' && x !== null && !ArrayBuffer.isView(x) && !(x instanceof Map) && !(x instanceof Set);
 
-/** Calls `visit` for every tensor, in the order of the fields. */
+/** The level at which a walk makes sure that it does not go round in circles. */
+const DEEP = 500;
+
+/** @throws TypeError for a branch that is part of itself */
+function refuseCycle(branch: unknown, path: Path = [], above: readonly unknown[] = []): void {
+  if (branch instanceof Tensor || !isContainer(branch)) return;
+  const start = above.indexOf(branch);
+  if (start >= 0)
+    throw new TypeError(
+      `[tree] an object contains itself, as its '${path.slice(start).join('.')}'; keep such a reference in a #private field or a Map, which no tree looks into`,
+    );
+  for (const k of Object.keys(branch)) refuseCycle(branch[k], [...path, k], [...above, branch]);
+}
+
+/** Calls `visit` for every tensor, in the order of the fields. @throws TypeError, as all walks, where an object contains itself */
 export function forEachTensor(tree: unknown, visit: (t: Tensor, path: Path) => void, path: Path = []): void {
+  if (path.length === DEEP) refuseCycle(tree);
   if (tree instanceof Tensor) visit(tree, path);
   else if (Array.isArray(tree)) for (let i = 0; i < tree.length; i++) forEachTensor(tree[i], visit, [...path, i]);
   else if (isContainer(tree)) for (const k of Object.keys(tree)) forEachTensor(tree[k], visit, [...path, k]);
@@ -21,13 +36,14 @@ export function forEachTensor(tree: unknown, visit: (t: Tensor, path: Path) => v
 /** All tensors, in the order of the fields. */
 export function leaves(tree: unknown): Tensor[] {
   const out: Tensor[] = [];
-  collect(tree, out);
+  collect(tree, out, 0);
   return out;
 }
-function collect(tree: unknown, out: Tensor[]): void {
+function collect(tree: unknown, out: Tensor[], depth: number): void {
+  if (depth === DEEP) refuseCycle(tree);
   if (tree instanceof Tensor) out.push(tree);
-  else if (Array.isArray(tree)) for (const x of tree) collect(x, out);
-  else if (isContainer(tree)) for (const k in tree) if (Object.hasOwn(tree, k)) collect(tree[k], out);
+  else if (Array.isArray(tree)) for (const x of tree) collect(x, out, depth + 1);
+  else if (isContainer(tree)) for (const k in tree) if (Object.hasOwn(tree, k)) collect(tree[k], out, depth + 1);
 }
 
 /**
@@ -36,6 +52,7 @@ function collect(tree: unknown, out: Tensor[]): void {
  */
 export function mapTree<T>(tree: T, f: (t: Tensor, path: Path, ...others: (Tensor | undefined)[]) => unknown, ...others: unknown[]): T {
   const walk = (x: unknown, path: Path, rest: readonly unknown[]): unknown => {
+    if (path.length === DEEP) refuseCycle(x);
     if (x instanceof Tensor) return f(x, path, ...(rest as (Tensor | undefined)[]));
     const at = (k: string | number): unknown[] => rest.map((r) => (r as Container | undefined)?.[k]);
     if (Array.isArray(x)) return x.map((v, i) => walk(v, [...path, i], at(i)));
