@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -101,6 +103,19 @@ else {
     assert.throws(() => f(x), crash);
     assert.throws(() => f(x), crash);
     await assert.rejects(f.async(misled()), crash);
+  });
+
+  test('wasm: a file that was cut off, or holds something else, is said to be damaged, with the way out', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'thimble-wasm-'));
+    const path = join(folder, 'cut.wasm');
+    const whole = readFileSync(artefact);
+    for (const bytes of [0, 5, 1000, 0.3, 0.6, 0.9].map((n) => (n < 1 ? Math.floor(n * whole.length) : n))) {
+      writeFileSync(path, whole.subarray(0, bytes));
+      for (const memory of [undefined, null])
+        assert.throws(() => wasmBackend(path, 1, memory), /\[cpu\] .*cut\.wasm is damaged \(.*\); reinstall the package, or install a C/);
+    }
+    rmSync(folder, { recursive: true });
+    assert.throws(() => wasmBackend(path, 1), /is missing; reinstall the package, or install a C/);
   });
 
   test('wasm: memory grows as it is asked for, and goes back', () => {

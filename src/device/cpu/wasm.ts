@@ -50,7 +50,18 @@ function sharedMemory(): WebAssembly.Memory | null {
   return null;
 }
 
-/** The best of the builds in the file that this engine runs. */
+const wayOut = 'reinstall the package, or install a C compiler for the native kernels';
+
+/** The best of the builds in the file that this engine runs. @throws where there is no file, or it is no longer what was built */
+function openModule(path: string, shared: boolean): WebAssembly.Module {
+  if (!existsSync(path)) throw new Error(`[cpu] native/thimble.wasm is missing; ${wayOut}`);
+  try {
+    return bestModule(readFileSync(path), shared);
+  } catch (error) {
+    throw new Error(`[cpu] ${path} is damaged (${(error as Error).message}); ${wayOut}`, { cause: error });
+  }
+}
+
 function bestModule(file: Uint8Array, shared: boolean): WebAssembly.Module {
   const plain = new WebAssembly.Module(file);
   if (!shared) return plain;
@@ -70,8 +81,7 @@ export function wasmBackend(
   memory = sharedMemory(),
   onMemory: (bytes: ArrayBufferLike) => void = () => {},
 ): Backend {
-  if (!existsSync(path)) throw new Error('[cpu] native/thimble.wasm is missing; reinstall the package, or install a C compiler');
-  const module = bestModule(readFileSync(path), memory !== null);
+  const module = openModule(path, memory !== null);
   const exports = instantiate(module, memory);
   const pages = memory ?? exports.memory!;
   const heap = new Heap(exports.__heap_base.value as number, pages.buffer.byteLength, (bytes) => {
