@@ -190,7 +190,12 @@ test('an interrupted store goes on where it was, and ends with the same bytes', 
   assert.ok(existsSync(at('again.tokens.unfinished')) && !existsSync(at('again.tokens')));
 
   const other = thimble('store', 'train', '--budget', '29kB', '--effort', '0.3', '-o', 'again.tokens');
-  assert.match(other.stderr, /unfinished work of another command \(budget 30000, now 29000\).*--fresh/);
+  assert.match(other.stderr, /unfinished work that began otherwise \(budget 30000, now 29000\).*--fresh/);
+  const [one, two] = [at('train/across/00.png'), at('train/disc/00.png')];
+  const was = readFileSync(one);
+  copyFileSync(two, one);
+  assert.match(thimble(...args, '-o', 'again.tokens').stderr, /unfinished work that began otherwise \(pixels "\w{32}", now "\w{32}"\)/);
+  writeFileSync(one, was);
   const resumed = thimble(...args, '-o', 'again.tokens');
   assert.equal(resumed.status, 0, resumed.stderr);
   assert.deepEqual(readFileSync(at('again.tokens')), readFileSync(at('whole.tokens')));

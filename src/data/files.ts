@@ -1,4 +1,5 @@
 import { type DecodeOptions, decodeImage, ImageError, probeImage, type ResizeOptions } from '../io/images.ts';
+import { digestOf, fingerprintOf } from './fingerprint.ts';
 import {
   checkIndex,
   checkSize,
@@ -73,8 +74,13 @@ export async function openImageFiles(source: string, files: readonly ImageFile[]
   const bytes = imageBytes(shape);
   const keep = files.length * bytes <= (options.cacheBytes ?? 128 * 2 ** 20);
   const pixels = new Uint8Array(keep ? files.length * bytes : 0);
+  const digests = new Array<Uint8Array>(files.length); // of pixels that are not kept
   await forEachParallel(files.length, 'decode', options, (i) =>
-    tolerate(i, () => read(files[i]!.path, keep ? pixels.subarray(i * bytes, (i + 1) * bytes) : new Uint8Array(bytes))),
+    tolerate(i, async () => {
+      const out = keep ? pixels.subarray(i * bytes, (i + 1) * bytes) : new Uint8Array(bytes);
+      await read(files[i]!.path, out);
+      if (!keep) digests[i] = digestOf(out);
+    }),
   );
 
   const kept = files.map((_, i) => i).filter((i) => reasons[i] === undefined);
@@ -103,6 +109,11 @@ export async function openImageFiles(source: string, files: readonly ImageFile[]
       await read(paths[i]!, pixels);
       return { pixels, label: labels[i]! };
     },
+    fingerprint: () =>
+      fingerprintOf(
+        labels,
+        kept.map((i) => digests[i]!),
+      ),
   };
   return set;
 }

@@ -120,6 +120,22 @@ test('folders that are not what is expected are told what is', async () => {
   await assert.rejects(openImages(await put('some.txt', 'x')), /neither a folder, nor an IDX file/);
 });
 
+test('another pixel or another label is another fingerprint, whether the pixels are kept in memory or not', async () => {
+  const path = await put('print/a/1.png', await solid(1));
+  await put('print/b/1.png', await solid(2));
+  const of = async (folder: string, cacheBytes: number) => (await openFolder(join(root, folder), { cacheBytes })).fingerprint();
+  await put('labels/a/1.png', await solid(1));
+  await put('labels/a/2.png', await solid(2));
+  for (const cacheBytes of [0, 1 << 20]) {
+    await writeFile(path, await solid(1));
+    const before = await of('print', cacheBytes);
+    assert.equal(await of('print', cacheBytes), before);
+    assert.notEqual(await of('labels', cacheBytes), before);
+    await writeFile(path, await solid(3));
+    assert.notEqual(await of('print', cacheBytes), before);
+  }
+});
+
 test('given classes set the labels, so that a model meets its own', async () => {
   await put('few/b/1.png', await solid(1));
   const set = await openFolder(join(root, 'few'), { classes: ['a', 'b', 'c'] });

@@ -1,3 +1,5 @@
+import { fingerprintOf } from './fingerprint.ts';
+
 /** Height, width and channels (1 grey, 3 sRGB) of every image of a set. */
 export type ImageShape = readonly [height: number, width: number, channels: 1 | 3];
 
@@ -28,6 +30,8 @@ export interface ImageSet {
   readonly residentBytes: number;
   /** Reads image `i`, into the head of `out` when that is given. Safe to call many at a time. */
   read(i: number, out?: Uint8Array): Promise<ImageSample>;
+  /** Another one where any pixel or label is another. */
+  fingerprint(): string;
   /** Pixels of image `i` in place, where they lie in memory: a view, not a copy. */
   at?(i: number): Uint8Array;
 }
@@ -105,6 +109,7 @@ export function subset(set: ImageSet, indices: ArrayLike<number>): ImageSet {
       checkIndex(view, i);
       return set.read(picked[i]!, out);
     },
+    fingerprint: () => fingerprintOf(picked, [Buffer.from(set.fingerprint())]),
     ...(set.at && {
       at(i: number): Uint8Array {
         checkIndex(view, i);

@@ -1,3 +1,4 @@
+import { fingerprintOf } from './fingerprint.ts';
 import { checkIndex, type ImageSample, type ImageSet, type ImageShape, imageBytes, type SkippedFile, target } from './image-set.ts';
 import { forEachParallel, type ScanOptions } from './parallel.ts';
 
@@ -52,6 +53,10 @@ export class PackedImages implements ImageSet {
     const pixels = target(this.shape, out);
     pixels.set(this.at(i));
     return { pixels, label: this.labels[i]! };
+  }
+
+  fingerprint(): string {
+    return fingerprintOf(this.labels, [this.pixels]);
   }
 }
 

@@ -53,6 +53,7 @@ export async function store(source: string, options: StoreOptions): Promise<Stor
     images: images.size,
     shape: images.shape,
     classes: images.classes,
+    pixels: images.fingerprint(),
     budget: budget.bytes,
     method: id,
     seed,

@@ -31,7 +31,7 @@ test('a refusal holds nothing', async () => {
     using work = await WorkFolder.open('store', out, { seed: 1 }, false);
     assert.ok(!work.resumed);
   }
-  await assert.rejects(WorkFolder.open('store', out, { seed: 2 }, false), /another command \(seed 1, now 2\)/);
+  await assert.rejects(WorkFolder.open('store', out, { seed: 2 }, false), /that began otherwise \(seed 1, now 2\)/);
   using other = await WorkFolder.open('store', out, { seed: 2 }, true);
   assert.ok(!other.resumed);
 });

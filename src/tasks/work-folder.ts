@@ -30,7 +30,7 @@ export class WorkFolder {
 
   /**
    * Opens the work on `out`. `question` is all that the result depends on.
-   * @throws Error where another process is at it, and where another command's unfinished work lies there; with `fresh` that is discarded
+   * @throws Error where another process is at it, and where unfinished work lies there that began otherwise; with `fresh` that is discarded
    */
   static async open(who: string, out: string, question: Record<string, unknown>, fresh: boolean): Promise<WorkFolder> {
     if (!existsSync(dirname(out))) throw new Error(`[${who}] there is no folder ${dirname(out)}; create it or choose another -o`);
@@ -56,7 +56,7 @@ export class WorkFolder {
       if (changed.length === 0) return new WorkFolder(who, out, lock, left.data, true);
       const was = changed.map((key) => `${key} ${JSON.stringify(left.data.question[key])}, now ${JSON.stringify(asked[key])}`).join('; ');
       throw new Error(
-        `[${who}] ${folder} holds the unfinished work of another command (${was.slice(0, 300)}); repeat that command, or give --fresh to discard it`,
+        `[${who}] ${folder} holds unfinished work that began otherwise (${was.slice(0, 300)}); repeat what began it, or give --fresh to discard it`,
       );
     }
     rmSync(folder, { recursive: true, force: true });
