@@ -6,7 +6,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
-import { median } from './median.ts';
+import { median } from '../train/index.ts';
 import { type Line, lineOf, type Row } from './section.ts';
 
 /** One figure, ready to be measured again and again. */

@@ -5,7 +5,7 @@
 import '../device/index.ts';
 import { residentBytes } from '../bytes/index.ts';
 import { add, compile, cumsum, defaultDevice, matmul, mul, random, sum, tensor } from '../tensor/index.ts';
-import { median } from './median.ts';
+import { median } from '../train/index.ts';
 import { shares, showShares } from './profile.ts';
 import { type BenchStep, benchSteps } from './steps.ts';
 

@@ -31,7 +31,7 @@ export interface Planned {
   fileBytes: number | null;
   stages: StagePlan[];
   plannedPeakBytes: number | null;
-  /** Null also where the device is not here to be measured. */
+  /** As the stages'. Null also where the device is not here to be measured. */
   seconds: number | null;
 }
 

@@ -1,5 +1,6 @@
 /** What a training will cost, before it starts. */
 import { disposeTree, random, type Tensor, tensor, treeBytes, withDevice } from '../tensor/index.ts';
+import { median } from './median.ts';
 import { copyTree, deviceOf } from './snapshot.ts';
 import { calibrate, type Speed, secondsOf } from './speed.ts';
 import type { TrainStep } from './stepper.ts';
@@ -64,8 +65,3 @@ export async function timeTraining<S, B>({ step, state, batch, steps }: Omit<Est
 /** What a step is given besides state and batch. */
 const argumentsOf = (state: unknown): [key: random.Key, lr: Tensor] =>
   withDevice(deviceOf(state), () => [random.key(0), tensor(0)] as [random.Key, Tensor]);
-
-function median(values: number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)]!;
-}

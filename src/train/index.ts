@@ -4,6 +4,7 @@ export { type Checkpoint, type CheckpointInfo, checkpointInfo, loadCheckpoint, t
 export { type EstimateOptions, estimateTraining, type TrainingEstimate, timeTraining } from './estimate.ts';
 export { type CurvePoint, type Evaluation, type History, LossCurve } from './history.ts';
 export { train } from './loop.ts';
+export { median } from './median.ts';
 export { NonFiniteError } from './nonfinite.ts';
 export type { CheckpointOptions, EvaluateOptions, TrainOptions, TrainProgress, TrainResult } from './options.ts';
 export { copyTree } from './snapshot.ts';

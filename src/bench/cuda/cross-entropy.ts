@@ -23,7 +23,7 @@ import {
   tensor,
   zeros,
 } from '../../tensor/index.ts';
-import { median } from '../median.ts';
+import { median } from '../../train/index.ts';
 import type { Figures, Section } from '../section.ts';
 
 const [N, D, V] = [8192, 2304, 256_000];

@@ -6,7 +6,7 @@ import { generate, planGeneration } from '../../decode/index.ts';
 import type { CudaDevice } from '../../device/index.ts';
 import { initialize, Llama, type LlamaConfig } from '../../nn/index.ts';
 import { defaultDevice, type random, treeBytes } from '../../tensor/index.ts';
-import { median } from '../median.ts';
+import { median } from '../../train/index.ts';
 import type { Figures, Section } from '../section.ts';
 import { copyBandwidth } from './memory.ts';
 

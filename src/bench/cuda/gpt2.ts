@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CudaDevice } from '../../device/index.ts';
 import { defaultDevice } from '../../tensor/index.ts';
+import { median } from '../../train/index.ts';
 import { Gpt2Run } from '../gpt2-step.ts';
-import { median } from '../median.ts';
 import type { Figures, Section } from '../section.ts';
 
 const REPS = 20;

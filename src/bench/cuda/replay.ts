@@ -5,7 +5,7 @@ import { assembleTraced } from '../../tensor/assemble-traced.ts';
 import type { DeviceBuffer } from '../../tensor/device.ts';
 import type { Tensor } from '../../tensor/index.ts';
 import type { TensorType } from '../../tensor/shape.ts';
-import { median } from '../median.ts';
+import { median } from '../../train/index.ts';
 import type { Turn } from '../turns.ts';
 
 const CACHE = 50e6;

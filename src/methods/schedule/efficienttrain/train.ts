@@ -16,7 +16,7 @@ import {
   type Tensor,
   tensor,
 } from '../../../tensor/index.ts';
-import { copyTree, type TrainProgress, type TrainStep, train } from '../../../train/index.ts';
+import { copyTree, median, type TrainProgress, type TrainStep, train } from '../../../train/index.ts';
 import type { Schedule, ScheduleTarget } from '../../contracts/schedule.ts';
 import { type Batch, batchesOf, type Part } from './batches.ts';
 import { lowFrequencyCrop } from './frequency.ts';
@@ -175,8 +175,9 @@ function timed<A extends unknown[], R>(step: Compiled<A, R>, times: number[]): C
 
 /** The first step also compiles: it counts as the median of all. */
 function summary(times: readonly number[]): { sum: number; typical: number } {
-  const median = times.toSorted((a, b) => a - b)[times.length >> 1] ?? 0;
-  return { sum: times.slice(1).reduce((a, b) => a + b, median), typical: times.length * median };
+  if (times.length === 0) return { sum: 0, typical: 0 };
+  const typical = median(times);
+  return { sum: times.slice(1).reduce((a, b) => a + b, typical), typical: times.length * typical };
 }
 
 /**
