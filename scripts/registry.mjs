@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { root } from './install.mjs';
 
 /** Folders of src/methods that are the platform, not a contract's methods. */
-export const platformFolders = new Set(['contracts', 'conformance']);
+const platformFolders = new Set(['contracts', 'conformance']);
 
 const folders = (path) =>
   existsSync(path)

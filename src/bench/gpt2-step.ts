@@ -18,7 +18,7 @@ export const recipes = {
 export type RecipeName = keyof typeof recipes;
 
 /** The hash-defined start: sd 0.018, a quarter of it where a residual branch ends. */
-export function hashedGpt2(config: Gpt2Config): Gpt2 {
+function hashedGpt2(config: Gpt2Config): Gpt2 {
   const p = new Parameters();
   return Gpt2.from(config, (name, shape) => {
     if (shape.length < 2) return p.fill(name.endsWith('.bias') ? 0 : 1, ...shape);

@@ -93,7 +93,7 @@ function trainStep<M>(
 }
 
 /** The decoder of the engine's reference figures: 4 layers, width 128, 16 x 128 tokens, vocabulary 512. */
-export function referenceStep(): BenchStep {
+function referenceStep(): BenchStep {
   const p = new Layers();
   const [d, vocabulary, B, T] = [128, 512, 16, 128];
   const tokens = new Embedding(p.weight([vocabulary, d]));
@@ -109,7 +109,7 @@ export function referenceStep(): BenchStep {
 }
 
 /** A ViT of the demo's size over 49 tokens of width 16. */
-export function vitStep(): BenchStep {
+function vitStep(): BenchStep {
   const p = new Layers();
   const [d, B, T] = [128, 128, 49];
   const stem = p.weight([16, d]);
@@ -126,7 +126,7 @@ export function vitStep(): BenchStep {
 }
 
 /** Norms, GELU and softmax over 16384 x 384, hardly any matrix products. */
-export function lightStep(): BenchStep {
+function lightStep(): BenchStep {
   const p = new Layers();
   const [R, d] = [16384, 384];
   const model = Array.from({ length: 8 }, () => ({ gain: p.fill(1, d), bias: p.fill(0, d), scale: p.fill(8, d) }));

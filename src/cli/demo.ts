@@ -93,14 +93,12 @@ export default defineVerb<Flags, [], DemoResult>({
     const bytes = parseBytes(budget);
     const folder = resolve(out);
     const budgets = [bytes, ...furtherBudgets.map((share) => Math.floor(share * bytes))];
-    const { results, seconds: spent } = await runArms(
-      { seconds, seed, out: folder, method, budgets, fresh, images: { train: images, test: Math.min(5000, images) } },
-      io,
-    );
+    const counts = { train: Math.min(20_000, images), test: Math.min(5000, images) };
+    const { results, seconds: spent } = await runArms({ seconds, seed, out: folder, method, budgets, fresh, images: counts }, io);
     const report = join(folder, 'report.html');
     const asked = { seconds, seed, budget, ...(method !== 'seit-plus-plus' && { method }), ...(images !== 20_000 && { images }) };
     const command = ['thimble demo', ...Object.entries(asked).map(([name, value]) => `--${name} ${value}`)].join(' ');
-    writeFileSync(report, await demoReport({ results, budget: bytes, seconds: spent, seed, method, command }));
+    writeFileSync(report, await demoReport({ results, images: counts, budget: bytes, seconds: spent, seed, method, command }));
     const main = results.filter((one) => one.budget === bytes);
     writeFileSync(join(folder, 'stored.png'), await storedPicture(main));
     return {

@@ -16,7 +16,7 @@ export const fashionClasses = [
 ] as const;
 
 /** Where the package keeps its subset. */
-export const fashionFolder: string = fileURLToPath(new URL('../../data/fashion-mnist/', import.meta.url));
+const fashionFolder: string = fileURLToPath(new URL('../../data/fashion-mnist/', import.meta.url));
 
 /**
  * The Fashion-MNIST subset of this package (Xiao, Rasul, Vollgraf 2017, arXiv 1708.07747): 28 x 28 grey, 10 classes,

@@ -119,7 +119,7 @@ export async function openImageFiles(source: string, files: readonly ImageFile[]
 }
 
 /** Names in code-unit order, the same on every machine; numbers by value. */
-export function sortNames(names: Iterable<string>): string[] {
+function sortNames(names: Iterable<string>): string[] {
   const all = [...names];
   const numeric = all.every((name) => /^\d{1,15}$/.test(name));
   return all.sort((a, b) => (numeric ? Number(a) - Number(b) : 0) || (a < b ? -1 : a > b ? 1 : 0));

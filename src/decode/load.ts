@@ -4,7 +4,18 @@ import { basename, join } from 'node:path';
 import { NullDevice } from '../device/null/index.ts';
 import { openSafetensors, type SafetensorsFile, type StoredTensor } from '../io/index.ts';
 import { Llama, readLlamaConfig } from '../nn/index.ts';
-import { cast, type Device, defaultDevice, empty, fromBytes, mapTree, type Shape, type Tensor, typeOf } from '../tensor/index.ts';
+import {
+  cast,
+  type Device,
+  defaultDevice,
+  disposeTree,
+  empty,
+  fromBytes,
+  mapTree,
+  type Shape,
+  type Tensor,
+  typeOf,
+} from '../tensor/index.ts';
 
 async function readJson(path: string): Promise<unknown> {
   const text = await readFile(path, 'utf8');
@@ -41,6 +52,7 @@ export async function loadLlama(folder: string, options: { device?: Device; veri
   const { device = defaultDevice(), verify = true } = options;
   const config = readLlamaConfig(await readJson(join(folder, 'config.json')));
   const files: SafetensorsFile[] = [];
+  const read = new Map<Tensor, Tensor>();
   try {
     for (const path of await filesOf(folder)) files.push(await openSafetensors(path, { verify }));
     const home = new Map(files.flatMap((file) => [...file.tensors.keys()].map((name) => [name, file] as const)));
@@ -57,9 +69,11 @@ export async function loadLlama(folder: string, options: { device?: Device; veri
       wanted.set(place, { parts: names.map(find), shape });
       return place;
     });
-    const read = new Map<Tensor, Tensor>();
     for (const [place, rows] of wanted) read.set(place, await readRows(rows, device, folder));
     return mapTree(skeleton, (place) => read.get(place)!);
+  } catch (error) {
+    disposeTree([...read.values()]);
+    throw error;
   } finally {
     await Promise.all(files.map((file) => file.close()));
   }

@@ -65,3 +65,11 @@ test('memory holds a block of logits, not all; without gradients not even theirs
     assert.ok(arena(logits / 8, false) < 1.2 * (logits / 8), `${arena(logits / 8, false)} bytes without gradients`);
   });
 });
+
+test('a batch of no rows has no loss and no gradient', () => {
+  const model = { x: tensor(new Float32Array(0), { shape: [0, D] }), table: make(random.key(3)).table };
+  const none = tensor(new Int32Array(0));
+  const [loss, g] = compile((m: Model, y: Tensor) => valueAndGrad((n: Model) => headLoss(n.x, n.table, y))(m))(model, none);
+  assert.equal(loss.item(), 0);
+  assert.ok(g.table.data().every((v) => v === 0));
+});

@@ -75,7 +75,7 @@ function blocksOf(rows: number, most: number): [number, number][] {
   const least = Math.max(1, Math.ceil(rows / Math.max(1, most)));
   const counts = Array.from({ length: least }, (_, i) => least + i);
   const count = counts.find((n) => rows % (n * ALIGNMENT) === 0) ?? least;
-  const size = Math.ceil(Math.ceil(rows / count) / ALIGNMENT) * ALIGNMENT;
+  const size = Math.max(1, Math.ceil(rows / count / ALIGNMENT)) * ALIGNMENT;
   const starts = Array.from({ length: Math.max(1, Math.ceil(rows / size)) }, (_, i) => i * size);
   return starts.map((start) => [start, Math.min(size, rows - start)]);
 }

@@ -37,5 +37,5 @@ export function classificationLoss(logits: Tensor, labels: Tensor, smoothing = 0
 /** Mean cross-entropy against target distributions [..., C]. */
 export const softTargetLoss = (logits: Tensor, targets: Tensor): Tensor => mean(softCrossEntropy(logits, targets));
 
-/** Mean squared error. */
+/** Mean of (a - b)^2 over all elements; b is brought to the shape of a. */
 export const meanSquaredError = (a: Tensor, b: Tensor): Tensor => mean(square(sub(a, reshape(b, a.shape))));

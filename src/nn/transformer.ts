@@ -28,8 +28,8 @@ export interface Noise {
   key: random.Key;
   /** Probability that a residual branch of a sample is dropped (stochastic depth, Huang et al. 2016). */
   dropPath?: number;
+  /** Probability that an element of a residual branch is dropped. */
   dropout?: number;
-  attentionDropout?: number;
 }
 
 export class SelfAttention {
@@ -141,6 +141,7 @@ export class Block {
 
 /** Drops the whole branch for a sample with probability p and scales the rest by 1/(1-p). x [B, ...]. */
 export function dropPath(key: random.Key, x: Tensor, p: number): Tensor {
+  if (!(p >= 0 && p < 1)) throw new RangeError(`[dropPath] p is ${p}; it must be at least 0 and below 1`);
   if (p === 0) return x;
   const keep = less(random.uniform(key, [x.shape[0]!, ...x.shape.slice(1).map(() => 1)]), 1 - p);
   return mul(x, div(cast(keep, x.dtype), 1 - p));

@@ -104,6 +104,7 @@ test('what kernels do not sum is refused, with the way out', () => {
   assert.throws(() => t.scatterAlong(t.zeros([2], 'u8'), at, 4), /\[scatterAlong\] needs a float tensor/);
   assert.throws(() => t.scatterAdd(t.zeros([2, 3]), t.zeros([2]), 4), /\[scatterAdd\] needs an integer tensor, not f32\[2\]/);
   assert.throws(() => t.argmax(t.zeros([2, 0])), /axis 1 of f32\[2,0\] has no entries/);
+  assert.throws(() => t.min(t.zeros([2, 0], 'i32'), 1), /\[max\] i32\[2,0\] has no entries along axes 1, and no i32 is below all others/);
 });
 
 const functions: [string, (x: Tensor, w: Tensor) => Tensor][] = [

@@ -77,9 +77,28 @@ const mistakes: [() => unknown, RegExp][] = [
   [() => t.grad((x: t.Tensor) => x)(of(2)), /\[grad\] the loss must be one float number, not f32\[2\]; take its mean\(\) or sum\(\)/],
   [() => t.grad((x: t.Tensor) => t.argmax(x))(of(2)), /\[grad\] the loss must be one float number, not i32\[\]/],
   [() => t.random.key(-1), /\[random\] seed -1 must be a whole number from 0/],
-  [() => t.random.randint(t.random.key(0), [2], 5, 5), /\[randint\] 5 and 5 must be whole numbers with 0 < high - low < 2\^31/],
+  [
+    () => t.random.randint(t.random.key(0), [2], 5, 5),
+    /\[randint\] 5 and 5 must be whole numbers that an i32 holds, with 0 < high - low < 2\^31/,
+  ],
   [() => t.dropout(t.random.key(0), of(2), 1), /\[dropout\] p is 1; it must be at least 0 and below 1/],
   [() => t.random.bits(of(2), [3]), /\[random\] a key is two i32 words, not f32\[\]; make one with random\.key/],
+  [
+    () => t.random.randint(t.random.key(0), [2], 2 ** 31 - 5, 2 ** 31 + 5),
+    /\[randint\] 2147483643 and 2147483653 must be whole numbers that an i32/,
+  ],
+  [
+    () =>
+      t.grad((x: t.Tensor) =>
+        t.sum(
+          t.customVjp(
+            (y) => [y],
+            ([g]) => [g, g],
+          )(x)[0]!,
+        ),
+      )(of(2)),
+    /\[customVjp\] the vjp gives 2 cotangents, for 1 inputs/,
+  ],
   [() => t.take(of(4), t.tensor(Int32Array.of(1, 9, -1))), /\[\w+\] 2 indices of take or scatter were outside their axis/],
 ];
 

@@ -28,6 +28,7 @@ import {
 } from './functions/pointwise.ts';
 import { cumsum, sum } from './functions/reduce.ts';
 import type { OpAttrs, OpName } from './ops.ts';
+import { ShapeError } from './shape.ts';
 import type { Tensor } from './tensor.ts';
 import { apply, applyAll } from './trace.ts';
 
@@ -160,6 +161,8 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
   custom(_, { attrs, inputs, gs }) {
     const values = inputs.slice(0, attrs.outputs);
     const own = (attrs.vjp as CustomVjp)(gs, inputs.slice(attrs.outputs), values);
+    if (own.length > inputs.length - values.length)
+      throw new ShapeError(`[customVjp] the vjp gives ${own.length} cotangents, for ${inputs.length - values.length} inputs`);
     return [...values.map(() => undefined), ...own];
   },
 

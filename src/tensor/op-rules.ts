@@ -75,6 +75,8 @@ export const reduce = (op: 'sum' | 'reduceMax'): Rule<{ axes: readonly number[] 
   infer({ axes }, [x]) {
     if (op === 'sum' && (x!.dtype === 'bool' || x!.dtype === 'u8' || x!.dtype === 'i8'))
       throw new ShapeError(`[sum] of ${x!.dtype}${show(x!.shape)} would overflow; cast it to i32 or f32 first`);
+    if (op === 'reduceMax' && !isFloat(x!.dtype) && axes.some((a) => x!.shape[a] === 0))
+      throw new ShapeError(`[max] ${x!.key} has no entries along axes ${axes.join(', ')}, and no ${x!.dtype} is below all others`);
     return [
       typeOf(
         x!.shape.map((d, i) => (axes.includes(i) ? 1 : d)),

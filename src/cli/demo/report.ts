@@ -4,11 +4,13 @@ import { openFashion, packImages } from '../../data/index.ts';
 import { type Block, report, type Series } from '../../report/index.ts';
 import { machineLine } from '../machine.ts';
 import { versions } from '../package.ts';
-import { type ArmResult, armNames, armTitles } from './job.ts';
+import { type ArmResult, armNames, armTitles, type Job } from './job.ts';
 import { rowsPng, samplePictures } from './pictures.ts';
 
 export interface DemoSummary {
   results: readonly ArmResult[];
+  /** Training and test pictures that were looked at. */
+  images: Job['images'];
   /** The main budget, in bytes. */
   budget: number;
   seconds: number;
@@ -17,16 +19,17 @@ export interface DemoSummary {
   command: string;
 }
 
+const count = (n: number): string => n.toLocaleString('en');
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 /** The report as an HTML document. */
-export async function demoReport({ results, budget, seconds, seed, method, command }: DemoSummary): Promise<string> {
+export async function demoReport({ results, images, budget, seconds, seed, method, command }: DemoSummary): Promise<string> {
   const main = results.filter((one) => one.budget === budget);
   const best = main.reduce((a, b) => (b.accuracy > a.accuracy ? b : a));
   const used = versions();
   return report({
     title: `What ${printExactBytes(budget)} can teach`,
-    intro: `Three ways to keep 20,000 pictures of clothes in ${printExactBytes(budget)}, and what a classifier learns from each: tokens of all of them (method ${method}), raw pixels of some, small pixels of all. Each trains the same transformer for the same time from its file alone, and is judged on the same 5,000 test pictures.`,
+    intro: `Three ways to keep ${count(images.train)} pictures of clothes in ${printExactBytes(budget)}, and what a classifier learns from each: tokens of all of them (method ${method}), raw pixels of some, small pixels of all. Each trains the same transformer for the same time from its file alone, and is judged on the same ${count(images.test)} test pictures.`,
     sections: [
       { title: 'The comparison', blocks: [comparison(main, main.indexOf(best))] },
       { title: 'Accuracy against bytes', blocks: [accuracyPlot(results, budget)] },
@@ -36,7 +39,7 @@ export async function demoReport({ results, budget, seconds, seed, method, comma
       {
         title: 'How each number was made',
         blocks: [
-          { kind: 'text', text: howMade },
+          { kind: 'text', text: howMade(images) },
           { kind: 'code', text: command },
         ],
       },
@@ -52,8 +55,8 @@ function comparison(main: readonly ArmResult[], best: number): Block {
     rows: main.map((arm) => [
       armTitles[arm.arm],
       percent(arm.accuracy),
-      arm.fileBytes.toLocaleString('en'),
-      arm.images.toLocaleString('en'),
+      count(arm.fileBytes),
+      count(arm.images),
       (arm.fileBytes / arm.images).toFixed(1),
       arm.trainSeconds.toFixed(1),
       printBytes(arm.plannedPeakBytes),
@@ -147,16 +150,18 @@ function everything(results: readonly ArmResult[]): Block {
       arm.arm,
       percent(arm.accuracy),
       arm.form,
-      arm.fileBytes.toLocaleString('en'),
-      arm.images.toLocaleString('en'),
+      count(arm.fileBytes),
+      count(arm.images),
       arm.prepareSeconds.toFixed(1),
       arm.trainSeconds.toFixed(1),
-      arm.trainSteps.toLocaleString('en'),
+      count(arm.trainSteps),
     ]),
   };
 }
 
-const howMade = `File bytes are the length of the one file that an arm trains from, by stat. The token store counts tokens, labels, codebook and the encoder that turns new pictures into tokens. Pixel files hold 16 bytes of header, packed labels and unsigned bytes, nothing else.
+const howMade = ({
+  test,
+}: Job['images']): string => `File bytes are the length of the one file that an arm trains from, by stat. The token store counts tokens, labels, codebook and the encoder that turns new pictures into tokens. Pixel files hold 16 bytes of header, packed labels and unsigned bytes, nothing else.
 
 Small pixels are means over areas, at the largest size that fits the budget: a square, or one row more. Whole pictures are as many as fit, the same number of each class; they are mirrored and moved by up to two pixels in training.
 
@@ -164,4 +169,4 @@ Equal for all arms of a budget: width, depth and heads of the transformer, the o
 
 Planned peak is what the memory planner says, before the first step, that tensors take at the worst moment. Measured peak is the most resident memory of the arm's whole process, by the operating system: it includes Node.js and the decoded pictures.
 
-Accuracy is the share of the 5,000 test pictures whose class is right. For tokens, test pictures go through the stored encoder first.`;
+Accuracy is the share of the ${count(test)} test pictures whose class is right. For tokens, test pictures go through the stored encoder first.`;

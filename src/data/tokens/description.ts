@@ -9,7 +9,7 @@ import { packed } from './packed.ts';
 export const KIND = 'tokens';
 export const CODECS: Readonly<Record<CodecId, TokenCodec>> = { escape8, packed, entropy };
 /** A shard is the unit of verification and of what a kill can lose. */
-export const SHARD_TOKENS = 1 << 19;
+const SHARD_TOKENS = 1 << 19;
 export const MAX_SHARD_IMAGES = 1 << 22;
 const MAX_SHARD_TOKENS = 1 << 26;
 

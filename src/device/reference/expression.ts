@@ -39,8 +39,10 @@ const pointwise: Record<string, (...xs: number[]) => number> = {
   where: (c, a, b) => (c ? a! : b!),
 };
 
-function convert(x: number, to: Lane): number {
+/** Floats saturate, and NaN becomes 0; an i64 loses its upper half. */
+function convert(x: number, from: Lane, to: Lane): number {
   if (to === 'f32') return x;
+  if (from === 'i64') return Number(BigInt.asIntN(32, BigInt(x)));
   if (Number.isNaN(x)) return 0;
   const limit = to === 'i32' ? 2 ** 31 : 2 ** 63;
   return Math.max(-limit, Math.min(to === 'i32' ? limit - 1 : limit, Math.trunc(x)));
@@ -55,7 +57,7 @@ function apply(step: Step, arg: (i: number) => number, flat: number): number {
     case 'philox':
       return philox(arg(0), arg(1), flat);
     case 'convert':
-      return convert(arg(0), step.to);
+      return convert(arg(0), step.from, step.to);
     case 'round':
       return step.to === 'bf16' ? fromBf16(toBf16(arg(0))) : fromF16(toF16(arg(0)));
   }

@@ -8,7 +8,7 @@ import { type Check, declarationChecks, inFreshProcess, leastBudget, type Subjec
 export const scheduleTarget: ScheduleTarget = { steps: 60, batch: 2, channels: 3, size: 32, patch: 4, itemBytes: 4 };
 
 /** All steps of a run, in order. */
-export const allSteps = (schedule: Schedule, target: ScheduleTarget): Step[] =>
+const allSteps = (schedule: Schedule, target: ScheduleTarget): Step[] =>
   Array.from({ length: target.steps }, (_, index) => schedule.step(index, target));
 
 function fitted({ method, target }: Subject<'schedule'>, budget: number): { schedule: Schedule; config: unknown } {

@@ -175,7 +175,7 @@ export const references: { [K in FusedOp]: (attrs: OpAttrs[K], inputs: readonly 
   softmax(_, [x]) {
     const f = cast(x!, 'f32');
     const top = max(f, -1, { keepDims: true });
-    const e = exp(sub(f, where(equal(sub(top, top), 0), top, 0)));
+    const e = exp(sub(f, where(equal(top, Number.NEGATIVE_INFINITY), 0, top)));
     return [cast(div(e, maximum(sum(e, -1, { keepDims: true }), 1e-38)), x!.dtype)];
   },
   softmaxGrad(_, inputs) {

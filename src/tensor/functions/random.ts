@@ -63,8 +63,8 @@ export const bernoulli = (k: Key, shape: Shape, p: number | Tensor): Tensor => l
 
 /** Whole numbers in [low, high), i32. The bias of at most (high - low) / 2^31 is below what 24-bit uniforms show. */
 export function randint(k: Key, shape: Shape, low: number, high: number): Tensor {
-  if (![low, high].every(Number.isInteger) || low >= high || high - low >= 2 ** 31)
-    throw new RangeError(`[randint] ${low} and ${high} must be whole numbers with 0 < high - low < 2^31`);
+  if (![low, high].every(Number.isInteger) || low >= high || high - low >= 2 ** 31 || low < -(2 ** 31) || high > 2 ** 31)
+    throw new RangeError(`[randint] ${low} and ${high} must be whole numbers that an i32 holds, with 0 < high - low < 2^31`);
   const positive = bitAnd(bits(k, shape), 0x7fffffff);
   return add(
     apply('mod', {}, [positive, apply('broadcast', { shape }, [apply('full', { shape: [], value: high - low, dtype: 'i32' }, [])])]),

@@ -82,6 +82,12 @@ export const pointwise: Case[] = apart((): Case[] => [
     f: (a) => t.concat((['i32', 'u8', 'i8', 'bool', 'i64'] as const).map((d) => t.cast(t.cast(t.cast(a, 'i32'), d), 'f32'))),
   }),
   forward({
+    name: 'casts of i64',
+    ops: ['cast'],
+    inputs: [given([0, -1, 300, 2 ** 31, 2 ** 40 + 5, -(2 ** 33) - 7], [6], 'i64')],
+    f: (a) => t.concat((['i32', 'u8', 'i8', 'bool', 'f32'] as const).map((d) => t.cast(t.cast(a, d), 'f32'))),
+  }),
+  forward({
     name: 'casts to halves round inside a kernel',
     ops: ['cast', 'sub'],
     inputs: [floats([4, 67])],

@@ -18,7 +18,7 @@ import { codesToGrid } from './tokens.ts';
 type Sized = Pick<Config, 'model' | 'crop' | 'tokenizer'>;
 
 /** The ViT over code vectors [B, d_c, crop, crop]. */
-export function initVit(key: random.Key, { model, crop, tokenizer }: Sized, classes: number): Vit {
+function initVit(key: random.Key, { model, crop, tokenizer }: Sized, classes: number): Vit {
   const { features, layers, heads, stem, positions } = model;
   return Vit.init(key, {
     channels: tokenizer.codeDim,

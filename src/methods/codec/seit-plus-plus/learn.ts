@@ -42,7 +42,7 @@ export interface LearnState {
 }
 
 /** ||x - xhat||^2 + ||sg(z) - c||^2 + beta ||z - sg(c)||^2, each a mean over its elements; z [B, d_c, h, w] has unit length. */
-export function tokenizerLoss(
+function tokenizerLoss(
   model: Tokenizer,
   x: Tensor,
   beta: number,

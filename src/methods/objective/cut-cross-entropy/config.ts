@@ -5,7 +5,7 @@ import { leastMemory } from '../../../tensor/index.ts';
 import type { ObjectiveTarget } from '../../contracts/objective.ts';
 
 /** The most room for blocks that a budget is spent on. */
-export const MOST_MEMORY = 256e6;
+const MOST_MEMORY = 256e6;
 
 export const Config = z.strictObject({
   preset: z.enum(['cce', 'kahan_full_c', 'kahan_full_e', 'exact']).default('cce').describe('whose gradient leaves out small tiles'),

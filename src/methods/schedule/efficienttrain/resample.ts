@@ -16,7 +16,7 @@ const sinc = (x: number): number => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math
  * f64 [to, from]: the Lanczos filter of three lobes, stretched by the scale so that it also removes what cannot be shown, weights normalised at
  * the borders: Pillow's `resize`, without its rounding to bytes.
  */
-export function lanczosMatrix(from: number, to: number): Float64Array {
+function lanczosMatrix(from: number, to: number): Float64Array {
   const matrix = new Float64Array(to * from);
   const scale = from / to;
   const support = 3 * Math.max(1, scale);

@@ -86,7 +86,7 @@ export interface Statistics {
 }
 
 /** Over at most 2,000 images, evenly spaced. */
-export async function statisticsOf(images: ImageSet): Promise<Statistics> {
+async function statisticsOf(images: ImageSet): Promise<Statistics> {
   const count = Math.min(2000, images.size);
   const { pixels } = await readBatch(
     images,
