@@ -106,6 +106,6 @@ export function mixTargets(targets: Tensor, mix: Tensor): Tensor {
   return add(mul(targets, own), mul(flip(targets, 0), sub(1, own)));
 }
 
-/** (1 - e) onehot + e / C, f32 [n, C]. Szegedy et al. 2016, arXiv 1512.00567, section 7. */
+/** labels [n] -> (1 - e) onehot + e / C, f32 [n, C], e the `smoothing`. Szegedy et al. 2016, arXiv 1512.00567, section 7. */
 export const smoothTargets = (labels: Tensor, classes: number, smoothing: number): Tensor =>
   add(mul(oneHot(labels, classes), 1 - smoothing), smoothing / classes);

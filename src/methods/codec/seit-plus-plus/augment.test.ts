@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { smoothTargets } from '../../../data/augment/index.ts';
 import { goldenCases, testGolden } from '../../../device/conformance/golden.ts';
 import { compile, flip, mean, random, std, sum, type Tensor, tensor } from '../../../tensor/index.ts';
 import { adain, centreCrop, cropBoxes, embNoise, noiseOrColor, randomResizedCrop } from './augment.ts';
 import { nearestCodes, replaceSynonyms, swapSquares } from './eda.ts';
-import { cutMix, smoothTargets } from './targets.ts';
+import { cutMix } from './targets.ts';
 import { codesToGrid, gridToCodes } from './tokens.ts';
 
 const close = (a: Tensor, b: Tensor, tolerance: number, what: string): void => {

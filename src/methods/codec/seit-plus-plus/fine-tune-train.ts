@@ -1,33 +1,11 @@
 /** One step of fine-tuning, with rates that fall towards the stem. */
-import {
-  AdamW,
-  type AdamWState,
-  layerDecay,
-  mixedPrecision,
-  type ParameterGroup,
-  type Schedule,
-  softTargetLoss,
-  warmupCosine,
-} from '../../../nn/index.ts';
+import { AdamW, type AdamWState, layerDecay, mixedPrecision, type ParameterGroup, softTargetLoss } from '../../../nn/index.ts';
 import { compile, type Path, random, type Tensor } from '../../../tensor/index.ts';
 import type { TrainStep } from '../../../train/index.ts';
 import type { TokenClassifier } from './fine-tune.ts';
 
 /** Peak learning rate: by the square root of the batch size, unlike that of pre-training. */
 export const fineTuneRate = (batch: number, rate = 1e-3): number => (rate * Math.sqrt(batch)) / 8;
-
-/** Five epochs up, then a cosine down to 1e-6. */
-export function fineTuneSchedule(options: {
-  batch: number;
-  stepsPerEpoch: number;
-  epochs?: number;
-  warmup?: number;
-  minRate?: number;
-  rate?: number;
-}): Schedule {
-  const { batch, stepsPerEpoch, epochs = 100, warmup = 5, minRate = 1e-6, rate } = options;
-  return warmupCosine({ peak: fineTuneRate(batch, rate), final: minRate, steps: epochs * stepsPerEpoch, warmup: warmup * stepsPerEpoch });
-}
 
 export interface LayerGroups {
   /** Blocks of the encoder. */

@@ -5,7 +5,7 @@ import { Conv2d, initialize } from '../../../nn/index.ts';
 import { compile, disposeTree, forEachTensor, mul, normalize, oneHot, random, type Tensor, tensor } from '../../../tensor/index.ts';
 import { swapStem, TokenClassifier } from './fine-tune.ts';
 import { type FineTuneAugment, fineTuneBatch, mixup, publishedFineTuneAugment, symmetricBeta } from './fine-tune-mix.ts';
-import { fineTuneRate, fineTuneSchedule, fineTuneState, fineTuneStep, layerGroups } from './fine-tune-train.ts';
+import { fineTuneRate, fineTuneState, fineTuneStep, layerGroups } from './fine-tune-train.ts';
 import { type CodeStem, type EncoderConfig, TokenEncoder } from './mtm-encoder.ts';
 import { pretrainRate } from './mtm-train.ts';
 import { TokenAdapt } from './token-adapt.ts';
@@ -44,8 +44,6 @@ test('the peak rate goes by the square root of the batch, that of pre-training b
   near(fineTuneRate(1024), 4e-3, 1e-12);
   near(fineTuneRate(4096) / fineTuneRate(1024), 2, 1e-12);
   near(pretrainRate(4096) / pretrainRate(1024), 4, 1e-12);
-  const schedule = fineTuneSchedule({ batch: 1024, stepsPerEpoch: 10 });
-  assert.deepEqual([schedule(0), schedule(50), schedule(1000)], [0, 4e-3, 1e-6]);
 });
 
 test('Beta(a, a) has its mean and variance', () => {

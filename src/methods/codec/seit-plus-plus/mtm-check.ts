@@ -1,4 +1,5 @@
 /** Does masked token modelling help where few labels are known? The same classifier from the same tokens and labels, with and without it. */
+import { smoothTargets } from '../../../data/augment/index.ts';
 import { type ImageSet, splitIndices } from '../../../data/index.ts';
 import { initialize } from '../../../nn/index.ts';
 import { argmax, compile, disposeTree, random, squeeze, type Tensor, tensor, unsqueeze } from '../../../tensor/index.ts';
@@ -10,7 +11,7 @@ import { fineTuneState, fineTuneStep } from './fine-tune-train.ts';
 import { MaskedTokenModel, type MtmConfig } from './mtm.ts';
 import type { CodeStem, TokenEncoder } from './mtm-encoder.ts';
 import { pretrainState, pretrainStep } from './mtm-train.ts';
-import { cutMix, smoothTargets } from './targets.ts';
+import { cutMix } from './targets.ts';
 
 export interface MtmCheck {
   tokenizer: TokenizerConfig;

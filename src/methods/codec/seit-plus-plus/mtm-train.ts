@@ -1,5 +1,5 @@
 /** One step of pre-training by masked token modelling, and its published rates. */
-import { AdamW, type AdamWState, decayMatricesOnly, mixedPrecision, type Schedule, warmupCosine } from '../../../nn/index.ts';
+import { AdamW, type AdamWState, decayMatricesOnly, mixedPrecision } from '../../../nn/index.ts';
 import { compile, random, type Tensor } from '../../../tensor/index.ts';
 import type { TrainStep } from '../../../train/index.ts';
 import { type MaskedTokenModel, mtmLoss } from './mtm.ts';
@@ -7,18 +7,6 @@ import { maskedPatches, publishedRatio, type TruncatedNormal } from './mtm-ratio
 
 /** Peak learning rate: linear in the batch size. Fine-tuning goes by its square root instead (see `fineTuneRate`). */
 export const pretrainRate = (batch: number, per256 = 1.5e-4): number => (per256 * batch) / 256;
-
-/** Forty epochs up, then a cosine down to 0. */
-export function pretrainSchedule(options: {
-  batch: number;
-  stepsPerEpoch: number;
-  epochs?: number;
-  warmup?: number;
-  per256?: number;
-}): Schedule {
-  const { batch, stepsPerEpoch, epochs = 400, warmup = 40, per256 } = options;
-  return warmupCosine({ peak: pretrainRate(batch, per256), steps: epochs * stepsPerEpoch, warmup: warmup * stepsPerEpoch });
-}
 
 export interface PretrainState {
   model: MaskedTokenModel;

@@ -1,5 +1,5 @@
 /** What tokens are compared with at equal bytes: pixels of fewer images, and fewer pixels of all images, read by the same transformer. */
-import { Augmenter, type ImageAugment } from '../../../data/augment/index.ts';
+import { Augmenter, type ImageAugment, smoothTargets } from '../../../data/augment/index.ts';
 import {
   ahead,
   EpochSampler,
@@ -29,7 +29,7 @@ import { train } from '../../../train/index.ts';
 import type { Run } from '../../contracts/run.ts';
 import type { Config } from './config.ts';
 import { toInput } from './pixels.ts';
-import { cutMix, smoothTargets } from './targets.ts';
+import { cutMix } from './targets.ts';
 import type { TrainState } from './train.ts';
 
 /** A byte for each pixel and channel, and one for the label: no header, in favour of pixels. */

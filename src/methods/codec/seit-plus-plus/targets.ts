@@ -1,4 +1,4 @@
-/** Soft targets and CutMix. */
+/** CutMix of stored tokens, drawn on the device. */
 import {
   add,
   bitAnd,
@@ -12,7 +12,6 @@ import {
   less,
   mean,
   mul,
-  oneHot,
   random,
   reshape,
   slice,
@@ -21,10 +20,6 @@ import {
   type Tensor,
   where,
 } from '../../../tensor/index.ts';
-
-/** labels i32 [B] -> f32 [B, classes]: 1 - smoothing more at the label, smoothing spread over all (Szegedy et al. 2016). */
-export const smoothTargets = (labels: Tensor, classes: number, smoothing: number): Tensor =>
-  add(mul(oneHot(labels, classes), 1 - smoothing), smoothing / classes);
 
 /**
  * CutMix (Yun et al. 2019, arXiv 1905.04899) with lambda ~ U(0, 1): with probability p a box of the batch is taken from the batch reversed, the

@@ -1,4 +1,5 @@
 /** SeiT++: masked token modelling on all stored tokens, then fine-tuning on their labels; half of each batch by TokenAdapt where the store holds its maps. */
+import { smoothTargets } from '../../../data/augment/index.ts';
 import { initialize } from '../../../nn/index.ts';
 import { random, squeeze, type Tensor, unsqueeze } from '../../../tensor/index.ts';
 import { copyTree, type TrainStep } from '../../../train/index.ts';
@@ -13,7 +14,7 @@ import { MaskedTokenModel } from './mtm.ts';
 import type { CodeStem, TokenEncoder } from './mtm-encoder.ts';
 import { type PretrainState, pretrainRate, pretrainState, pretrainStep } from './mtm-train.ts';
 import { batchOf, type Recipe, runPhase, trainPhase } from './phase.ts';
-import { cutMix, smoothTargets } from './targets.ts';
+import { cutMix } from './targets.ts';
 import { adaptBatch, type TokenAdapt } from './token-adapt.ts';
 import { geometryOf } from './token-adapt-params.ts';
 import { codesToGrid } from './tokens.ts';

@@ -1,4 +1,5 @@
 /** Training from a token store; here SeiT's own: supervised, a ViT over code vectors (Park et al. 2023, arXiv 2303.11114, section 3). */
+import { smoothTargets } from '../../../data/augment/index.ts';
 import { TokenStore } from '../../../data/tokens/index.ts';
 import { AdamW, type AdamWState, decayMatricesOnly, mixedPrecision, softTargetLoss, type Vit } from '../../../nn/index.ts';
 import { compile, random, type Tensor, tensor } from '../../../tensor/index.ts';
@@ -11,7 +12,7 @@ import type { Config } from './config.ts';
 import { nearestCodes, replaceSynonyms, swapSquares } from './eda.ts';
 import { batchOf, indexBatches, type Phase, runPhase } from './phase.ts';
 import { storedMaps, storedTokenizer } from './store-layout.ts';
-import { cutMix, smoothTargets } from './targets.ts';
+import { cutMix } from './targets.ts';
 import { adaptBatch, type TokenAdapt } from './token-adapt.ts';
 import { geometryOf } from './token-adapt-params.ts';
 import type { Tokenizer } from './tokenizer.ts';

@@ -77,7 +77,7 @@ export { type EfficientTrainConfig, sidesOf } from './config.ts';
 export { lowFrequencyCrop } from './frequency.ts';
 export { maskedTargets } from './masked.ts';
 export { regrid, resizeRelativeBias, type TrainState } from './positions.ts';
-export { candidateSides, experiments, imagenetRecipe, plusplusRecipe, publishedSides, type Recipe, strongestMagnitude } from './presets.ts';
+export { candidateSides, experiments, imagenetRecipe, publishedSides, type Recipe, strongestMagnitude } from './presets.ts';
 export { type ProxyOptions, proxyAccuracy } from './proxy.ts';
 export { publishedReplay, type Replay, ReplayBuffer } from './replay.ts';
 export { lanczosResize, nearestResize } from './resample.ts';

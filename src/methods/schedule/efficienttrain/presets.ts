@@ -68,9 +68,6 @@ export const imagenetRecipe: Recipe = {
   ema: 0,
 };
 
-/** ImageNet, ++: as above, the first fifth of every stage's own schedule is warm-up. */
-export const plusplusRecipe: Recipe = { ...imagenetRecipe, warmup: 0.2 };
-
 export interface Experiment {
   /** Sides of the stages in pixels. */
   sides: readonly number[];
