@@ -136,6 +136,10 @@ test('unreadable images are named, and left out when asked', () => {
     [7, ['empty.png', 'text.jpg']],
     stderr,
   );
+  const asked = ['predict', 'model.safetensors', 'gone.png', at('test', 'disc')];
+  assert.match(thimble(...asked).stderr, /\[image\] gone\.png: no such file/);
+  const { json: told } = thimble(...asked, '--on-bad', 'skip');
+  assert.deepEqual([told?.predictions.length, told?.skipped], [6, [{ path: 'gone.png', reason: 'no such file' }]]);
 });
 
 test('what is missing, empty or damaged is said in one line', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -151,6 +151,8 @@ test('what cannot be read is an ImageError that names the file', async () => {
         return true;
       });
     }
+    await symlink('/dev/zero', join(folder, 'endless.png'));
+    await assert.rejects(decodeImage(join(folder, 'endless.png')), /endless\.png: it is no file but a pipe, a socket or a device/);
     await assert.rejects(decodeImage(join(folder, 'none.png')), /none\.png: no such file/);
     await assert.rejects(decodeImage(Uint8Array.of(1), { name: 'upload 7' }), /upload 7: not a JPEG/);
   } finally {

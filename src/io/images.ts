@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import type { Sharp, SharpOptions } from 'sharp';
 import { errorMessage, FormatError, systemReason } from './errors.ts';
 import { type Filter, resample } from './resample.ts';
@@ -100,7 +100,7 @@ function sharp(): NonNullable<typeof library> {
 
 async function open(input: ImageInput, options: DecodeOptions): Promise<{ source: Sharp; header: Omit<Image, 'pixels'> }> {
   return naming(input, options, async () => {
-    const bytes = typeof input === 'string' ? await readFile(input) : input;
+    const bytes = typeof input === 'string' ? await readImage(input) : input;
     if (bytes.byteLength === 0) throw new Error('the file is empty');
     // The decoder knows many more formats, some with scripts and outside references.
     if (!imageFormat(bytes)) throw new Error('not a JPEG, PNG or WebP image');
@@ -114,6 +114,13 @@ async function open(input: ImageInput, options: DecodeOptions): Promise<{ source
   });
 }
 
+/** The bytes of a file. Of a pipe or a device they may never come, or never end. */
+async function readImage(path: string): Promise<Uint8Array> {
+  const found = await stat(path);
+  if (!found.isFile() && !found.isDirectory()) throw new Error('it is no file but a pipe, a socket or a device');
+  return readFile(path);
+}
+
 async function naming<T>(input: ImageInput, options: DecodeOptions, run: () => Promise<T>): Promise<T> {
   try {
     return await run();
@@ -124,7 +131,7 @@ async function naming<T>(input: ImageInput, options: DecodeOptions, run: () => P
       errorMessage(error)
         .trim()
         .split(/:?\s*\n\s*|:$/)
-        .filter(Boolean)
+        .filter((part, i, parts) => part !== '' && parts.indexOf(part) === i)
         .join(': ');
     throw new ImageError(name, reason, { cause: error });
   }

@@ -1,5 +1,5 @@
 /** A classifier on images: its answers, and how many are right. */
-import { existsSync, statSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import { type ImageFile, type ImageSet, listFolder, openImageFiles, openImages, type SkippedFile } from '../data/index.ts';
 import { FormatError } from '../io/index.ts';
@@ -49,9 +49,11 @@ export async function openUnlabelled(
   const model = await openModel(path);
   const files: ImageFile[] = [];
   for (const path of paths) {
-    if (!existsSync(path)) throw new Error(`[predict] ${path}: no such file or folder`);
-    if (statSync(path).isDirectory())
-      files.push(...(await listFolder(path, { labels: 'none', ...(options.signal && { signal: options.signal }) })));
+    const isFolder = await stat(path).then(
+      (found) => found.isDirectory(),
+      () => false, // and is named, or skipped, as an image that cannot be read
+    );
+    if (isFolder) files.push(...(await listFolder(path, { labels: 'none', ...(options.signal && { signal: options.signal }) })));
     else files.push({ path, className: 'unlabelled' });
   }
   const images = await openImageFiles(paths.length === 1 ? basename(paths[0]!) : 'images', files, {
