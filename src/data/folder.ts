@@ -1,6 +1,6 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorMessage, systemReason } from '../io/errors.ts';
+import { cannotOpen } from '../io/errors.ts';
 import { type FileSetOptions, type ImageFile, openImageFiles } from './files.ts';
 import type { ImageSet } from './image-set.ts';
 
@@ -21,7 +21,7 @@ export async function listFolder(
   { labels = 'folders', signal }: Pick<FolderOptions, 'labels' | 'signal'> = {},
 ): Promise<ImageFile[]> {
   const top = await list(root).catch((error) => {
-    throw new Error(`[images] ${root}: ${systemReason(error) ?? errorMessage(error)}`, { cause: error });
+    throw cannotOpen('images', root, error);
   });
   const files: ImageFile[] = labels === 'none' ? top.images.map((path) => ({ path, className: 'unlabelled' })) : [];
   const home = await realpath(root);

@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorCode } from '../io/errors.ts';
+import { cannotOpen, errorCode } from '../io/errors.ts';
 import { resizeImage } from '../io/images.ts';
 import { openCifarSheets } from './cifar.ts';
 import { openManifest } from './csv.ts';
@@ -24,7 +24,9 @@ export async function openImages(path: string, options: OpenImagesOptions = {}):
   const { split = 'train', signal } = options;
   const idx = async (images: string): Promise<ImageSet> => asAsked(await openIdx(images, undefined, signal ? { signal } : {}), options);
   const info = await stat(path).catch((error) => {
-    throw errorCode(error) === 'ENOENT' ? new Error(`[images] ${path}: no such file or folder`, { cause: error }) : error;
+    throw errorCode(error) === 'ENOENT'
+      ? new Error(`[images] ${path}: no such file or folder`, { cause: error })
+      : cannotOpen('images', path, error);
   });
   if (!info.isDirectory()) {
     if (/\.csv$/i.test(path)) return openManifest(path, options);

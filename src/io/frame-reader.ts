@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { crc32c } from './crc32c.ts';
-import { errorCode, FormatError } from './errors.ts';
+import { cannotOpen, FormatError } from './errors.ts';
 import {
   COMMIT_MAGIC,
   type Commit,
@@ -203,7 +203,6 @@ function openExisting(path: string): number {
   try {
     return openSync(path, 'r');
   } catch (error) {
-    if (errorCode(error) !== 'ENOENT') throw error;
-    throw Object.assign(new Error(`[frames] ${path}: no such file`, { cause: error }), { code: 'ENOENT' });
+    throw cannotOpen('frames', path, error);
   }
 }

@@ -187,6 +187,7 @@ test('wrong use is named', async () => {
   await assert.rejects(writeSafetensors(path, wrong as never), /w: f32 \[3\] takes 12 bytes, got 4/);
   await assert.rejects(readFile(path), { code: 'ENOENT' });
   await assert.rejects(openSafetensors(path), { code: 'ENOENT', message: `[safetensors] ${path}: no such file` });
+  await assert.rejects(openSafetensors('x'.repeat(300)), { code: 'ENAMETOOLONG', message: /^\[safetensors\] x+: ENAMETOOLONG/ });
   await assert.rejects(openSafetensors(folder), /is a folder, not a safetensors file/);
   await sample();
   await using file = await openSafetensors(join(folder, 'sample.safetensors'));

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { type DType, itemSize } from '../tensor/dtype.ts';
 import { openAtomic } from './atomic.ts';
-import { errorCode, FormatError, showBytes } from './errors.ts';
+import { cannotOpen, FormatError, showBytes } from './errors.ts';
 import { encodeHeader, type Header, parseHeader, type StoredTensor, sealDigest } from './safetensors-header.ts';
 import { hashWhole, readWhole } from './whole.ts';
 
@@ -68,8 +68,7 @@ export interface OpenOptions {
  */
 export async function openSafetensors(path: string, options: OpenOptions = {}): Promise<SafetensorsFile> {
   const handle = await open(path, 'r').catch((error: unknown) => {
-    if (errorCode(error) !== 'ENOENT') throw error;
-    throw Object.assign(new Error(`[safetensors] ${path}: no such file`, { cause: error }), { code: 'ENOENT' });
+    throw cannotOpen('safetensors', path, error);
   });
   try {
     const found = await handle.stat();

@@ -36,6 +36,17 @@ test('a refusal holds nothing', async () => {
   assert.ok(!other.resumed);
 });
 
+test('what the system refuses says whose it is, with the way out, and holds nothing', async () => {
+  for (const length of [300, 252, 246]) {
+    const long = join(folder, 'x'.repeat(length)); // too long itself; with .lock; with .unfinished
+    await assert.rejects(WorkFolder.open('store', long, {}, false), /\[store\] cannot write beside .* \(ENAMETOOLONG.*; choose another -o/);
+  }
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.startsWith('xx')),
+    [],
+  );
+});
+
 test('what is damaged in the folder names the way out; other errors are their own', async () => {
   using work = await WorkFolder.open('store', out, { seed: 1 }, true);
   const failing = (why: string) => work.run(() => Promise.reject(new FormatError(why)));

@@ -2,8 +2,9 @@
 import { existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { errorCode, errorMessage } from '../io/errors.ts';
 import { FormatError, writeFileAtomic } from '../io/index.ts';
-import { type FileLock, lockFile } from '../io/lock.ts';
+import { FileLock } from '../io/lock.ts';
 
 const Note = z.object({ question: z.record(z.string(), z.unknown()), done: z.array(z.string()) });
 type Note = z.output<typeof Note>;
@@ -34,13 +35,16 @@ export class WorkFolder {
    */
   static async open(who: string, out: string, question: Record<string, unknown>, fresh: boolean): Promise<WorkFolder> {
     if (!existsSync(dirname(out))) throw new Error(`[${who}] there is no folder ${dirname(out)}; create it or choose another -o`);
-    if (statSync(out, { throwIfNoEntry: false })?.isDirectory()) throw new Error(`[${who}] ${out} is a folder; name a file in it with -o`);
-    const lock = lockFile(out, (why) => `[${who}] cannot write beside ${out} (${why}); choose another -o`);
+    let lock: FileLock | undefined;
     try {
+      if (statSync(out, { throwIfNoEntry: false })?.isDirectory())
+        throw new Error(`[${who}] ${out} is a folder; name a file in it with -o`);
+      lock = new FileLock(out);
       return await WorkFolder.#take(who, out, lock, question, fresh);
     } catch (error) {
-      lock.release();
-      throw error;
+      lock?.release();
+      if (errorCode(error) === undefined) throw error;
+      throw new Error(`[${who}] cannot write beside ${out} (${errorMessage(error)}); choose another -o`, { cause: error });
     }
   }
 
