@@ -53,6 +53,7 @@ const mistakes: [() => unknown, RegExp][] = [
   [() => t.topK(of(2, 3), 4), /\[topK\] k = 4 is more than the 3 entries/],
   [() => t.exp(int(2)), /\[exp\] needs a float tensor, not i32\[2\]; cast it with cast\(x, 'f32'\)/],
   [() => t.bitAnd(of(2), of(2)), /\[and\] needs an integer tensor, not f32\[2\]/],
+  [() => t.shiftLeft(t.zeros([2], 'i64'), 1), /\[shl\] takes the bits of at most 32, not of i64\[2\]; cast it with cast\(x, 'i32'\)/],
   [() => t.take(of(4), of(2)), /\[take\] needs an integer tensor, not f32\[2\]/],
   [() => t.takeAlong(of(2, 3), int(3, 3)), /\[takeAlong\] index i32\[3,3\] must agree with f32\[2,3\] in all axes but 1/],
   [() => t.scatterAdd(of(3, 2), int(2), 5), /\[scatterAdd\] index \[2\] must be a vector of the 3 entries of axis 0 of \[3, 2\]/],

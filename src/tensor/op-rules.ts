@@ -61,7 +61,8 @@ export const binary = (op: BinaryName | CompareName, compare = false): Rule<None
   kind: 'pointwise',
   infer(_, [a, b]) {
     if (a!.dtype !== b!.dtype) throw new ShapeError(`[${op}] dtypes ${a!.dtype} and ${b!.dtype} must be equal; cast one`);
-    if (bitOps.has(op)) needInt(op, a!);
+    if (bitOps.has(op) && needInt(op, a!).dtype === 'i64')
+      throw new ShapeError(`[${op}] takes the bits of at most 32, not of i64${show(a!.shape)}; cast it with cast(x, 'i32')`);
     if (op === 'pow') needFloat(op, a!);
     equalShapes(op, [a!, b!]);
     return [typeOf(a!.shape, compare ? 'bool' : a!.dtype)];

@@ -114,6 +114,25 @@ export interface Abilities {
 /** Of an H100. */
 export const HOPPER = { sharedBytes: 227 << 10, multiprocessors: 132, capability: 90 };
 
+/** Sizes that kernels count in 32 bits. */
+const counted: { [K in AnyCall['kernel']]?: readonly (keyof Call<K>['attrs'])[] } = {
+  cumsum: ['axis', 'inner'],
+  scatterAdd: ['axis', 'inner', 'picks'],
+  norm: ['width'],
+  normGrad: ['width'],
+  softmax: ['width'],
+  softmaxGrad: ['width'],
+  crossEntropy: ['width'],
+  crossEntropyGrad: ['width'],
+};
+function refuseLong({ kernel, attrs, label, reads }: AnyCall): void {
+  const sizes = (counted[kernel] ?? []).map((name) => (attrs as unknown as Record<string, number>)[name]!);
+  if (Math.max(0, ...sizes) >= 2 ** 32)
+    throw new RangeError(
+      `[cuda] ${label} over [${reads[0]!.shape}] has ${Math.max(...sizes)} entries along an axis, kernels count to 2^32; split it`,
+    );
+}
+
 /** The launches of a call, in order; none for one without elements. */
 export function launchesOf(
   call: AnyCall,
@@ -121,6 +140,7 @@ export function launchesOf(
   { library = () => false, steady = () => false, ...gpu }: Abilities = {},
 ): Launch[] {
   const { sharedBytes, multiprocessors, capability } = { ...HOPPER, ...gpu };
+  refuseLong(call);
   const { reads, writes } = call;
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
   const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident, cluster, early } = {}) => {
@@ -179,7 +199,7 @@ export function launchesOf(
       const { outer, axis, inner, picks } = call.attrs;
       const width = rowPack(inner, [reads[0]!, writes[0]!]);
       const packs = (outer * picks * inner) / width;
-      const u = packs * width < 2 ** 32 ? 'u' : 'ull';
+      const u = Math.max(packs * width, outer * axis * inner) < 2 ** 32 ? 'u' : 'ull'; // places in the result, and in what is read
       return kernel(
         [...reads, writes[0]!, 'bad'],
         packs ? blocks(packs) : [0, 0, 0],

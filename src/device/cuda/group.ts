@@ -34,8 +34,9 @@ function kindOf({ kernel, attrs, reads, writes }: AnyCall): string | undefined {
   const places = (place: (v: View) => string): string => [...reads, ...writes].map((v) => `${v.dtype}${place(v)}`).join();
   const alignment = (v: View): number => (v.offset * itemSize[v.dtype]) % 16;
   if (kernel === 'map') {
-    // walked from end to end, whatever the length, or one number that all repeat
-    if (attrs.dims.length > 1 || ![...reads, ...writes].every(({ strides: [s] }) => s === 0 || s === 1)) return undefined;
+    // walked from end to end, whatever the length that 32 bits count, or one number that all repeat
+    if (attrs.dims.length > 1 || attrs.dims[0]! >= 2 ** 32 || ![...reads, ...writes].every(({ strides: [s] }) => s === 0 || s === 1))
+      return undefined;
     return `map ${text(attrs.expression)} ${places((v) => (v.strides[0] === 0 ? `@${v.buffer}+${v.offset}` : `%${alignment(v)}`))}`;
   }
   if (kernel === 'reduce' && attrs.outer * attrs.count * attrs.inner < LARGE_REDUCTION)

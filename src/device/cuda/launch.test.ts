@@ -1,9 +1,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assembleTraced } from '../../tensor/assemble-traced.ts';
-import { attention, cumsum, type DType, matmul, permute, type Shape, sum, type Tensor, transpose, typeOf } from '../../tensor/index.ts';
+import {
+  add,
+  attention,
+  cumsum,
+  type DType,
+  matmul,
+  permute,
+  type Shape,
+  sum,
+  type Tensor,
+  take,
+  transpose,
+  typeOf,
+} from '../../tensor/index.ts';
 import { readable } from './cublaslt.ts';
-import { programSource } from './index.ts';
+import { preludeSource, programSource } from './index.ts';
 import { rulesOn } from './rules.ts';
 
 const ampere = { capability: 80, sharedBytes: 163 << 10, multiprocessors: 108 };
@@ -37,4 +50,19 @@ test('heads of a large batch are as many products as there are heads, whichever 
     return launches.flat().flatMap((l) => (l.kind === 'gemm' ? [l.call.attrs.batch[0]] : []));
   };
   assert.deepEqual([products(512, 4), products(4, 512)], [[4], [4]]);
+});
+
+test('places beyond 32 bits are counted in 64, and axes that kernels cannot count are refused', () => {
+  const sourceOf = (f: (x: Tensor, index: Tensor) => Tensor, shape: Shape): string => {
+    const types = [typeOf(shape, 'u8'), typeOf([3], 'i32')];
+    const { program } = assembleTraced(rulesOn(ampere), (x, index) => [f(x!, index!)], types);
+    return programSource(program, ampere).source.slice(preludeSource().length);
+  };
+  const picked = (rows: number): string => sourceOf((x, index) => take(x, index, 1), [rows, 2 ** 17, 1]);
+  assert.match(picked(2 ** 14), /take<1>\(p0, p1, p2, p3, 16384u, 131072u, 1u, 3u\)/);
+  assert.match(picked(2 ** 16), /take<1>\(p0, p1, p2, p3, 65536ull, 131072ull, 1ull, 3ull\)/); // the result is small, what is read is not
+  const twice = (columns: number): string => sourceOf((x) => add(x, x), [columns, 7]);
+  assert.match(twice(2 ** 10), /u32 first = blockIdx\.x \* \d+u \+/);
+  assert.match(twice(2 ** 30), /u64 first = blockIdx\.x \* \d+ull \+/);
+  assert.throws(() => sourceOf((x) => cumsum(x, 0), [2 ** 32]), /\[cuda\] cumsum over \[4294967296\] has 4294967296 entries .*; split it/);
 });

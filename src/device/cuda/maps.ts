@@ -129,7 +129,7 @@ export function mapKernel(
     ? `if (blockIdx.x == 0 && threadIdx.x < ${rest}u) { ${index} c0 = ${count * width}u + threadIdx.x; ${body.element} }`
     : '';
   const source = `extern "C" __global__ void __launch_bounds__(256) ${name}(${[...pointers(reads, 'in'), ...pointers(writes, 'out')].join(', ')}) {
-  begin(); ${index} first = blockIdx.x * ${256 * unroll}u + threadIdx.x; ${body.declare(unroll)}
+  begin(); ${index} first = blockIdx.x * ${256 * unroll}${n < 2 ** 32 ? 'u' : 'ull'} + threadIdx.x; ${body.declare(unroll)}
   #pragma unroll
   for (u32 u = 0; u < ${unroll}; u++) { ${index} t = first + u * 256u; ${guard}{ ${body.loads} } }
   #pragma unroll
