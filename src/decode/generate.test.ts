@@ -35,7 +35,8 @@ function inPieces(ids: readonly number[], pieces: readonly number[]): number[] {
   const pass = compile(
     (m: Llama, cache: FullCache, x: Tensor) => {
       const p = cache.extend(x.shape[1]!);
-      const features = m.features(x, add(iota(x.shape[1]!), cache.length), (...qkv) => p.attend(...qkv));
+      const turn = m.rotation(add(iota(x.shape[1]!), cache.length));
+      const features = m.features(x, turn, (...qkv) => p.attend(...qkv));
       return { logits: m.logits(features), cache: p.finish() as FullCache };
     },
     { donate: [1] },

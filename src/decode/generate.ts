@@ -11,8 +11,10 @@ import {
   fetchData,
   iota,
   leaves,
+  type Rotation,
   random,
   reshape,
+  rotationOf,
   type Tensor,
   take,
   tensor,
@@ -29,8 +31,10 @@ export interface Decoder {
   readonly context: number;
   /** Of its activations. */
   readonly dtype: DType;
-  /** ids [B, T] at positions [T] -> [B, T, width]; `attend` replaces attention among the T tokens. */
-  features(ids: Tensor, positions: Tensor, attend: (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor): Tensor;
+  /** How far queries and keys turn at positions i32 [T]. */
+  rotation(positions: Tensor): Rotation;
+  /** ids [B, T] at the positions of `turn` -> [B, T, width]; `attend` replaces attention among the T tokens. */
+  features(ids: Tensor, turn: Rotation, attend: (layer: number, q: Tensor, k: Tensor, v: Tensor) => Tensor): Tensor;
   /** [..., width] -> [..., vocabulary]. */
   logits(features: Tensor): Tensor;
 }
@@ -101,10 +105,9 @@ export const kvBytes = ({ layers, kvHeads, headWidth }: CacheShape, capacity: nu
   2 * layers * batch * capacity * kvHeads * headWidth * itemBytes;
 
 /** One pass over tokens, and the token that follows the last of them. */
-function advance(model: Decoder, { cache, key }: State, ids: Tensor, sampling: SamplingOptions, counted?: Tensor): State {
-  const T = ids.shape[1]!;
-  const pass = cache.extend(T);
-  const features = model.features(ids, add(iota(T), cache.length), (...qkv) => pass.attend(...qkv));
+function advance(model: Decoder, { cache, key }: State, ids: Tensor, turn: Rotation, sampling: SamplingOptions, counted?: Tensor): State {
+  const pass = cache.extend(ids.shape[1]!);
+  const features = model.features(ids, turn, (...qkv) => pass.attend(...qkv));
   const next = pass.finish(counted);
   const last = counted ? take(features, reshape(add(counted, -1), [1]), 1) : features;
   const logits = reshape(model.logits(last), [1, -1]);
@@ -132,8 +135,10 @@ function programsFor({ temperature = 0, topK, topP }: SamplingOptions, perCall: 
     const call = (model: Decoder, start: State, tokens: number, ids?: Tensor, counted?: Tensor): Made => {
       let state = start;
       const made: Tensor[] = [];
+      const T = ids?.shape[1] ?? 1;
+      const turns = model.rotation(add(iota(tokens * T), start.cache.length)); // of all passes, in as many launches as of one
       for (let i = 0; i < tokens; i++) {
-        state = advance(model, state, ids ?? state.id, sampling, counted);
+        state = advance(model, state, ids ?? state.id, rotationOf(turns, i * T, (i + 1) * T), sampling, counted);
         made.push(reshape(state.id, [1]));
       }
       return { state, ids: concat(made) };

@@ -33,7 +33,7 @@ export * from './functions/pointwise.ts';
 export * as random from './functions/random.ts';
 export { dropout } from './functions/random.ts';
 export * from './functions/reduce.ts';
-export { type Rotation, rope, rotation } from './functions/rope.ts';
+export { type Rotation, rope, rotation, rotationOf } from './functions/rope.ts';
 export { customVjp, grad, valueAndGrad } from './grad.ts';
 export { recompute } from './recompute.ts';
 export { type Shape, ShapeError, sizeOf, type TensorType, typeOf } from './shape.ts';

@@ -86,6 +86,10 @@ test('later positions turn further: a shifted prompt has the same attention', ()
   const model = initialize((key: random.Key) => Llama.init(key, c, { std: 0.3 }), 3);
   const ids = tensor([[5, 9, 2, 30]], { dtype: 'i32' });
   const at = (start: number): Tensor =>
-    compile((m: Llama, x: Tensor, p: Tensor) => m.features(x, p))(model, ids, tensor(Int32Array.from([0, 1, 2, 3], (i) => i + start)));
+    compile((m: Llama, x: Tensor, p: Tensor) => m.features(x, m.rotation(p)))(
+      model,
+      ids,
+      tensor(Int32Array.from([0, 1, 2, 3], (i) => i + start)),
+    );
   assertClose(at(11).data(), at(0).data(), 2e-5, 'features');
 });

@@ -12,6 +12,7 @@ import {
   iota,
   matmul,
   mul,
+  type Rotation,
   random,
   reshape,
   rope,
@@ -151,20 +152,24 @@ export class Llama {
     });
   }
 
-  /**
-   * ids [B, T] at `positions` i32 [T] -> [B, T, width] after the last norm. `attend` sees q and k with their positions in; default: causal
-   * attention among the T tokens.
-   */
-  features(
-    ids: Tensor,
-    positions: Tensor = iota(ids.shape[1]!),
-    attend: Attend = (_, q, k, v) => attention(q, k, v, { causal: true }),
-  ): Tensor {
+  /** How far q, k and v [B, T, heads + 2 kvHeads, headWidth], side by side, turn at `positions` i32 [T]. */
+  rotation(positions: Tensor): Rotation {
     const { heads, kvHeads } = this.config;
     const turning = ropeFrequencies(this.config);
     const still = new Float32Array(turning.length);
     const rows = Array.from({ length: heads + 2 * kvHeads }, (_, h) => [...(h < heads + kvHeads ? turning : still)]); // v has no positions
-    const turn = rotation(positions, tensor(rows));
+    return rotation(positions, tensor(rows));
+  }
+
+  /**
+   * ids [B, T] at T positions, by default the first ones -> [B, T, width] after the last norm. `attend` sees q and k with their positions in;
+   * default: causal attention among the T tokens.
+   */
+  features(
+    ids: Tensor,
+    turn: Rotation = this.rotation(iota(ids.shape[1]!)),
+    attend: Attend = (_, q, k, v) => attention(q, k, v, { causal: true }),
+  ): Tensor {
     let x = this.tokens.forward(ids);
     this.blocks.forEach((block, layer) => {
       x = block.forward(

@@ -1,7 +1,7 @@
 /** Rotary positions (Su et al. 2021, arXiv 2104.09864, eq. 34): pairs of features turn by an angle that grows with the position. */
 import { ShapeError, show } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
-import { concat, flip, reshape } from './layout.ts';
+import { concat, flip, reshape, slice } from './layout.ts';
 import { add, cast, cos, mul, neg, sin } from './pointwise.ts';
 
 /** How far each pair of features turns at each position: the same for all layers, so it is worked out once. */
@@ -26,6 +26,12 @@ export function rotation(positions: Tensor, frequencies: Tensor): Rotation {
   const s = sin(angle);
   return { cos: cos(angle), sin: concat([neg(s), s], 2) };
 }
+
+/** That of the positions `from` to before `to` among those it was worked out for. */
+export const rotationOf = ({ cos, sin }: Rotation, from: number, to: number): Rotation => ({
+  cos: slice(cos, [from, to]),
+  sin: slice(sin, [from, to]),
+});
 
 /**
  * Turns feature i of every head together with feature i + E/2 (the halves of the published Llama weights). x [B, T, H, E] -> as x.
