@@ -18,6 +18,14 @@ test('every seed, also a large or negative one, has its own sequence', () => {
   assert.equal(new Set(heads).size, seeds.length);
 });
 
+test('there is no number below 0, and none of more than 32 bits', () => {
+  const random = new DataRandom(1);
+  for (const n of [0, -1, 2.5, Number.NaN, 2 ** 32 + 1])
+    assert.throws(() => random.below(n), /\[random\] a number below .*; give a whole number/);
+  assert.equal(random.below(1), 0);
+  assert.equal(DataRandom.fromState([1, 2, 3, 4]).below(2 ** 32), 11520);
+});
+
 test('a shuffle is a permutation, and uniform', () => {
   fc.assert(
     fc.property(fc.nat(50), fc.integer(), (size, seed) => {

@@ -35,8 +35,10 @@ export class DataRandom {
     return result;
   }
 
-  /** Uniform in 0 .. n - 1, without bias, for 0 < n <= 2^32. */
+  /** Uniform in 0 .. n - 1, without bias. @throws RangeError where n is no whole number in 1 .. 2^32: no draw would ever be below it */
   below(n: number): number {
+    if (!(Number.isInteger(n) && n >= 1 && n <= 2 ** 32))
+      throw new RangeError(`[random] a number below ${n}; give a whole number in 1 .. 2^32`);
     const limit = 2 ** 32 - (2 ** 32 % n);
     for (;;) {
       const x = this.nextUint32();

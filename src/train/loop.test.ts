@@ -7,6 +7,14 @@ import type { TrainProgress } from './options.ts';
 import type { TrainStep } from './stepper.ts';
 import { toyBatch, toyItems, toyRun } from './toy-run.ts';
 
+test('an evaluation every no steps is refused', async () => {
+  for (const everySteps of [0, -2, 1.5, Number.NaN])
+    await assert.rejects(
+      train({ ...toyRun(2), evaluate: { everySteps, run: () => ({}) } }),
+      /evaluation every .* steps; give a whole number from 1/,
+    );
+});
+
 test('progress tells step, rates, smoothed loss and the peak, which the device does not exceed', async () => {
   const told: TrainProgress[] = [];
   const before = defaultDevice().allocatedBytes;

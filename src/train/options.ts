@@ -18,7 +18,7 @@ export interface CheckpointOptions {
 }
 
 export interface EvaluateOptions<S> {
-  /** Evaluate after every so many steps, and after the last. */
+  /** Evaluate after every so many steps, a whole number from 1, and after the last. */
   everySteps: number;
   /** Numbers of the state, such as `{ accuracy: 0.91 }`. Leaves the state as it is and is deterministic. */
   run: (state: S, step: number) => Readonly<Record<string, number>> | Promise<Readonly<Record<string, number>>>;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { test } from 'node:test';
 import { residentBytes } from '../../bytes/index.ts';
-import { compile, matmul, random, type Tensor, transpose, withDevice } from '../../tensor/index.ts';
+import { add, compile, matmul, permute, random, reshape, type Tensor, tensor, transpose, withDevice } from '../../tensor/index.ts';
 import { nativeBackend, openBackend } from './backend.ts';
 import { CpuDevice } from './index.ts';
 
@@ -36,6 +36,20 @@ test('native: freed blocks go back to the system beyond 32 MiB', native, () => {
   const after = residentBytes();
   assert.ok(full - before > 0.9 * count * each, `${(full - before) / MiB} MiB for ${count} blocks`);
   assert.ok(full - after > 0.8 * (count * each - 32 * MiB), `${(full - after) / MiB} MiB went back`);
+});
+
+test('eight axes backwards are refused with the way that works', () => {
+  withDevice(new CpuDevice(), () => {
+    const shape = Array<number>(8).fill(2);
+    const x = tensor(
+      Float32Array.from({ length: 256 }, (_, i) => i),
+      { shape },
+    );
+    assert.throws(() => add(permute(x, [7, 6, 5, 4, 3, 2, 1, 0]), x), /\[cpu\] .*: 8, and 6 is the most; permute fewer axes at a time/);
+    const front = reshape(permute(x, [3, 2, 1, 0, 4, 5, 6, 7]), [16, 2, 2, 2, 2]);
+    const all = permute(front, [4, 3, 2, 1, 0]).data();
+    for (let i = 0; i < 256; i++) assert.equal(all[i], Number.parseInt(i.toString(2).padStart(8, '0').split('').reverse().join(''), 2));
+  });
 });
 
 test('native: a product has the same bits on one, two and five threads', native, () => {

@@ -36,7 +36,7 @@ const kernels = [
   'linearCrossEntropyGrad',
 ] as const;
 
-/** The program's words, and the step that each call became. */
+/** The words of a program, a step for each of its calls, and the number of its buffers: the arena and the externals. */
 export function encode(program: Program): { words: BigInt64Array; slots: number } {
   const ref: Ref = (v) => {
     const b = program.buffers[v.buffer]!;
@@ -60,7 +60,9 @@ function mapWords(
   ref: Ref,
 ): bigint[] {
   if (dims.length > MAXD)
-    throw new Error(`[cpu] a pointwise call over ${dims.length} separate axes exceeds ${MAXD}; make an operand contiguous first`);
+    throw new Error(
+      `[cpu] a pointwise call over axes [${dims.join(', ')}] that do not merge: ${dims.length}, and ${MAXD} is the most; permute fewer axes at a time, with a reshape to fewer axes between`,
+    );
   const padded = (xs: readonly number[]): bigint[] => Array.from({ length: MAXD }, (_, d) => BigInt(xs[d] ?? (xs === dims ? 1 : 0)));
   const operand = (v: View): bigint[] => [...ref(v), code(v.dtype), ...padded(v.strides)];
   return [

@@ -143,7 +143,7 @@ export interface GpuInfo {
   driverVersion: number;
 }
 
-/** Opens the first GPU and makes it current on this thread. */
+/** Opens the GPU of this index and makes it current on this thread. */
 export function openGpu(index = 0): { driver: Driver; context: number; device: number; info: GpuInfo } {
   const d = openDriver();
   const int = new Int32Array(32); // above 64 bytes, so that it lies outside the collected heap

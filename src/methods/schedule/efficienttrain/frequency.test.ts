@@ -152,4 +152,6 @@ test('masked targets are the pixels of each patch, normalised', () => {
   const corner = Array.from({ length: 16 }, (_, i) => numbers(noise(8, 3))[Math.floor(i / 4) * 8 + (i % 4)]!);
   const order = (xs: readonly number[]): number[] => xs.map((_, i) => i).sort((a, b) => xs[a]! - xs[b]!);
   assert.deepEqual(order(rows[0]![0]!), order(corner));
+  assert.throws(() => maskedTargets(noise(10, 3), 4), /\[1, 1, 10, 10\] have no patches of 4 x 4/);
+  assert.throws(() => maskedTargets(noise(8, 3), 1), /of two values or more/);
 });
