@@ -206,6 +206,23 @@ test('every result can be donated on its own, also one that is returned twice or
   assert.deepEqual(x.toArray(), [0, 0]);
 });
 
+test('a result that is a tensor from outside is a copy of it', () => {
+  const outer = t.tensor([1, 2]);
+  const f = t.compile((x: Tensor) => ({ outer, twice: outer, sum: t.add(x, outer) }));
+  const { outer: one, twice, sum: added } = f(t.tensor([10, 20]));
+  one.dispose();
+  assert.deepEqual(
+    [outer, twice, added].map((x) => x.toArray()),
+    [
+      [1, 2],
+      [1, 2],
+      [11, 22],
+    ],
+  );
+  const same = t.compile(() => outer);
+  assert.deepEqual(same().toArray(), [1, 2]);
+});
+
 test('memory of results, captured tensors and failed calls goes back', () => {
   const start = device.allocatedBytes - device.arenaBytes;
   const f = t.compile((x: Tensor, i: Tensor) => ({ y: t.take(t.softmax(x), i), z: t.sum(x) }), { donate: [0] });

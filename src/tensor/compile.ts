@@ -57,7 +57,11 @@ const MANY_SIGNATURES = 64;
  * structure of the arguments); numbers and other values in the arguments are part of the signature: pass what changes as tensors.
  */
 export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
+  if (typeof fn !== 'function') throw new TypeError(`[compile] ${String(fn)} is no function`);
   const name = options.name ?? (fn.name || 'compiled function');
+  const { donate = [] } = options;
+  if (!Array.isArray(donate) || !donate.every((at) => Number.isInteger(at) && at >= 0))
+    throw new TypeError(`[compile] ${name}: donate is ${String(donate)}; list places of arguments, such as [0]`);
   const entries = new Map<string, Entry<R>>();
   const busy = new Set<Entry<R>>(); // the addresses of a program's arguments are part of it while it runs
   let recent: { entry: Entry<R>; args: unknown } | undefined;
@@ -86,7 +90,7 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
     if (!entry || !matches(recent!.args, args, tensors) || entry.device !== deviceFor(tensors)) {
       tensors.length = 0;
       tensors.push(...leaves(args));
-      entry = entryFor(args, tensors, options.donate ?? []);
+      entry = entryFor(args, tensors, donate);
       recent = { entry, args: mapTree(args, (t) => new Slot(t.type)) };
     }
     refuseBusy(entry);
@@ -115,7 +119,7 @@ export function compile<A extends unknown[], R>(fn: (...args: A) => R, options: 
       const { executable } = entry;
       return entry.build(job.run((buffers) => (executable.enqueue ? executable.enqueue(buffers) : executable.run(buffers))));
     },
-    plan: (...args: A): Plan => entryFor(args, leaves(args), options.donate ?? []).plan,
+    plan: (...args: A): Plan => entryFor(args, leaves(args), donate).plan,
     profile(...args: A): { result: R; calls: CallTime[] } {
       const { entry, job } = prepare(args);
       let ms: ArrayLike<number> = [];
@@ -157,8 +161,8 @@ function traceEntry<A extends unknown[], R>(
     result.catch(() => {}); // the rest of it fails, for want of a trace
     throw new TypeError('[compile] the function is asynchronous, but is traced in one go; await what it needs before, and pass it in');
   }
-  const outputs = leaves(result);
-  const captured = [...trace.captured.keys()];
+  const outputs = leaves(result).map((t) => trace.valueOf(t));
+  const captured = [...trace.captured.keys()]; // of results too: a tensor from outside can be one
 
   const donated = new Set<number>();
   let at = 0;
@@ -168,12 +172,7 @@ function traceEntry<A extends unknown[], R>(
     at += n;
   });
   const types = tensors.map((t) => t.type);
-  const assembled = assemble(
-    device,
-    outputs.map((t) => trace.valueOf(t)),
-    [...types, ...captured.map((t) => t.type)],
-    donated,
-  );
+  const assembled = assemble(device, outputs, [...types, ...captured.map((t) => t.type)], donated);
   return {
     ...assembled,
     device,

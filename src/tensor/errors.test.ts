@@ -77,6 +77,11 @@ const mistakes: [() => unknown, RegExp][] = [
   ],
   [() => t.grad((x: t.Tensor) => x)(of(2)), /\[grad\] the loss must be one float number, not f32\[2\]; take its mean\(\) or sum\(\)/],
   [() => t.grad((x: t.Tensor) => t.argmax(x))(of(2)), /\[grad\] the loss must be one float number, not i32\[\]/],
+  [() => t.zeros(3 as never), /\[tensor\] 3 is no shape; give an array of whole numbers, such as \[2, 3\]/],
+  [() => t.random.normal(t.random.key(0), '3' as never), /\[tensor\] 3 is no shape/],
+  [() => t.compile(undefined as never), /\[compile\] undefined is no function/],
+  [() => t.compile((x: t.Tensor) => x, { donate: 0 as never }), /\[compile\] compiled function: donate is 0; list places of arguments/],
+  [() => t.compile((x: t.Tensor) => x, { donate: [-1] }), /donate is -1; list places of arguments, such as \[0\]/],
   [() => t.random.key(-1), /\[random\] seed -1 must be a whole number from 0/],
   [
     () => t.random.randint(t.random.key(0), [2], 5, 5),

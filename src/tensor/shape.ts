@@ -31,6 +31,7 @@ export interface TensorType {
 const interned = new Map<string, TensorType>();
 
 export function typeOf(shape: Shape, dtype: DType): TensorType {
+  if (!Array.isArray(shape)) throw new ShapeError(`[tensor] ${String(shape)} is no shape; give an array of whole numbers, such as [2, 3]`);
   const key = `${dtype}[${shape.join(',')}]`;
   let type = interned.get(key);
   if (!type) {
