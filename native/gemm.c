@@ -7,8 +7,13 @@
 #define WHOLE (VW == 4 ? 512 : KC) // and one of this depth nearly: a product that is no deeper is one slice
 #define MC (16 * MR)               // rows of a slice of A
 #define NC 1024                    // columns of a slice of B
-#define DIRECT_N 128               // A is not packed for so few columns (NR where its lines are columns: every k is another page),
-#define DIRECT_M (2 * MR)          // and B not for so few rows
+// A is not packed for DIRECT_N columns or fewer (NR where its lines are columns: every k is another page), and B not for DIRECT_M rows.
+#ifdef __wasm__
+#define DIRECT_N INT64_MAX         // rows of A are read as fast as panels
+#else
+#define DIRECT_N 128
+#endif
+#define DIRECT_M (2 * MR)
 
 // One matrix of the batch. Its lines are rows of A, columns of B.
 typedef struct { const char *at; W type, line_step, k_step; } Factor;

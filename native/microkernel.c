@@ -1,11 +1,39 @@
 #include "microkernel.h"
 
-// The products of one k are added to rows [from, to) of the sums.
-INLINE void add_products(vf acc[MR][2], int from, int to, int nv, int by_rows, const float *a, W a_step, const vf *bv) {
-  UNROLL for (int i = from; i < to; i++) {
-    vf x = v_splat(by_rows ? a[i * a_step] : a[i]);
-    UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(x, bv[v], acc[i][v]);
+#ifdef __wasm__
+#define TURN 2 // steps of k in a turn of the loop
+#define KEEP_ORDER __asm__ volatile("" ::: "memory")
+INLINE int is_somewhere(const float *p) { // which only we know
+  const float *nowhere = (const float *)1;
+  __asm__("" : "+r"(nowhere));
+  return p != nowhere;
+}
+#else
+#define TURN 1
+#define KEEP_ORDER
+#define is_somewhere(p) 1
+#endif
+
+typedef struct { const float *a, *row[MR], *b; } At; // where a step reads: A(i, k) at a[i] or *row[i], B(k, j) at b[j]
+
+// Adds the products of `count` steps of k to the sums. V8 leaves loads in their order and puts a multiply-add where its sum is first used.
+// Each step is the arm of a branch, and so its sums are used where the arms meet again, one after another: every row's load then stands
+// beside its multiply-adds, and a step needs 15 of the 16 registers.
+INLINE void add_products(int count, vf acc[MR][2], int m, int nv, int by_rows, At *at, W a_step, W b_step) {
+  UNROLL for (int k = 0; k < count; k++) {
+    if (is_somewhere(at->b)) {
+      vf bv[2];
+      UNROLL for (int v = 0; v < nv; v++) bv[v] = v_load(at->b + v * VW);
+      KEEP_ORDER;
+      UNROLL for (int i = 0; i < m; i++) {
+        vf x = v_splat(by_rows ? at->row[i][k] : at->a[i]);
+        KEEP_ORDER;
+        UNROLL for (int v = 0; v < nv; v++) acc[i][v] = v_fma(x, bv[v], acc[i][v]);
+      }
+    }
+    at->a += a_step, at->b += b_step;
   }
+  UNROLL for (int i = 0; i < m; i++) at->row[i] += count;
 }
 
 // m and nv (vectors per row) are constants at every call, and n where the tile is whole: straight-line code over registers.
@@ -14,22 +42,10 @@ INLINE void tile(int m, int nv, int by_rows, W n, W kc, const float *a, W a_step
   vf acc[MR][2];
   UNROLL for (int i = 0; i < m; i++)
     UNROLL for (int v = 0; v < nv; v++) acc[i][v] = (vf){0};
-#ifdef __wasm__
-  const float *end = b + kc * b_step; // where b never stands in the middle of a step,
-  __asm__("" : "+r"(end));            // which only we know
-#endif
-  for (W k = 0; kc > 0;) {
-    vf bv[2];
-    UNROLL for (int v = 0; v < nv; v++) bv[v] = v_load(b + v * VW);
-    add_products(acc, 0, 1, nv, by_rows, a, a_step, bv);
-#ifdef __wasm__
-    if (b == end) break; // cuts the step in two blocks: in one V8 would load all of it first, more than there are registers
-#endif
-    add_products(acc, 1, m, nv, by_rows, a, a_step, bv);
-    b += b_step;
-    if (++k == kc) break;
-    a += by_rows ? 1 : a_step;
-  }
+  At at = {.a = a, .b = b};
+  UNROLL for (int i = 0; i < m; i++) at.row[i] = a + i * a_step;
+  for (W turns = kc / TURN; turns > 0; turns--) add_products(TURN, acc, m, nv, by_rows, &at, a_step, b_step);
+  for (W rest = kc % TURN; rest > 0; rest--) add_products(1, acc, m, nv, by_rows, &at, a_step, b_step);
   W last = n - (nv - 1) * VW; // columns of the last vector
   if (VW < 16 && last < VW) { // where the ISA has no masks, through memory
     float sums[MR][NR];

@@ -13,6 +13,12 @@ export const contractions: Case[] = apart((): Case[] => [
   { name: 'matmul, one matrix for all', ops: ['matmul'], inputs: [floats([2, 3, 4]), floats([4, 5])], f: t.matmul },
   { name: 'matmul, batches broadcast', ops: ['matmul'], inputs: [floats([2, 1, 3, 4]), floats([3, 4, 5])], f: t.matmul },
   {
+    name: 'matmul, one row or column for all',
+    ops: ['matmul'],
+    inputs: [floats([5, 16]), floats([1, 24]), floats([16, 1])],
+    f: (x, row, column) => t.add(t.matmul(x, t.broadcastTo(row, [16, 24])), t.matmul(x, t.broadcastTo(column, [16, 24]))),
+  },
+  {
     name: 'matmul of heads',
     ops: ['matmul'],
     inputs: [floats([2, 6, 3, 4]), floats([2, 5, 3, 4])],
