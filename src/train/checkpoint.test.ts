@@ -100,11 +100,14 @@ test('missing, misshaped and superfluous tensors are named', async () => {
 });
 
 test('config is plain JSON, and what is not is named', async () => {
+  const within: Record<string, unknown> = {};
+  within['a'] = [{ again: within }];
   for (const [config, name] of [
     [{ lr: Number.NaN }, 'config.lr is NaN'],
     [{ a: [1, new Map()] }, 'config.a[1] is a Map'],
     [{ f: () => 1 }, 'config.f is'],
     [{ t: new Float32Array(1) }, 'config.t is a Float32Array'],
+    [within, 'config.a[0].again contains itself'],
   ] as const) {
     await assert.rejects(saveCheckpoint(at('x'), { state: {}, step: 1, config }), (e: Error) => e.message.includes(name));
   }

@@ -71,10 +71,11 @@ function parseInfo(file: SafetensorsFile): CheckpointInfo {
     return fail(`has checkpoint format ${String(json['version'])}, this version reads ${version}; update thimble`);
   const { step, position, config } = json;
   const history = parseHistory(json['history']);
-  if (!isCount(step) || !isPosition(position) || !history) return fail('does not say where its run stands; delete it to start anew');
+  if (!isCount(step) || !(position === undefined || isPosition(position)) || !history)
+    return fail('does not say where its run stands; delete it to start anew');
   return { step, position, config, history };
 }
 
-function isPosition(x: unknown): x is DataPosition | undefined {
-  return x === undefined || (isObject(x) && Number.isSafeInteger(x['seed']) && isCount(x['epoch']) && isCount(x['index']));
+export function isPosition(x: unknown): x is DataPosition {
+  return isObject(x) && Number.isSafeInteger(x['seed']) && isCount(x['epoch']) && isCount(x['index']);
 }

@@ -1,16 +1,18 @@
 /** Plain data that travels in a file's metadata: checked when it is written, compared when a run goes on. */
 
 /** Throws, with the place, for what JSON would change in silence: NaN, infinities, functions, typed arrays, class instances. */
-export function assertJson(value: unknown, who: string, path = 'config'): void {
+export function assertJson(value: unknown, who: string, path = 'config', above: readonly unknown[] = []): void {
   if (value === null || value === undefined || typeof value === 'boolean' || typeof value === 'string') return;
   if (typeof value === 'number' && Number.isFinite(value)) return;
-  if (Array.isArray(value)) return value.forEach((x, i) => assertJson(x, who, `${path}[${i}]`));
+  if (above.includes(value)) throw new TypeError(`[${who}] ${path} contains itself, which JSON does not hold; leave it out`);
+  const within = [...above, value];
+  if (Array.isArray(value)) return value.forEach((x, i) => assertJson(x, who, `${path}[${i}]`, within));
   const proto: unknown = typeof value === 'object' ? Object.getPrototypeOf(value) : undefined;
   if (proto !== Object.prototype && proto !== null) {
     const what = typeof value === 'object' ? `a ${value.constructor.name}` : String(value).slice(0, 40);
     throw new TypeError(`[${who}] ${path} is ${what}, which JSON does not hold; give numbers, strings, lists and plain objects`);
   }
-  for (const [key, x] of Object.entries(value as object)) assertJson(x, who, `${path}.${key}`);
+  for (const [key, x] of Object.entries(value as object)) assertJson(x, who, `${path}.${key}`, within);
 }
 
 /** Where two plain values differ: `model.width: 128, now 256`. Keys that are undefined count as absent; their order does not count. */

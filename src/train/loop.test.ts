@@ -15,6 +15,14 @@ test('an evaluation every no steps is refused', async () => {
     );
 });
 
+test('a step that returns no state or no loss is refused', async () => {
+  for (const wrong of [(state: unknown) => ({ state }), () => ({ loss: tensor(1) }), () => undefined])
+    await assert.rejects(
+      train({ ...toyRun(2), step: compile(wrong as () => unknown) as never }),
+      /the step returns no state, or no loss .*; return \{ state, loss \}/,
+    );
+});
+
 test('progress tells step, rates, smoothed loss and the peak, which the device does not exceed', async () => {
   const told: TrainProgress[] = [];
   const before = defaultDevice().allocatedBytes;

@@ -149,6 +149,8 @@ test('batches that fail or end stop the run where it can go on', async () => {
   assert.equal(bitsOf(resumed.state), bitsOf((await train(toyRun(20))).state));
   const few = [...Array(3)].map((_, i) => ({ indices: new Uint32Array(16), position: { seed: 0, epoch: 0, index: i } }));
   await assert.rejects(train({ ...toyRun(20), batches: () => few }), /the batches ended after step 3 of 20/);
+  const lost = few.map(({ indices }) => ({ indices, position: { batch: 1 } as never }));
+  await assert.rejects(train({ ...toyRun(20), batches: () => lost }), /a batch's position is \{"batch":1\}; give \{ seed, epoch, index \}/);
 });
 
 test('evaluations come in time, the best model is kept, and a resume does not forget it', async () => {

@@ -9,11 +9,12 @@ import {
   fetchData,
   leaves,
   random,
-  type Tensor,
+  Tensor,
   tensor,
   treeBytes,
   withDevice,
 } from '../tensor/index.ts';
+import { isPosition } from './checkpoint.ts';
 
 /** What a compiled step returns. */
 export interface StepResult<S> {
@@ -137,6 +138,8 @@ export class Stepper<S, B, H extends Placed> implements AsyncDisposable {
     this.#ahead = undefined;
     if (step < this.#o.steps) this.#fetch(step);
     const result = await running;
+    if (!(result?.loss instanceof Tensor) || result.state === undefined)
+      throw new TypeError('[train] the step returns no state, or no loss that is a tensor; return { state, loss }');
     // A donated state is gone already; of one that was not donated, the result has its own handles.
     disposeTree([state, batch, key, lr]);
     this.#place = { state: result.state, step, position };
@@ -212,7 +215,12 @@ export class Stepper<S, B, H extends Placed> implements AsyncDisposable {
         `[train] the batches ended after step ${step} of ${this.#o.steps}; let them go on (no \`epochs\`), or lower the steps`,
       );
     }
-    const batch = await withDevice(this.#device, () => this.#o.prepare(next.value));
-    return { batch, position: next.value.position };
+    const { position } = next.value;
+    if (!isPosition(position))
+      // a checkpoint with it could not be gone on from
+      throw new TypeError(
+        `[train] a batch's position is ${JSON.stringify(position)}; give { seed, epoch, index }, whole numbers that say where the next one begins`,
+      );
+    return { batch: await withDevice(this.#device, () => this.#o.prepare(next.value)), position };
   }
 }
