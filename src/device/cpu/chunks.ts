@@ -7,11 +7,14 @@ export const ceil = (a: number, b: number): number => Math.ceil(a / b);
 export const MAP_GRAIN = 16384;
 export const rowGrain = (rows: number, width: number): number => Math.max(1, Math.min(ceil(rows, 4), ceil(8192, Math.max(1, width))));
 
+/** Rows of a product that each micro-kernel keeps in registers: MR of native/microkernel.h. */
+export const tileRows: Record<string, number> = { avx512: 12, avx2: 6, sse: 4, neon: 8, wasm: 6, 'wasm-relaxed': 6 };
+
 /**
  * Blocks of a product: a property of its shape alone, so that the bits do not depend on the threads. The largest that still gives 32
- * chunks of at least 2 MFLOP; rows in multiples of the micro-kernel's 12, columns of its 32.
+ * chunks of at least 2 MFLOP; rows in multiples of the micro-kernel's, columns of 32.
  */
-export function gemmBlocks(m: number, n: number, k: number, batches: number): { MB: number; NB: number; grain: number } {
+export function gemmBlocks(m: number, n: number, k: number, batches: number, rows: number): { MB: number; NB: number; grain: number } {
   const even = (size: number, block: number, unit: number): number =>
     Math.max(1, Math.min(size, ceil(ceil(size, ceil(size, block)), unit) * unit));
   let best = { MB: Math.max(1, m), NB: Math.max(1, n) };
@@ -23,7 +26,7 @@ export function gemmBlocks(m: number, n: number, k: number, batches: number): { 
       [72, 64],
     ] as const
   ).entries()) {
-    const MB = even(m, mb, 12);
+    const MB = even(m, mb, rows);
     const NB = even(n, nb, 32);
     if (i > 0 && 2 * MB * NB * k < 2e6) break;
     best = { MB, NB };

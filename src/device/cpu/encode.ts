@@ -36,15 +36,18 @@ const kernels = [
   'linearCrossEntropyGrad',
 ] as const;
 
-/** The words of a program, a step for each of its calls, and the number of its buffers: the arena and the externals. */
-export function encode(program: Program): { words: BigInt64Array; slots: number } {
+/**
+ * The words of a program, a step for each of its calls, and the number of its buffers: the arena and the externals. The micro-kernel
+ * takes `tileRows` of a product at a time.
+ */
+export function encode(program: Program, tileRows: number): { words: BigInt64Array; slots: number } {
   const ref: Ref = (v) => {
     const b = program.buffers[v.buffer]!;
     const slot = b.external + 1; // slot 0 is the arena
     return [BigInt(slot), BigInt(b.offset + v.offset * itemSize[v.dtype])];
   };
   const steps = program.calls.map((c) => {
-    const { extent, grain, words } = encodeCall(c, ref);
+    const { extent, grain, words } = encodeCall(c, ref, tileRows);
     const kernel = (kernels as readonly string[]).indexOf(c.kernel === 'decodeAttention' ? 'attention' : c.kernel);
     return [BigInt(kernel), BigInt(words.length), BigInt(extent), BigInt(Math.max(1, grain)), 0n, ...words];
   });
@@ -81,7 +84,7 @@ function mapWords(
   ];
 }
 
-function encodeCall(call: AnyCall, ref: Ref): Encoded {
+function encodeCall(call: AnyCall, ref: Ref, tileRows: number): Encoded {
   const { reads, writes } = call;
   const r = (i: number): bigint[] => ref(reads[i]!);
   const w = (i: number): bigint[] => ref(writes[i]!);
@@ -110,7 +113,7 @@ function encodeCall(call: AnyCall, ref: Ref): Encoded {
     }
     case 'gemm': {
       const { m, n, k, batch } = call.attrs;
-      const { MB, NB, grain } = gemmBlocks(m, n, k, batch[0] * batch[1]);
+      const { MB, NB, grain } = gemmBlocks(m, n, k, batch[0] * batch[1], tileRows);
       const matrix = (v: View): bigint[] => {
         const [b0, b1, row, column] = v.strides as [number, number, number, number];
         return [...ref(v), code(v.dtype), ...ints(row, column, b0, b1)];

@@ -4,7 +4,7 @@ import type { AnyCall, Program, View } from '../../tensor/lower/program.ts';
 import type { TensorType } from '../../tensor/shape.ts';
 import { firstNonFinite } from '../check.ts';
 import { type Backend, type LoadedProgram, openBackend } from './backend.ts';
-import { argsortScratch, MAX_CLASSIFIER_WIDTH } from './chunks.ts';
+import { argsortScratch, MAX_CLASSIFIER_WIDTH, tileRows } from './chunks.ts';
 import { encode } from './encode.ts';
 
 interface CpuBuffer extends DeviceBuffer {
@@ -72,7 +72,7 @@ export class CpuDevice implements Device {
   }
 
   prepare(program: Program): Executable {
-    const { words, slots } = encode(program);
+    const { words, slots } = encode(program, tileRows[this.backend.isa]!);
     const loaded = this.backend.load(words, slots);
     const steps = program.calls.length;
     const bind = (buffers: readonly DeviceBuffer[]): void => {
