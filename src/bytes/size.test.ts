@@ -50,6 +50,8 @@ test('prints one decimal, promotes at the unit', () => {
     [1048575, '1.0 MiB'],
     [8_000_000, '7.6 MiB'],
     [-2048, '-2.0 KiB'],
+    [2 ** 50, '1.0 PiB'],
+    [2 ** 60, '1024.0 PiB'],
   ];
   for (const [bytes, text] of cases) assert.equal(printBytes(bytes), text);
   assert.equal(printBytes(8_000_000, 'si'), '8.0 MB');

@@ -71,6 +71,9 @@ test('an object that contains itself is no tree, however it is walked; a deep on
     return made;
   };
   assert.throws(() => compile(circle)(), cycle);
+  const own: Record<string, unknown> = { t: tensor([1]) };
+  own['self'] = own;
+  assert.throws(() => leaves(own), /\[tree\] an object contains itself, as its 'self'/);
   let deep: object = { t: tensor([7]) };
   for (let i = 0; i < 600; i++) deep = { deep };
   assert.deepEqual(compile((tree: object) => leaves(tree)[0]!)(deep).toArray(), [7]);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Block, canOverwrite, lifetimes, liveBytes, place, Sharing } from './memory.ts';
+import { type Block, canOverwrite, isIdle, lifetimes, liveBytes, place, Sharing } from './memory.ts';
 import type { AnyCall, View } from './program.ts';
 
 const ALIGN = 64;
@@ -112,6 +112,7 @@ test('a pointwise result may lie over an operand that every load walks as the st
     ['shifted', map([view(0, { offset: 1 })], [view(1)]), false],
     ['another element type', map([view(0, { dtype: 'i32' })], [view(1)]), false],
     ['into a part of a buffer', map([view(0)], [view(1, { strides: [6, 1] })]), false],
+    ['from a part into a part', map([view(0, { strides: [6, 1] })], [view(1, { strides: [6, 1] })]), false],
     ['repeated', map([view(0, { strides: [0, 1] })], [view(1)]), false],
     ['another call', { ...map([view(0)], [view(1)]), kernel: 'softmax', attrs: { rows: 4, width: 3 } }, false],
     ['a gradient over its logits', { ...map([view(0), view(2), view(3), view(4)], [view(1)]), ...gradient }, true],
@@ -119,6 +120,28 @@ test('a pointwise result may lie over an operand that every load walks as the st
     ['two results in one buffer', map([view(0)], [view(1), view(1, { offset: 12 })]), false],
   ];
   for (const [name, call, expected] of cases) assert.equal(canOverwrite(call, 0, 1), expected, name);
+});
+
+test('only a plain copy of an argument to where it lies is idle', () => {
+  const shared = new Sharing(3);
+  shared.join(1, 0);
+  const idle = (call: AnyCall, to = shared): boolean => isIdle(call, to, (b) => b === 0);
+  assert.ok(idle(map([view(0)], [view(1)])));
+  const busy: [string, AnyCall][] = [
+    ['elsewhere', map([view(0)], [view(2)])],
+    ['of no argument', map([view(1)], [view(0)])],
+    ['of two', map([view(0), view(2)], [view(1)])],
+    ['to two', map([view(0)], [view(1), view(2)])],
+    ['transposed', map([view(0, { strides: [1, 4] })], [view(1)])],
+    ['no map', { ...map([view(0)], [view(1)]), kernel: 'softmax', attrs: { rows: 4, width: 3 } }],
+  ];
+  for (const [name, call] of busy) assert.ok(!idle(call), name);
+  const negated = {
+    dims: [4, 3],
+    expression: { loads: 1, steps: [{ op: 'neg' as const, lane: 'f32' as const, args: [0] }], results: [1] },
+  };
+  assert.ok(!idle({ ...map([view(0)], [view(1)]), kernel: 'map', attrs: negated }), 'negated');
+  assert.ok(!idle(map([view(0)], [view(1)]), new Sharing(3)), 'where nothing is shared');
 });
 
 test('joined buffers find one root', () => {
