@@ -110,6 +110,11 @@ test('what does not fit is refused with both numbers', async () => {
   );
   await assert.rejects(all({ maxNewTokens: 190 }), /exceed the model's context of 200/);
   await assert.rejects(all({ maxNewTokens: 5 }, []), /the prompt is empty/);
+  await assert.rejects(
+    all({ maxNewTokens: 5 }, [1, Number.NaN]),
+    /\[generate\] token 1 of the prompt is NaN; give ids, whole numbers from 0/,
+  );
+  await assert.rejects(all({ maxNewTokens: 5 }, 'abc' as never), /token 0 of the prompt is a;/);
   await assert.rejects(all({ maxNewTokens: 0 }), /maxNewTokens 0 must be a whole number/);
   await assert.rejects(all({ maxNewTokens: 5, topP: 0 }), /topP 0 must lie in \(0, 1\]/);
   await assert.rejects(all({ maxNewTokens: 5, temperature: -1 }), /temperature -1/);

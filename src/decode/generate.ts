@@ -242,6 +242,8 @@ export async function* generate(
   options: GenerateOptions,
 ): AsyncGenerator<number, void, undefined> {
   const { maxNewTokens, signal, seed = 0 } = options;
+  const wrong = Array.from(prompt).findIndex((id) => !(Number.isInteger(id) && id >= 0));
+  if (wrong >= 0) throw new RangeError(`[generate] token ${wrong} of the prompt is ${prompt[wrong]}; give ids, whole numbers from 0`);
   const sizes = sizesOf(model, prompt.length, options);
   const { prefill, decode } = programsFor(options, sizes.perCall);
   const stop = new Set(options.stop);

@@ -70,6 +70,7 @@ test('bf16 weights stay bf16, norms become f32', () =>
 
 test('a damaged folder is refused by file, tensor and shape', () =>
   inFolder(async (folder) => {
+    await assert.rejects(loadLlama(folder), /\[llama\] .*config\.json: no such file/);
     await writeFile(join(folder, 'config.json'), '{');
     await assert.rejects(loadLlama(folder), /config.json is no JSON/);
     await writeFile(join(folder, 'config.json'), JSON.stringify({ ...golden.config, intermediate_size: 44 }));

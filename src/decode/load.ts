@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { NullDevice } from '../device/null/index.ts';
+import { cannotOpen } from '../io/errors.ts';
 import { openSafetensors, type SafetensorsFile, type StoredTensor } from '../io/index.ts';
 import { Llama, readLlamaConfig } from '../nn/index.ts';
 import {
@@ -18,7 +19,9 @@ import {
 } from '../tensor/index.ts';
 
 async function readJson(path: string): Promise<unknown> {
-  const text = await readFile(path, 'utf8');
+  const text = await readFile(path, 'utf8').catch((error) => {
+    throw cannotOpen('llama', path, error);
+  });
   try {
     return JSON.parse(text);
   } catch (error) {
