@@ -61,6 +61,10 @@ test('an error is one line on stderr and exit code 1', () => {
   assert.match(thimble('vresion').stderr, /did you mean `?version/);
 });
 
+test('what follows -- is a name, whatever it begins with', () => {
+  assert.match(thimble('methods', '--', '--json').stderr, /there is no method '--json'/);
+});
+
 test('the stack is printed with THIMBLE_DEBUG only', () => {
   const error = new Error('two\nlines', { cause: new Error('below') });
   assert.equal(errorLine(error, false), 'two lines');

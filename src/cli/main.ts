@@ -40,7 +40,7 @@ const application = buildApplication(
   {
     name: 'thimble',
     versionInfo: { currentVersion: packageVersion },
-    scanner: { caseStyle: 'allow-kebab-for-camel' },
+    scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true },
     documentation: { disableAnsiColor: !process.stderr.isTTY },
     localization: {
       loadText: () => ({

@@ -74,7 +74,7 @@ export async function loadMethod(id: string): Promise<AnyMethod> {
 export async function loadMethodOf<C extends Contract>(contract: C, id: string): Promise<MethodOf<C>> {
   const method = await loadMethod(id);
   if (method.contract !== contract)
-    throw new Error(`[methods] '${id}' is a ${method.contract}, not a ${contract}; thimble methods lists them`);
+    throw new Error(`[methods] '${id}' is of the contract ${method.contract}, not ${contract}; thimble methods lists them`);
   return method as unknown as MethodOf<C>;
 }
 

@@ -43,7 +43,7 @@ test('an unknown method and one of another contract are refused', async () => {
   for (const { id, contract } of registry) {
     assert.equal((await loadMethod(id)).id, id);
     const other = contract === 'codec' ? 'schedule' : 'codec';
-    await assert.rejects(loadMethodOf(other, id), new RegExp(`is a ${contract}, not a ${other}`));
+    await assert.rejects(loadMethodOf(other, id), new RegExp(`is of the contract ${contract}, not ${other}`));
   }
 });
 

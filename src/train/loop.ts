@@ -21,7 +21,7 @@ import { saveModel } from './weights.ts';
 export async function train<S, B, H extends Placed>(options: TrainOptions<S, B, H>): Promise<TrainResult<S>> {
   const { checkpoint, steps } = options;
   if (!(Number.isSafeInteger(steps) && steps >= 0 && steps < 2 ** 31))
-    throw new RangeError(`[train] ${steps} steps; give a whole number from 0`);
+    throw new RangeError(`[train] ${steps} steps; give a whole number from 0 to 2^31 - 1`);
   const everySteps = options.evaluate?.everySteps ?? 1;
   if (!(Number.isInteger(everySteps) && everySteps >= 1))
     throw new RangeError(`[train] an evaluation every ${everySteps} steps; give a whole number from 1, or leave 'evaluate' out for none`);
