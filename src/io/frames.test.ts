@@ -8,7 +8,7 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { FormatError } from './errors.ts';
-import { encodeCommit } from './frame-format.ts';
+import { encodeCommit, encodeHeader } from './frame-format.ts';
 import { FrameReader, FrameWriter, planFrames } from './frames.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'thimble-frames-'));
@@ -149,6 +149,7 @@ test('a well-sealed commit that lies about lengths is refused before anything is
     { offset: first - 4 },
     { length: -1 },
     { length: 1.5 },
+    { crc: -1 },
     { name: undefined as unknown as string },
   ];
   for (const lie of lies) {
@@ -160,6 +161,10 @@ test('a well-sealed commit that lies about lengths is refused before anything is
   }
   writeFileSync(path, Buffer.concat([head, encodeCommit({ ...commit, seq: 1, prev: { first, length: 10, crc: 0 } }, first, fileId).pair]));
   assert.throws(() => new FrameReader(path), /predecessor does not lie before it/);
+  for (const key of ['kind', 'producer', 'description']) {
+    writeFileSync(path, encodeHeader({ ...HEADER, [key]: undefined }));
+    assert.throws(() => new FrameReader(path), /its header lacks kind, producer or description/, key);
+  }
 });
 
 test('names stay unique, files are not overwritten, uncommitted sections are dropped', () => {

@@ -185,6 +185,12 @@ test('wrong use is named', async () => {
   const path = join(folder, 'never.safetensors');
   const wrong = { w: { dtype: 'f32', shape: [3], data: bytesOf(1) } } as const;
   await assert.rejects(writeSafetensors(path, wrong as never), /w: f32 \[3\] takes 12 bytes, got 4/);
+  for (const shape of [
+    [-1, -1],
+    [0.5, 2],
+    [2 ** 30, 2 ** 30],
+  ])
+    await assert.rejects(writeSafetensors(path, { w: { dtype: 'f32', shape, data: bytesOf(1) } }), /w: bad shape \[/, String(shape));
   await assert.rejects(readFile(path), { code: 'ENOENT' });
   await assert.rejects(openSafetensors(path), { code: 'ENOENT', message: `[safetensors] ${path}: no such file` });
   await assert.rejects(openSafetensors('x'.repeat(300)), { code: 'ENAMETOOLONG', message: /^\[safetensors\] x+: ENAMETOOLONG/ });

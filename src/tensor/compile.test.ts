@@ -7,42 +7,6 @@ import * as t from './index.ts';
 type Tensor = t.Tensor;
 const device = t.defaultDevice() as CpuDevice | CudaDevice;
 
-/** `f` with a count of how often it was traced. */
-function counted<A extends unknown[], R>(f: (...args: A) => R, options: t.CompileOptions = {}) {
-  let traces = 0;
-  const compiled = t.compile((...args: A): R => {
-    traces++;
-    return f(...args);
-  }, options);
-  return { compiled, traces: () => traces };
-}
-
-test('a program is traced once for each signature: types, structure, numbers, device', () => {
-  const { compiled, traces } = counted((x: { a: Tensor; scale: number; name?: string }) => t.mul(x.a, x.scale));
-  const expect = (n: number, x: Parameters<typeof compiled>[0], result: unknown): void => {
-    assert.deepEqual(compiled(x).toArray(), result);
-    assert.equal(traces(), n, JSON.stringify(result));
-  };
-  expect(1, { a: t.tensor([1, 2]), scale: 3 }, [3, 6]);
-  expect(1, { a: t.tensor([5, 6]), scale: 3 }, [15, 18]);
-  expect(2, { a: t.tensor([1, 2]), scale: 4 }, [4, 8]);
-  expect(3, { a: t.tensor([1, 2, 3]), scale: 4 }, [4, 8, 12]);
-  expect(4, { a: t.tensor([1, 2], { dtype: 'i32' }), scale: 4 }, [4, 8]);
-  expect(5, { a: t.tensor([1, 2]), scale: 4, name: 'x' }, [4, 8]);
-  expect(6, { a: t.tensor([1, 2], { device: t.device('reference') }), scale: 4 }, [4, 8]);
-  expect(6, { a: t.tensor([3, 2]), scale: 3 }, [9, 6]);
-  expect(7, { a: t.tensor([3]), scale: Number.POSITIVE_INFINITY }, [Number.POSITIVE_INFINITY]);
-  expect(8, { a: t.tensor([3]), scale: Number.NEGATIVE_INFINITY }, [Number.NEGATIVE_INFINITY]);
-  expect(9, { a: t.tensor([3]), scale: 0 }, [0]);
-  expect(10, { a: t.tensor([3]), scale: -0 }, [-0]);
-});
-
-test('fields in another order are other arguments: each tensor keeps its name', () => {
-  const f = t.compile((x: { a: Tensor; b: Tensor }) => t.sub(x.a, x.b));
-  const [five, one] = [t.tensor([5]), t.tensor([1])];
-  assert.deepEqual([f({ a: five, b: one }).item(), f({ b: one, a: five }).item(), f({ a: five, b: one }).item()], [4, 4, 4]);
-});
-
 test('arguments and results are trees: classes keep their prototype, what is not a tensor passes through', () => {
   class Layer {
     readonly w: Tensor;
@@ -60,17 +24,9 @@ test('arguments and results are trees: classes keep their prototype, what is not
   assert.deepEqual([layers[0]!.w.toArray(), layers[1].half().toArray(), note, none], [[1], [1, 2], 'done', undefined]);
 });
 
-test('numbers in arguments that change warn after many traces', async () => {
-  const warned = new Promise<Error>((resolve) => process.once('warning', resolve));
-  const f = t.compile((x: Tensor, i: number) => t.add(x, i), { name: 'counter' });
-  const x = t.tensor([0]);
-  for (let i = 0; i < 64; i++) f(x, i);
-  assert.match((await warned).message, /\[compile\] counter was traced for 64 signatures.*pass them as tensors/);
-});
-
 test('a compiled function inside another is part of it', () => {
-  const inner = counted((x: Tensor) => t.mul(x, 2), { donate: [0] });
-  const outer = t.compile((x: Tensor) => t.add(inner.compiled(x), x));
+  const inner = t.compile((x: Tensor) => t.mul(x, 2), { donate: [0] });
+  const outer = t.compile((x: Tensor) => t.add(inner(x), x));
   assert.equal(outer.plan(t.tensor([1])).calls, 1);
   assert.deepEqual(outer(t.tensor([1, 2])).toArray(), [3, 6]);
 });
@@ -127,18 +83,6 @@ test('a tensor that the function uses by itself cannot be donated to it', () => 
   const f = t.compile((x: Tensor) => t.add(t.flip(w, 0), t.mul(x, 1.5)), { donate: [0], name: 'f' });
   assert.throws(() => f(w), /\[compile\] f: a donated tensor is passed twice, or used by the function itself; copy it first/);
   assert.deepEqual(f(t.tensor([1, 2, 3])).toArray(), [4.5, 5, 5.5]);
-});
-
-test('an object that is no branch of a tree is part of the signature itself', () => {
-  const { compiled, traces } = counted((x: Tensor, by: Map<string, number>) => t.mul(x, by.get('a')!));
-  const [two, three] = [new Map([['a', 2]]), new Map([['a', 3]])];
-  for (const [by, result] of [
-    [two, [2, 4]],
-    [three, [3, 6]],
-    [two, [2, 4]],
-  ] as const)
-    assert.deepEqual(compiled(t.tensor([1, 2]), by).toArray(), result);
-  assert.equal(traces(), 2);
 });
 
 test('a call for which there is too little memory takes none', () => {

@@ -18,6 +18,27 @@ test('all 16-bit floats go to f32 and back', () => {
   }
 });
 
+test('between two 16-bit floats the nearer is taken, in the middle the even one, and from half a step above the largest infinity', () => {
+  const [word, float] = [new Uint32Array(1), new Float32Array(1)];
+  const words = new Uint32Array(float.buffer);
+  const next = (x: number, step: 1 | -1): number => {
+    float[0] = x;
+    word[0] = words[0]! + step;
+    return new Float32Array(word.buffer)[0]!;
+  };
+  for (const [name, to, from, infinity] of [
+    ['f16', t.toF16, t.fromF16, 0x7c00],
+    ['bf16', t.toBf16, t.fromBf16, 0x7f80],
+  ] as const)
+    for (let low = 0; low < infinity; low++) {
+      const high = low + 1 === infinity ? 2 * from(low) - from(low - 1) : from(low + 1);
+      const middle = (from(low) + high) / 2;
+      const found = [middle, -middle, next(middle, -1), next(middle, 1)].map(to);
+      const even = low % 2 ? low + 1 : low;
+      assert.deepEqual(found, [even, even | 0x8000, low, low + 1], `${name} ${low}`);
+    }
+});
+
 test('two dtypes meet in the wider one, whichever comes first', () => {
   const meets: [t.DType, t.DType, t.DType][] = [
     ['f32', 'bf16', 'f32'],

@@ -56,6 +56,13 @@ const rules: [string, (x: Tensor, y: Tensor) => Tensor | Tensor[], string[]][] =
   ['views of constants', () => t.reshape(t.transpose(t.broadcastTo(t.full([1, 3], 2), [2, 3])), [6]), []],
   ['broadcasts in a row', (x) => t.broadcastTo(t.broadcastTo(t.slice(x, [0, 1]), [4, 6]), [3, 4, 6]), ['slice', 'broadcast']],
   ['sums over axes of one', (x) => t.max(t.sum(t.reshape(x, [4, 1, 6]), 1, { keepDims: true }), 1, { keepDims: true }), ['reshape']],
+  ['neighbouring slices, joined again', (x) => t.exp(t.concat([t.slice(x, [0, 1]), t.slice(x, [1, 4])], 0)), ['exp']],
+  ['neighbouring slices of a part', (x) => t.concat([t.slice(x, null, [1, 3]), t.slice(x, null, [3, 5])], 1), ['slice']],
+  ['slices in another order', (x) => t.concat([t.slice(x, [2, 4]), t.slice(x, [0, 2])], 0), ['slice', 'slice', 'concat']],
+  ['slices that overlap', (x) => t.concat([t.slice(x, [0, 2]), t.slice(x, [1, 4])], 0), ['slice', 'slice', 'concat']],
+  ['slices of other columns', (x) => t.concat([t.slice(x, [0, 2], [0, 3]), t.slice(x, [2, 4], [3, 6])], 0), ['slice', 'slice', 'concat']],
+  ['every second row', (x) => t.concat([t.slice(x, [0, 2, 2]), t.slice(x, [1, 2])], 0), ['slice', 'slice', 'concat']],
+  ['slices of two', (x, y) => t.concat([t.slice(x, [0, 2]), t.slice(y, [2, 4])], 0), ['slice', 'slice', 'concat']],
   ['a choice between equals', (x, y) => t.where(t.less(x, y), x, x), []],
   [
     'the same random bits',
