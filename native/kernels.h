@@ -47,15 +47,28 @@ INLINE void v_store_real(void *p, W dtype, W i, vf x) {
   else v_store_f16((uint16_t *)p + i, x);
 }
 
+static inline void copy_floats(float *restrict to, const float *restrict from, W n) {
+#ifdef __wasm__
+  if (n % VW == 0 && n <= 256) { // a copy is a call out of the module, which takes longer than this
+    for (W i = 0; i < n; i += VW) {
+      v_store(to + i, v_load(from + i));
+      KEEP_ORDER; // or the compiler would make it a copy
+    }
+    return;
+  }
+#endif
+  memcpy(to, from, (size_t)n * 4);
+}
+
 // Rows of n contiguous elements, converted.
 static inline void load_row(float *restrict to, const void *restrict from, W dtype, W n) {
-  if (dtype == F32) { memcpy(to, from, (size_t)n * 4); return; }
+  if (dtype == F32) { copy_floats(to, from, n); return; }
   W i = 0;
   for (; i + VW <= n; i += VW) v_store(to + i, v_load_real(from, dtype, i));
   for (; i < n; i++) to[i] = load_real(from, dtype, i);
 }
 static inline void store_row(void *restrict to, W dtype, const float *restrict from, W n) {
-  if (dtype == F32) { memcpy(to, from, (size_t)n * 4); return; }
+  if (dtype == F32) { copy_floats(to, from, n); return; }
   W i = 0;
   for (; i + VW <= n; i += VW) v_store_real(to, dtype, i, v_load(from + i));
   for (; i < n; i++) store_real(to, dtype, i, from[i]);

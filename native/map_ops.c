@@ -87,13 +87,25 @@ static void philox_tile(uint32_t *to, const uint32_t *key0, const uint32_t *key1
 }
 
 // ---- Functions of a whole tile. Apart from the interpreter, because V8 makes all constants of a function at its entry.
+#ifdef __wasm__
+#define SIDE_BY_SIDE 2 // vectors: two chains of instructions hide each other's latency, and share the loads of the constants
+#else
+#define SIDE_BY_SIDE 1
+#endif
 #define OF_TILE(name, value) \
-  static __attribute__((noinline)) void name##_tile(float *d, const float *a, const float *b, W n) { \
-    for (W i = 0; i < n; i += VW) { \
-      vf x = v_load(a + i), y = v_load(b + i); \
+  INLINE void name##_of(int count, float *d, const float *a, const float *b) { \
+    vf result[SIDE_BY_SIDE]; \
+    UNROLL for (int i = 0; i < count; i++) { \
+      vf x = v_load(a + i * VW), y = v_load(b + i * VW); \
       (void)y; \
-      v_store(d + i, value); \
+      result[i] = value; \
     } \
+    UNROLL for (int i = 0; i < count; i++) v_store(d + i * VW, result[i]); \
+  } \
+  static __attribute__((noinline)) void name##_tile(float *d, const float *a, const float *b, W n) { \
+    W i = 0; \
+    for (; i + SIDE_BY_SIDE * VW <= n; i += SIDE_BY_SIDE * VW) name##_of(SIDE_BY_SIDE, d + i, a + i, b + i); \
+    for (; i < n; i += VW) name##_of(1, d + i, a + i, b + i); \
   }
 OF_TILE(pow, v_pow(x, y))
 OF_TILE(exp, v_exp(x))

@@ -2,7 +2,6 @@
 
 #ifdef __wasm__
 #define TURN 2 // steps of k in a turn of the loop
-#define KEEP_ORDER __asm__ volatile("" ::: "memory")
 INLINE int is_somewhere(const float *p) { // which only we know
   const float *nowhere = (const float *)1;
   __asm__("" : "+r"(nowhere));
@@ -10,7 +9,6 @@ INLINE int is_somewhere(const float *p) { // which only we know
 }
 #else
 #define TURN 1
-#define KEEP_ORDER
 #define is_somewhere(p) 1
 #endif
 

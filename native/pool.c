@@ -79,7 +79,7 @@ static bool spin(int tid, uint32_t seen) {
       if (news(tid, seen)) return true;
     int64_t spun = now() - start;
     if (spun > SPIN_NS) return false;
-    if (spun > SPIN_NS / 4) yield(); // the one we wait for may need this core
+    if (YIELDS_AT_ONCE && spun > SPIN_NS / 4) yield(); // the one we wait for may need this core
   }
 }
 

@@ -35,6 +35,11 @@ typedef int32_t vi_any __attribute__((vector_size(VW * 4), aligned(1), may_alias
 #define UNROLL _Pragma("GCC unroll 64")
 #endif
 #define INLINE static inline __attribute__((always_inline))
+#ifdef __wasm__
+#define KEEP_ORDER __asm__ volatile("" ::: "memory") // the compiler moves no load or store over it
+#else
+#define KEEP_ORDER
+#endif
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 

@@ -13,7 +13,8 @@ static inline void relax(void) {}
 static inline void wait_while(atomic_uint *word, int value, int64_t ns) { __builtin_wasm_memory_atomic_wait32((int *)word, value, ns); }
 static inline void notify(atomic_uint *word) { __builtin_wasm_memory_atomic_notify((int *)word, 1); }
 
-// There is no call that gives the core away: a short sleep does.
+// There is no call that gives the core away. A short sleep does, which takes 80 us at least: longer than a thread should spin.
+#define YIELDS_AT_ONCE 0
 static inline void yield(void) {
   atomic_uint nobody = 0;
   wait_while(&nobody, 0, 10000);
@@ -53,6 +54,7 @@ static inline void relax(void) {
   __asm__ volatile("isb");
 #endif
 }
+#define YIELDS_AT_ONCE 1
 static inline void yield(void) { sched_yield(); }
 
 #ifdef __linux__
