@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import * as nodeFs from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -65,6 +65,14 @@ test('writes chunks, replaces, keeps the mode, writes through links', () =>
     assert.equal(await nodeFs.readFile(path, 'utf8'), 'two three');
     if (process.platform !== 'win32') assert.equal((await nodeFs.stat(path)).mode & 0o777, 0o600);
     assert.deepEqual((await nodeFs.readdir(folder)).sort(), ['a.bin', 'link']);
+  }));
+
+test('what is no file is not replaced', () =>
+  inFolder(async (folder) => {
+    const path = join(folder, 'pipe');
+    execFileSync('mkfifo', [path]);
+    await assert.rejects(writeFileAtomic(path, text('x')), /cannot write .*pipe: it is a folder or a device, no file; choose another name/);
+    assert.ok((await nodeFs.stat(path)).isFIFO());
   }));
 
 test('a fault at any step before the rename leaves the old file and no temporary file', () =>

@@ -37,18 +37,16 @@ export async function openAtomic(path: string, options: AtomicOptions = {}): Pro
   const fs = options.fs ?? nodeFs;
   // A link is written through, as an ordinary write would.
   const target = await fs.realpath(path).catch(() => resolve(path));
+  const found = await fs.stat(target).catch(() => undefined);
+  if (found && !found.isFile()) throw new Error(`[io] cannot write ${path}: it is a folder or a device, no file; choose another name`);
   const folder = dirname(target);
   await removeStale(fs, folder, basename(target));
   const expected = options.expectedBytes ?? 0;
   const free = await freeBytes(fs, folder);
   if (expected > 0 && free !== undefined && free < expected) throw diskFull(path, expected, free);
   const temp = join(folder, `${tempPrefix(basename(target))}${process.pid}.${randomBytes(4).toString('hex')}.tmp`);
-  const mode = await fs.stat(target).then(
-    (s) => s.mode & 0o777,
-    () => 0o666,
-  );
   try {
-    return new AtomicFile(path, target, temp, await fs.open(temp, 'wx', mode), fs, options);
+    return new AtomicFile(path, target, temp, await fs.open(temp, 'wx', found ? found.mode & 0o777 : 0o666), fs, options);
   } catch (error) {
     throw await explain(error, fs, path, folder, expected);
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -34,6 +35,22 @@ test('a refusal holds nothing', async () => {
   await assert.rejects(WorkFolder.open('store', out, { seed: 2 }, false), /that began otherwise \(seed 1, now 2\)/);
   using other = await WorkFolder.open('store', out, { seed: 2 }, true);
   assert.ok(!other.resumed);
+});
+
+test('a link is written through; what is no file is left alone', async () => {
+  const [real, link] = [join(folder, 'real'), join(folder, 'link')];
+  writeFileSync(real, 'old');
+  symlinkSync(real, link);
+  {
+    using work = await WorkFolder.open('store', link, {}, false);
+    writeFileSync(work.path('half'), 'new');
+    work.finish('half');
+  }
+  assert.equal(readFileSync(real, 'utf8'), 'new');
+  assert.equal(readlinkSync(link), real);
+  const pipe = join(folder, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  await assert.rejects(WorkFolder.open('store', pipe, {}, false), /\[store\] .*pipe is a pipe, a socket or a device; name a file/);
 });
 
 test('what the system refuses says whose it is, with the way out, and holds nothing', async () => {

@@ -37,10 +37,12 @@ export class WorkFolder {
     if (!existsSync(dirname(out))) throw new Error(`[${who}] there is no folder ${dirname(out)}; create it or choose another -o`);
     let lock: FileLock | undefined;
     try {
-      if (statSync(out, { throwIfNoEntry: false })?.isDirectory())
-        throw new Error(`[${who}] ${out} is a folder; name a file in it with -o`);
-      lock = new FileLock(out);
-      return await WorkFolder.#take(who, out, lock, question, fresh);
+      const found = statSync(out, { throwIfNoEntry: false });
+      if (found?.isDirectory()) throw new Error(`[${who}] ${out} is a folder; name a file in it with -o`);
+      if (found && !found.isFile()) throw new Error(`[${who}] ${out} is a pipe, a socket or a device; name a file with -o`);
+      const target = found ? realpathSync(out) : out; // a link is written through
+      lock = new FileLock(target);
+      return await WorkFolder.#take(who, target, lock, question, fresh);
     } catch (error) {
       lock?.release();
       if (errorCode(error) === undefined) throw error;
