@@ -50,6 +50,20 @@ test('plain, gzip and Brotli; labels beside the images', async () => {
   assert.throws(() => guessLabelsPath('x/pictures.idx'), /cannot guess the labels/);
 });
 
+test('files of many chunks keep the order of their bytes', async () => {
+  const [n, side] = [5, 1000];
+  const pixels = Uint8Array.from({ length: n * side * side }, (_, i) => (Math.imul(i, 2654435761) >>> 24) ^ (i >>> 20));
+  const file = Buffer.concat([Uint8Array.from(header(n, side, side)), pixels]);
+  for (const [ending, bytes] of [
+    ['', file],
+    ['.gz', gzipSync(file, { level: 1 })],
+  ] as const) {
+    const { dims, data } = await readIdx(await put(`large${ending}`, bytes));
+    assert.deepEqual(dims, [n, side, side]);
+    assert.ok(Buffer.compare(data, pixels) === 0, ending);
+  }
+});
+
 test('labels are the classes of their numbers, in the order and the size that a model asks for', async () => {
   const path = await put('pair-images-idx3-ubyte', images);
   await put('pair-labels-idx1-ubyte', labels);
@@ -118,6 +132,17 @@ test('pairs that do not fit', async () => {
   await assert.rejects(openIdx(path, good, { classes: ['one'] }), /label 1, there are 1 classes/);
   await assert.rejects(openIdx(good, good), /dimensions \[2\] are not images/);
   await assert.rejects(openIdx(path, path), /are not labels/);
+  for (const dims of [
+    [0, 2, 3],
+    [2, 0, 3],
+    [2, 3, 0],
+    [2, 1, 3, 2],
+  ]) {
+    const none = await put('none', Uint8Array.from([...header(...dims), ...new Uint8Array(dims.reduce((a, b) => a * b))]));
+    await assert.rejects(openIdx(none, good), /are not images; expected \[n, h, w\] or \[n, h, w, 3\]/, String(dims));
+  }
+  const floats = await put('floats', Uint8Array.from([0, 0, 13, 1, 0, 0, 0, 1, 0, 0, 0, 0]));
+  await assert.rejects(readIdx(floats), /begins with 00000d01, not an IDX file of unsigned bytes/);
   await assert.rejects(openIdx(path), /a-labels-idx1: no such file/);
 });
 

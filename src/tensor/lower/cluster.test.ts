@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '../../device/index.ts';
-import { add, compile, mul, type Tensor, tensor } from '../index.ts';
+import { add, bitXor, compile, flip, full, iota, mul, random, type Tensor, tensor } from '../index.ts';
 
 test('results that feed each other are merged only as far as the registers of a device reach', () => {
   // eight results, each eight products and sums of the one before, every sum with a constant of its own
@@ -22,4 +22,32 @@ test('results that feed each other are merged only as far as the registers of a 
     assert.ok(Math.abs(y - expected) <= 1e-4 * Math.abs(expected), `result ${i}: ${y} is not ${expected}`);
     x = y;
   }
+});
+
+test('random bits of the shape of their key see the whole key, where the program computes it too', () => {
+  const programs: Record<string, (key: Tensor) => Tensor[]> = {
+    folded(key) {
+      const own = random.foldIn(key, 7);
+      return [own, random.bits(own, [2]), add(random.bits(own, [2]), own)];
+    },
+    pointwise(key) {
+      const own = bitXor(key, iota(2));
+      return [own, random.bits(own, [2])];
+    },
+    flipped(key) {
+      const own = add(key, 1);
+      return [own, random.bits(flip(own, 0), [2]), add(own, random.bits(own, [2]))];
+    },
+    constant() {
+      const own = full([2], 5, 'i32');
+      return [random.bits(own, [2]), add(own, random.bits(own, [2]))];
+    },
+    'bits of bits'(key) {
+      const own = random.bits(key, [2]);
+      return [own, random.bits(own, [2])];
+    },
+  };
+  const key = random.key(3);
+  const numbers = (xs: Tensor[]): number[][] => xs.map((x) => [...x.data()]);
+  for (const [name, f] of Object.entries(programs)) assert.deepEqual(numbers(compile(f)(key)), numbers(f(key)), name);
 });
