@@ -162,9 +162,37 @@ test('erasing boxes have the area and the share of the recipe', () => {
   assert.ok(Math.abs(erased / 4000 - 0.25) < 0.03);
 });
 
+test('erasing boxes are as often upright as lying, to a third either way', () => {
+  const boxes = drawErasing(4000, [400, 400], 1, new DataRandom(4));
+  const ratios = Array.from({ length: 4000 }, (_, i) =>
+    Math.log((boxes[4 * i + 2]! - boxes[4 * i]!) / (boxes[4 * i + 3]! - boxes[4 * i + 1]!)),
+  );
+  const mean = ratios.reduce((a, b) => a + b) / 4000;
+  assert.ok(Math.abs(mean) < 0.04, `${mean}`);
+  const [least, most] = [Math.min(...ratios), Math.max(...ratios)];
+  assert.ok(least < -1.1 && most > 1.1 && least > -1.25 && most < 1.25, `${least} to ${most}`);
+});
+
+test('CutMix takes the share of its law, from edge to edge, and half of the batches where Mixup is on', () => {
+  const random = new DataRandom(12);
+  const draws = Array.from({ length: 6000 }, () => drawMix({ mixup: 0, cutmix: 1 }, [256, 256], random));
+  // the side is the root of a uniform u, and a box keeps s - s^2 / 4 of it on the average: E[(s - s^2 / 4)^2] = 1/2 - 1/5 + 1/48
+  const share = draws.reduce((sum, [own]) => sum + 1 - own!, 0) / draws.length;
+  assert.ok(Math.abs(share - 77 / 240) < 0.01, `${share}`);
+  for (const [at, edge] of [0, 0, 256, 256].entries()) assert.ok(draws.some((mix) => mix[2 + at] === edge));
+  for (const [own, outside, top, left, bottom, right] of draws as unknown as number[][]) {
+    assert.equal(outside, 1);
+    assert.ok(Math.abs(1 - own! - ((bottom! - top!) * (right! - left!)) / 65536) < 1e-6);
+  }
+  const both = Array.from({ length: 4000 }, () => drawMix({ mixup: 0.8, cutmix: 1 }, [256, 256], random));
+  const mixed = both.filter(([own, outside]) => own === outside && own !== 1).length;
+  assert.ok(Math.abs(mixed / 4000 - 0.5) < 0.03, `${mixed} of 4000`);
+});
+
 test('mixing keeps labels and pixels in proportion', () => {
+  const labels = [1, 0, 4, 2]; // not the same backwards, nor in reverse order
   const images = tensor(
-    Float32Array.from({ length: 4 * 64 }, (_, i) => Math.floor(i / 64)),
+    Float32Array.from({ length: 4 * 64 }, (_, i) => labels[Math.floor(i / 64)]!),
     { shape: [4, 1, 8, 8], device: openDevice('cpu') },
   );
   const step = compile(
@@ -174,11 +202,11 @@ test('mixing keeps labels and pixels in proportion', () => {
     const random = new DataRandom(9);
     for (let k = 0; k < 30; k++) {
       const mix = drawMix({ mixup: k % 3 === 0 ? 0 : 0.8, cutmix: k % 3 === 1 ? 0 : 1 }, [8, 8], random);
-      const [mixed, targets] = step(images, smoothTargets(tensor(Int32Array.of(0, 1, 2, 3)), 4, 0), tensor(mix));
+      const [mixed, targets] = step(images, smoothTargets(tensor(Int32Array.from(labels)), 5, 0), tensor(mix));
       const [pixels, shares] = [mixed.data() as Float32Array, targets.data() as Float32Array];
       for (let i = 0; i < 4; i++) {
         const mean = pixels.subarray(i * 64, i * 64 + 64).reduce((a, b) => a + b) / 64;
-        const label = [0, 1, 2, 3].reduce((sum, c) => sum + c * shares[4 * i + c]!, 0);
+        const label = [0, 1, 2, 3, 4].reduce((sum, c) => sum + c * shares[5 * i + c]!, 0);
         assert.ok(Math.abs(mean - label) < 1e-5, `draw ${k}: mean pixel ${mean}, mean label ${label}`);
       }
     }
