@@ -30,7 +30,7 @@ function workOf([task = '', first = '', ...more]: readonly string[], { budget, s
 /** `thimble plan store <images> --budget 2MB`, `thimble plan train photos.tokens`, ... */
 export default defineVerb<Flags, string[], Planned>({
   brief: 'Say what a verb will cost in bytes and seconds, before it starts',
-  help: 'thimble plan store <images> --budget 2MB: reads the images, learns and writes nothing.\nthimble plan train photos.tokens: reads the head of the store.\nthimble plan eval model.safetensors <images>, and predict: read the images and the head of the model.\nBytes are exact; seconds are right within a factor of about two, without those in which a GPU first compiles its kernels.',
+  help: 'thimble plan store <images> --budget 2MB: reads the images, learns and writes nothing.\nthimble plan train photos.tokens: reads the head of the store.\nthimble plan eval model.safetensors <images>, and predict: read the images and the head of the model.\nBytes are exact; seconds are those of the steps, right within a factor of about two: a start of about a second comes on top, and on a GPU the seconds in which it first compiles its kernels.',
   usage:
     '[--budget size] [--size n] [--on-bad fail|skip] [--effort share] [--method id] [--epochs n] [--device name] [--json] [--progress] store|train|eval|predict <path>...',
   parameters: {

@@ -47,7 +47,7 @@ export interface StagePlan {
   steps: number;
   /** Device bytes at the worst moment. */
   peakBytes: number;
-  /** On this machine; right within a factor of about two, without what a GPU takes once to compile kernels. NaN for a device that is not here. */
+  /** Of its steps on this machine, without start and compilation; right within a factor of about two. NaN for a device that is not here. */
   seconds: number;
 }
 
