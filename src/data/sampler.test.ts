@@ -27,6 +27,13 @@ test('dropLast leaves out the remainder; a batch is never larger than the set', 
     [4, 5, 6, 7],
     [0, 1, 2, 3],
   ]);
+  for (const dropLast of [true, false]) {
+    const even = new EpochSampler(8, { batchSize: 4, dropLast });
+    assert.deepEqual(take(even, even.batchesPerEpoch).flat().sort(), counted(8));
+    assert.deepEqual(even.position, { seed: 0, epoch: 0, index: 8 });
+    const odd = new EpochSampler(9, { batchSize: 4, dropLast, shuffle: false });
+    assert.deepEqual(take(odd, 3)[2], dropLast ? [0, 1, 2, 3] : [8]);
+  }
   assert.deepEqual(take(new EpochSampler(3, { batchSize: 64, shuffle: false }), 2), [
     [0, 1, 2],
     [0, 1, 2],
