@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { smoothTargets } from '../../../data/augment/index.ts';
 import { goldenCases, testGolden } from '../../../device/conformance/golden.ts';
 import { compile, flip, mean, random, std, sum, type Tensor, tensor } from '../../../tensor/index.ts';
-import { adain, centreCrop, cropBoxes, embNoise, noiseOrColor, randomResizedCrop } from './augment.ts';
+import { adain, centreCrop, cropBoxes, cropToCodes, embNoise, noiseOrColor, randomResizedCrop } from './augment.ts';
 import { nearestCodes, replaceSynonyms, swapSquares } from './eda.ts';
 import { cutMix } from './targets.ts';
 import { codesToGrid, gridToCodes } from './tokens.ts';
@@ -36,25 +36,34 @@ test('a constant channel gives no NaN', () => {
 
 test('noise and colour never meet: a batch is one, the other, or left alone, for about half of its images', () => {
   const x = normal(3, 32, 4, 3, 3);
-  const colored = adain(x, flip(x, 0));
-  const draw = compile((key: random.Key, batch: Tensor) => ({ x: noiseOrColor(key, batch, { noise: 0.5, color: 0.25 }), key }));
-  const seen = { noise: 0, color: 0, none: 0 };
-  let changed = 0;
-  for (let seed = 0; seed < 200; seed++) {
-    const y = list(draw(random.key(seed), x).x);
-    const kinds = new Set<keyof typeof seen>();
-    for (let b = 0; b < 32; b++) {
-      const part = (t: readonly number[]): readonly number[] => t.slice(b * 36, (b + 1) * 36);
-      const same = (t: Tensor): boolean => part(list(t)).every((v, i) => Math.abs(v - part(y)[i]!) < 1e-5);
-      if (same(x)) continue;
-      changed++;
-      kinds.add(same(colored) ? 'color' : 'noise');
+  const [plain, colored] = [list(x), list(adain(x, flip(x, 0)))];
+  for (const strengths of [
+    { noise: 0.5, color: 0.25 },
+    { noise: 0.5, color: 0.5 },
+    { noise: 1, color: 0 },
+    { noise: 0, color: 1 },
+  ]) {
+    const draw = compile((key: random.Key, batch: Tensor) => noiseOrColor(key, batch, strengths));
+    const seen = { noise: 0, color: 0, none: 0 };
+    let changed = 0;
+    for (let seed = 0; seed < 200; seed++) {
+      const y = list(draw(random.key(seed), x));
+      const kinds = new Set<keyof typeof seen>();
+      for (let b = 0; b < 32; b++) {
+        const part = (t: readonly number[]): readonly number[] => t.slice(b * 36, (b + 1) * 36);
+        const same = (t: readonly number[]): boolean => part(t).every((v, i) => Math.abs(v - part(y)[i]!) < 1e-5);
+        if (same(plain)) continue;
+        changed++;
+        kinds.add(same(colored) ? 'color' : 'noise');
+      }
+      assert.ok(kinds.size < 2, `seed ${seed} drew both`);
+      seen[[...kinds][0] ?? 'none']++;
     }
-    assert.ok(kinds.size < 2, `seed ${seed} drew both`);
-    seen[[...kinds][0] ?? 'none']++;
+    const off = (kind: 'noise' | 'color'): number => Math.abs(seen[kind] / 200 - strengths[kind]);
+    assert.ok(off('noise') < 0.12 && off('color') < 0.12, `${JSON.stringify(strengths)}: ${JSON.stringify(seen)}`);
+    assert.ok(Math.abs(changed / (32 * (seen.noise + seen.color)) - 0.5) < 0.05);
   }
-  assert.ok(Math.abs(seen.noise / 200 - 0.5) < 0.12 && Math.abs(seen.color / 200 - 0.25) < 0.1, JSON.stringify(seen));
-  assert.ok(Math.abs(changed / (32 * (seen.noise + seen.color)) - 0.5) < 0.05);
+  assert.equal(noiseOrColor(random.key(1), x, { noise: 0, color: 0 }), x);
 });
 
 test('Emb-Noise adds one number per channel and one per element, of variance 1 each', () => {
@@ -145,6 +154,8 @@ test('a crop of the whole grid is the grid; between codes it is quantised to cod
   const again = gridToCodes(randomResizedCrop(random.key(2), grid, 7, 0.2), codebook);
   assert.deepEqual([...again.shape], [6, 7, 7]);
   assert.ok(list(again).every((code) => code >= 0 && code < 8));
+  assert.deepEqual(list(cropToCodes(random.key(2), grid, codebook, 6, 1)), list(centreCrop(codes, 6)));
+  assert.notDeepEqual(list(cropToCodes(random.key(2), grid, codebook, 6, 0.2)), list(centreCrop(codes, 6)));
   assert.deepEqual(
     centreCrop(
       tensor([
@@ -167,7 +178,8 @@ test('CutMix mixes targets by the area that it takes', () => {
     Float32Array.from({ length: 4 * 49 }, (_, i) => Math.floor(i / 49)),
     { shape: [4, 1, 7, 7] },
   );
-  const targets = smoothTargets(tensor(Int32Array.of(0, 1, 2, 3)), 4, 0.1);
+  const labels = [1, 0, 4, 2]; // not in reverse order backwards
+  const targets = smoothTargets(tensor(Int32Array.from(labels)), 5, 0.1);
   close(sum(targets, 1), tensor([1, 1, 1, 1]), 1e-6, 'targets');
   const mix = compile((key: random.Key, p: Tensor, t: Tensor) => cutMix(key, p, t, 1));
   const shares: number[] = [];
@@ -178,11 +190,14 @@ test('CutMix mixes targets by the area that it takes', () => {
         .slice(0, 49)
         .filter((v) => v === 3).length / 49;
     shares.push(share);
-    const [first] = mixed.targets.toArray() as number[][];
-    assert.ok(
-      Math.abs(first![0]! - (0.925 * (1 - share) + 0.025 * share)) < 1e-5 &&
-        Math.abs(first![3]! - (0.925 * share + 0.025 * (1 - share))) < 1e-5,
-    );
+    const rows = mixed.targets.toArray() as number[][];
+    rows.forEach((row, i) => {
+      const [own, other] = [labels[i], labels[3 - i]];
+      row.forEach((v, c) => {
+        const expected = 0.02 + 0.9 * ((c === own ? 1 - share : 0) + (c === other ? share : 0));
+        assert.ok(Math.abs(v - expected) < 1e-5, `image ${i}, class ${c}: ${v} is not ${expected}`);
+      });
+    });
   }
   assert.ok(new Set(shares).size > 10);
   const { x: same, targets: kept } = cutMix(random.key(1), x, targets, 0);
