@@ -40,43 +40,6 @@ template <class T, int E, int Q, bool ALIGNED, class I> __device__ inline long l
   return found;
 }
 
-// Where the first of BLOCKS blocks that run together gets N numbers from each, without a way through memory (PTX ISA, st.async).
-template <int BLOCKS, int N> struct Inbox {
-  __device__ static float *numbers() { __shared__ float x[BLOCKS * N]; return x; }
-  __device__ static u64 *arrival() { __shared__ u64 barrier; return &barrier; }
-  // By all threads of all blocks, some time before the first is sent.
-  __device__ static void open() {
-#if __CUDA_ARCH__ >= 900
-    if (threadIdx.x == 0) {
-      asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(arrival())));
-      asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-      asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(arrival())), "r"(BLOCKS * N * 4) : "memory");
-    }
-    __syncwarp();
-    asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
-#endif
-  }
-  __device__ static void await_opening() {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
-#endif
-  }
-  __device__ static void send(int block, int i, float x) {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("{ .reg .u32 to, told; mapa.shared::cluster.u32 to, %0, 0; mapa.shared::cluster.u32 told, %1, 0;\n"
-                 "st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [to], %2, [told]; }"
-                 ::"r"(shared_address(numbers() + block * N + i)), "r"(shared_address(arrival())), "r"(__float_as_uint(x)) : "memory");
-#endif
-  }
-  __device__ static void await_all() {
-#if __CUDA_ARCH__ >= 900
-    u32 there;
-    do asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], 0; selp.u32 %0, 1, 0, p; }" : "=r"(there) : "r"(shared_address(arrival())) : "memory");
-    while (!there);
-#endif
-  }
-};
-
 // Grid (splits, kv heads x blocks of Q queries, batch); TOGETHER: so many splits, which are a cluster, or 0. Query u of a kv head is token u / G of
 // its query head u % G, with the features ask(b, t, h, e). The keys and values of the last NEW tokens are not in the cache yet but made(b, t, kv
 // head, e, of the value): every block makes those of its head for itself, one puts them into the cache.

@@ -28,6 +28,8 @@ export type Launch =
       grid: readonly [number, number, number];
       block: number;
       shared?: number;
+      /** Neighbours that run together. */
+      cluster?: number;
       /** Whether the kernel itself waits for the end of the one before it (prelude.cuh), so that it may be launched early. */
       waits?: boolean;
       views: readonly (View | Shared | null | number)[];
@@ -86,7 +88,7 @@ export function launchOfMany(calls: readonly (Call<'map'> | Call<'reduce'>)[], s
   };
   const { reads, writes } = first;
   if (first.kernel === 'reduce')
-    return launch(reduceKernel('@', first.attrs, reads, writes[0]!, false, calls.length), calls.length, calls.flatMap(operands));
+    return launch(reduceKernel('@', first.attrs, reads, writes[0]!, { members: calls.length }), calls.length, calls.flatMap(operands));
   const maps = calls as readonly Call<'map'>[];
   const walked = (v: View): boolean => v.strides[0] !== 0;
   const made = manyMapsKernel(
@@ -166,10 +168,11 @@ export function launchesOf(
     }
     case 'reduce':
     case 'argreduce': {
-      const made = reduceKernel('@', call.attrs, reads, writes[0]!, call.kernel === 'argreduce');
+      const made = reduceKernel('@', call.attrs, reads, writes[0]!, { arg: call.kernel === 'argreduce', capability });
       if (call.attrs.outer * call.attrs.inner === 0) return [];
-      const name = sources.add(made.source, (n) => made.source.replaceAll('@', n));
-      return [{ kind: 'kernel', name, grid: [made.blocks, 1, 1], block: made.block, waits: true, views: [...reads, writes[0]!] }];
+      const { source, blocks, ...shape } = made;
+      const name = sources.add(source, (n) => source.replaceAll('@', n));
+      return [{ kind: 'kernel', name, grid: [blocks, 1, 1], ...shape, waits: true, views: [...reads, writes[0]!] }];
     }
     case 'gemm':
       return call.attrs.m * call.attrs.n ? [{ kind: 'gemm', call: shortLoop(call) }] : [];

@@ -18,6 +18,7 @@ const sourceFiles = (names: readonly string[]): string =>
 export const preludeSource = (): string =>
   sourceFiles([
     'prelude',
+    'clusters',
     'functions',
     'rows',
     'norms',

@@ -15,6 +15,7 @@ import {
   transpose,
   typeOf,
 } from '../../tensor/index.ts';
+import { HOPPER } from './calls.ts';
 import { readable } from './cublaslt.ts';
 import { preludeSource, programSource } from './index.ts';
 import { rulesOn } from './rules.ts';
@@ -65,4 +66,12 @@ test('places beyond 32 bits are counted in 64, and axes that kernels cannot coun
   assert.match(twice(2 ** 10), /u32 first = blockIdx\.x \* \d+u \+/);
   assert.match(twice(2 ** 30), /u64 first = blockIdx\.x \* \d+ull \+/);
   assert.throws(() => sourceOf((x) => cumsum(x, 0), [2 ** 32]), /\[cuda\] cumsum over \[4294967296\] has 4294967296 entries .*; split it/);
+});
+
+test('sums over columns are one launch where blocks may run together', () => {
+  const launches = (card: typeof ampere): number => {
+    const { program } = assembleTraced(rulesOn(card), (x) => [sum(x!, 0)], [typeOf([16384, 768], 'bf16')]);
+    return programSource(program, card).launches.flat().length;
+  };
+  assert.deepEqual([launches(HOPPER), launches(ampere)], [1, 2]);
 });

@@ -11,6 +11,9 @@ import type { Shared } from './shared.ts';
 // CUfunction_attribute
 const MAX_DYNAMIC_SHARED = 8;
 const PREFERRED_SHARED_PERCENT = 9;
+const LARGE_CLUSTERS = 14;
+/** Blocks of a cluster on any card that has clusters; a kernel with more asks for them. */
+const MOST_TOGETHER = 8;
 
 /** What a kernel is given: an address, a null pointer, or a whole number. */
 export type Operand = View | Shared | null | number;
@@ -68,8 +71,9 @@ export function kernelStep(
   fn: number,
   early: boolean,
 ): Step {
-  const { views, grid, block, shared = 0 } = launch;
+  const { views, grid, block, shared = 0, cluster = 1 } = launch;
   if (shared) d.cuFuncSetAttribute(fn, MAX_DYNAMIC_SHARED, shared);
+  if (cluster > MOST_TOGETHER) d.cuFuncSetAttribute(fn, LARGE_CLUSTERS, 1);
   // kernels that want a processor's memory divided between L1 and shared memory in other ways cannot be on it together
   if (early) d.cuFuncSetAttribute(fn, PREFERRED_SHARED_PERCENT, 100);
   const parameters = new Parameters(views.length);

@@ -37,7 +37,7 @@ export const rulesOn = (card: GemvTarget = HOPPER) =>
   ({
     fused: (op, inputs) => hasKernel(op, inputs, card.capability),
     gemmReads: readable,
-    reduceParts,
+    reduceParts: (outer, count, inner) => reduceParts(outer, count, inner, card.capability),
     scratchBytes,
     epilogue: hasEpilogue,
     skinny: skinnyOn(card),

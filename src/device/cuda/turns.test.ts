@@ -10,6 +10,7 @@ import {
   fromBytes,
   grad,
   layerNorm,
+  max,
   mul,
   rmsNorm,
   scatterAdd,
@@ -76,20 +77,57 @@ test('norms of more rows than are under way at once, and their gradients', { ski
 });
 
 test('sums by index of many', { skip }, () => {
-  for (const [picks, axis] of [
-    [1, 9],
-    [777, 1],
-    [16384, 50257],
-    [16385, 1 << 18],
+  const skewed = (n: number, axis: number): number[] => pseudo(n, 2 * axis).map((v) => Math.floor((v / (2 * axis)) ** 3 * axis));
+  for (const [picks, axis, width, ids] of [
+    [1, 9, 8, skewed(1, 9)],
+    [777, 1, 8, skewed(777, 1)],
+    [16384, 50257, 64, skewed(16384, 50257)],
+    [16384, 50257, 8, pseudo(16384, 50257).map((v) => (v % 2 ? 7 : v))],
+    [16384, 50257, 8, new Array<number>(16384).fill(50256)],
+    [16384, 1024, 12, pseudo(16384, 1024)],
+    [16385, 1 << 18, 8, skewed(16385, 1 << 18)],
+    [900, 300, 12288, skewed(900, 300)], // chunks of few rows
+    [1500, 400, 6, skewed(1500, 400)], // rows that are not copied by 16 bytes
+    [1500, 400, 5, skewed(1500, 400)],
   ] as const) {
-    const ids = pseudo(picks, 2 * axis).map((v) => Math.floor((v / (2 * axis)) ** 3 * axis));
-    const values = pseudo(picks * 8, 16);
+    const name = `${picks} of ${axis}, rows of ${width}`;
+    const values = pseudo(picks * width, 16);
     const f = compile((dy: Tensor, i: Tensor) => scatterAdd(dy, i, axis));
-    const y = f(on(values, [picks, 8], 'f32'), on(ids, [picks], 'i32')).data();
-    const want = new Float32Array(axis * 8);
+    const index = on(ids, [picks], 'i32');
+    const y = f(on(values, [picks, width], 'f32'), index).data();
+    const want = new Float32Array(axis * width);
     ids.forEach((id, p) => {
-      for (let k = 0; k < 8; k++) want[id * 8 + k]! += values[p * 8 + k]!;
+      for (let k = 0; k < width; k++) want[id * width + k]! += values[p * width + k]!;
     });
-    assert.deepEqual(y, want, `${picks} of ${axis}`);
+    assert.deepEqual(y, want, name);
+    const rounded = on(
+      values.map((v) => v / 7),
+      [picks, width],
+      'f32',
+    );
+    assert.deepEqual(f(rounded, index).data(), f(rounded, index).data(), `${name}: the same bits twice`);
+  }
+});
+
+test('sums of columns by blocks that run together', { skip }, () => {
+  for (const [outer, count, inner, dtype] of [
+    [1, 1400, 768, 'bf16'],
+    [1, 2000, 3072, 'bf16'],
+    [1, 4099, 515, 'f32'],
+    [3, 1500, 300, 'f32'],
+    [1, 1400, 770, 'i64'],
+  ] as const) {
+    const values = pseudo(outer * count * inner, 16);
+    const x = on(values, [outer, count, inner], dtype);
+    const wide = dtype === 'i64' ? 'i64' : 'f32';
+    const f = compile((x: Tensor) => [sum(cast(x, wide), 1), max(cast(x, wide), 1)]);
+    const [sums, most] = f(x).map((y) => Array.from(y.data(), Number));
+    const want = [new Array<number>(outer * inner).fill(0), new Array<number>(outer * inner).fill(0)] as const;
+    values.forEach((v, i) => {
+      const at = Math.floor(i / (count * inner)) * inner + (i % inner);
+      want[0][at]! += v;
+      want[1][at] = Math.max(want[1][at]!, v);
+    });
+    assert.deepEqual([sums, most], want, `${outer} x ${count} x ${inner} ${dtype}`);
   }
 });
