@@ -71,6 +71,17 @@ test('what is no tensor is refused with the reason', () => {
   for (const [f, message] of cases) assert.throws(f, message);
 });
 
+test('a scope ends with its function, so that an asynchronous one is refused', () => {
+  const before = device.allocatedBytes;
+  const body = async () => {
+    const x = t.tensor([1, 2]);
+    await null;
+    return x.item();
+  };
+  assert.throws(() => t.scope(body), /\[scope\] the function is asynchronous, and would go on without its tensors/);
+  assert.equal(device.allocatedBytes, before);
+});
+
 test('memory goes back with dispose, using and scope', () => {
   const start = device.allocatedBytes;
   const x = t.tensor([1, 2, 3, 4]);

@@ -240,12 +240,18 @@ export async function fetchData(tensors: readonly Tensor[]): Promise<ReturnType<
   }
 }
 
-/** Frees every tensor that `body` makes, except those in its result (a tensor, or anything `keep` lists). */
+/** Frees every tensor that `body` makes, except those in its result (a tensor, or anything `keep` lists). @throws TypeError for an asynchronous `body` */
 export function scope<T>(body: () => T, keep: (result: T) => Iterable<Tensor> = tensorsIn): T {
   const mine = new Set<Tensor>();
   scopes.push(mine);
   try {
     const result = body();
+    if (result instanceof Promise) {
+      result.catch(() => {}); // the rest of it may fail, for want of its tensors
+      throw new TypeError(
+        '[scope] the function is asynchronous, and would go on without its tensors; await before the scope, or dispose of them one by one',
+      );
+    }
     for (const t of keep(result)) {
       mine.delete(t);
       scopes.at(-2)?.add(t);
