@@ -46,29 +46,27 @@ template <class T, int D, int G, int S, int O> struct Ahead {
   }
 };
 
-// Groups of G threads go over the rows, S ahead; gamma and beta stay in their registers. S = 0: a row for each group.
+// Groups of G threads go over the rows, S > 0 ahead; gamma and beta stay in their registers.
 template <int D, int G, int S, class T> __device__ inline void norm(const T *x, const float *gamma, const float *beta, T *y, float *mean, float *rstd, u64 R, float eps, bool rms) {
   extern __shared__ uint4 ring[];
   using In = Row<T, D, G>;
   u64 step = gridDim.x * (256ull / G), first = blockIdx.x * (256ull / G) + threadIdx.x / G;
   Ahead<T, D, G, S, 1> rows({x}, first, step, R, ring);
   Parameters<In::W> g[In::N], b[In::N];
-  auto read_parameters = [&](int n) { g[n].read(gamma, In::at(n), 1), b[n].read(beta, In::at(n), 0); };
-  if (S > 0)
-    #pragma unroll
-    for (int n = 0; n < In::N; n++) if (In::has(n)) read_parameters(n);
-  for (u64 r = first; r < R; r += step) {
+  #pragma unroll
+  for (int n = 0; n < In::N; n++) if (In::has(n)) g[n].read(gamma, In::at(n), 1), b[n].read(beta, In::at(n), 0);
+  u32 turn = 0;
+  for (u64 r = first; r < R; r += step, turn ^= 1) {
     In row[1];
     rows.take(row);
     float s[1] = {}, q[1] = {};
     if (!rms) row[0].each([&](int, float v) { s[0] += v; }), share_sums<G>(s, 0);
     float m = s[0] * (1.f / D);
     row[0].each([&](int, float v) { q[0] += (v - m) * (v - m); });
-    share_sums<G>(q, 1);
+    share_sums<G>(q, rms ? turn : 1);
     float k = rsqrtf(q[0] * (1.f / D) + eps);
     #pragma unroll
     for (int n = 0; n < In::N; n++) if (In::has(n)) {
-      if (S == 0) read_parameters(n);
       float o[In::W];
       #pragma unroll
       for (int j = 0; j < In::W; j++) o[j] = (row[0][n * In::W + j] - m) * k * g[n].x[j] + b[n].x[j];
@@ -78,8 +76,8 @@ template <int D, int G, int S, class T> __device__ inline void norm(const T *x, 
   }
 }
 
-// A block takes rowsPerPart rows: their dx, and its own part of the sums that dgamma and dbeta [parts, D] are.
-template <int D, int G, int S, class T> __device__ inline void norm_grad(const T *dy, const T *x, const float *gamma, const float *mean, const float *rstd, T *dx, float *dgamma, float *dbeta, u64 R, u64 rowsPerPart, bool rms) {
+// A block takes rowsPerPart rows: their dx, and its own part of the sums that dgamma and dbeta [parts, D] are, or of the first AFFINE of the two.
+template <int D, int G, int S, int AFFINE, class T> __device__ inline void norm_grad(const T *dy, const T *x, const float *gamma, const float *mean, const float *rstd, T *dx, float *dgamma, float *dbeta, u64 R, u64 rowsPerPart, bool rms) {
   extern __shared__ uint4 ring[];
   using In = Row<T, D, G>;
   constexpr int W = In::W, M = In::N * W, groups = 256 / G;
@@ -106,23 +104,21 @@ template <int D, int G, int S, class T> __device__ inline void norm_grad(const T
       #pragma unroll
       for (int j = 0; j < M; j++) if (In::has(j / W)) {
         float d = a[j], hat = (v[j] - m) * k;
-        if (dgamma) sg[j] += d * hat;
-        if (dbeta) sb[j] += d;
+        if (AFFINE > 0) sg[j] += d * hat;
+        if (AFFINE > 1) sb[j] += d;
         d *= g[j];
         sums[0] += d, sums[1] += d * hat;
       }
     }
     share_sums<G>(sums, turn);
-    float p = rms ? 0 : sums[0] * (1.f / D), q = sums[1] * (1.f / D);
-    if (r < end) a.write(dx + r * D, [&](int j, int, float d) { return k * (d * g[j] - p - (v[j] - m) * k * q); });
+    float p = rms ? 0 : sums[0] * (1.f / D), q = sums[1] * (1.f / D) * k;
+    if (r < end) a.write(dx + r * D, [&](int j, int, float d) { return k * (d * g[j] - p - (v[j] - m) * q); });
   }
   // The sums of a group: number j of each of its threads, one thread beside the other, at a pitch by which neighbours of a row meet different banks.
   constexpr int PITCH = G + (W > 1 ? 32 / W : 0);
   __shared__ float parts[groups][groups > 1 ? M * PITCH : 1];
-  for (int which = 0; which < 2; which++) {
-    float *to = which ? dbeta : dgamma;
-    if (!to) continue;
-    to += (u64)blockIdx.x * D;
+  for (int which = 0; which < AFFINE; which++) {
+    float *to = (which ? dbeta : dgamma) + (u64)blockIdx.x * D;
     if (groups == 1) {
       #pragma unroll
       for (int n = 0; n < In::N; n++) if (In::has(n)) {

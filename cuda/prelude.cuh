@@ -234,8 +234,7 @@ template <class P, int G, int W, int M, class F, class O> __device__ inline void
   u64 first = (blockIdx.x * (G > 256 ? 1ull : 256ull / G) + threadIdx.x / G) * M;
   if (first >= outer) return;
   P p[M];
-  #pragma unroll 4
-  for (u64 c = threadIdx.x % G * W; c < count; c += G * W) {
+  auto add = [&](u64 c) {
     #pragma unroll
     for (int m = 0; m < M; m++) {
       typename P::type r[W];
@@ -243,7 +242,12 @@ template <class P, int G, int W, int M, class F, class O> __device__ inline void
       #pragma unroll
       for (int k = 0; k < W; k++) p[m].add(r[k], c + k);
     }
-  }
+  };
+  // how often all threads have a pack is known to the compiler, which then has several on their way
+  u64 lane = threadIdx.x % G * W, whole = count / (G * W);
+  #pragma unroll 4
+  for (u64 n = 0; n < whole; n++) add(n * (G * W) + lane);
+  if (whole * (G * W) + lane < count) add(whole * (G * W) + lane);
   #pragma unroll
   for (int m = 0; m < M; m++) {
     p[m] = fold_block<P, G>(p[m]);
@@ -259,13 +263,15 @@ template <class P, int X, int W, class F, class O> __device__ inline void reduce
   u64 i = first + x * W, o = blockIdx.x / across;
   P p[W];
   if (i < inner) {
-    #pragma unroll 4
-    for (u64 c = y; c < count; c += Y) {
+    auto add = [&](u64 c) {
       typename P::type r[W];
       value((o * count + c) * inner + i, r);
       #pragma unroll
       for (int k = 0; k < W; k++) p[k].add(r[k], c);
-    }
+    };
+    #pragma unroll 8
+    for (u64 n = 0; n < count / Y; n++) add(n * Y + y);
+    if (count / Y * Y + y < count) add(count / Y * Y + y);
   }
   #pragma unroll
   for (int k = 0; k < W; k++) parts[y][k * X + x] = p[k];

@@ -36,8 +36,8 @@ export function reduceKernel(
   const threads = count <= LONG ? 32 : arg && rows && outer < FEW_BLOCKS ? 1024 : 256;
   const shared = arg || members > 1 ? undefined : togetherOf(outer, count, inner, capability);
   const block = shared ? TOGETHER : Math.max(256, threads);
-  // a warp with few packs of a row to read reads two rows, so that more is on its way
-  const together = threads === 32 && outer >= MANY_ROWS && count <= 3 * 32 * width ? 2 : 1;
+  // a warp with one pack of a row for each lane reads two rows, so that more is on its way
+  const together = threads === 32 && outer >= MANY_ROWS && count <= 32 * width ? 2 : 1;
   let lanes = 32;
   while (lanes > 1 && (lanes * width >= 2 * inner || (lanes > 8 && outer * Math.ceil(inner / (lanes * width)) < FEW_BLOCKS))) lanes /= 2;
   if (shared) lanes = Math.ceil(shared.columns / width);

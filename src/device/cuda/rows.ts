@@ -57,13 +57,17 @@ export function rowKernels(call: RowCall, kernel: Kernel, gpu: { sharedBytes: nu
       if (!fits) return kernel(views, [rows, 1, 1], (p) => `norm_long(${given(p)}, ${width}u, ${constant(eps, 'f32')}, ${rms});`);
       const body = (p: (i: number) => string, stages: number): string =>
         `norm<${width}, ${threads}, ${stages}>(${given(p)}, ${rows}ull, ${constant(eps, 'f32')}, ${rms});`;
-      // a block a row: there are enough of them
-      if (threads > 32) return kernel(views, grid, (p) => body(p, 0), { resident: width <= 4096 ? 5 : 3 });
+      // as many blocks as have registers for the parameters and a row
       const elements = elementsOf(width, threads, reads[0]!);
-      const resident = elements <= 8 ? 5 : elements <= 16 ? 3 : 2;
-      const { stages, stageBytes } = stagesOf(elements, [reads[0]!], resident, gpu.sharedBytes);
+      const held = elements * (threads > 32 ? affine + 1 : 3);
+      const resident = held <= 24 ? 5 : held <= 32 ? 4 : held <= 48 ? 3 : 2;
+      const ahead = stagesOf(elements, [reads[0]!], resident, gpu.sharedBytes);
+      const stages = threads > 32 ? 1 : ahead.stages; // blocks with a row each have others beside them
       const blocks = Math.min(grid[0], gpu.multiprocessors * resident);
-      return kernel(views, [blocks, 1, 1], (p) => body(p, stages), { resident, shared: stages * stageBytes });
+      return kernel(views, [blocks, 1, 1], (p) => body(p, stages), {
+        resident,
+        shared: stages * ahead.stageBytes,
+      });
     }
     case 'normGrad': {
       const { rows, width, rms, affine, rowsPerPart } = call.attrs;
@@ -78,13 +82,18 @@ export function rowKernels(call: RowCall, kernel: Kernel, gpu: { sharedBytes: nu
         // a warp a row up to 24 elements a thread, then more threads with 16
         const threads = [32, 64, 128].find((n) => elementsOf(width, n, x) <= (n === 32 ? 24 : 16)) ?? 256;
         const elements = elementsOf(width, threads, x);
-        const { stages, stageBytes } = threads > 32 ? stagesOf(elements, [dy, x], 1, gpu.sharedBytes / 2) : { stages: 0, stageBytes: 0 };
+        const ahead = stagesOf(elements, [dy, x], 1, gpu.sharedBytes / 2);
+        // warps do not wait for each other: one row ahead is enough, where that leaves registers for the sums
+        const stages = threads > 32 ? ahead.stages : +(elements * itemSize[x.dtype] <= 48 && ahead.stageBytes <= gpu.sharedBytes / 2);
         return kernel(
           [dy, x, gain, mean, rstd, writes[0]!, dGain, dBias],
           [parts, 1, 1],
           (p) =>
-            `norm_grad<${width}, ${threads}, ${stages}>(${[0, 1, 2, 3, 4, 5, 6, 7].map(p).join(', ')}, ${rows}ull, ${rowsPerPart}ull, ${rms});`,
-          { resident: 2, shared: stages * stageBytes },
+            `norm_grad<${width}, ${threads}, ${stages}, ${affine}>(${[0, 1, 2, 3, 4, 5, 6, 7].map(p).join(', ')}, ${rows}ull, ${rowsPerPart}ull, ${rms});`,
+          {
+            resident: 2,
+            shared: stages * ahead.stageBytes,
+          },
         );
       }
       const dx = kernel(
