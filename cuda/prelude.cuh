@@ -85,8 +85,8 @@ __device__ inline float min_nan(float a, float b) { return a != a ? a : b != b ?
 __device__ inline int max_nan(int a, int b) { return a > b ? a : b; }
 __device__ inline long long max_nan(long long a, long long b) { return a > b ? a : b; }
 
-// Programmatic dependent launch (PTX ISA, griddepcontrol): a kernel that is launched early becomes resident once every block of the one before it has
-// begun, and waits here until that one has ended and its writes can be seen. Every thread waits before it touches anything that the program
+// Programmatic dependent launch (PTX ISA, griddepcontrol): a kernel that is launched early (early.ts) becomes resident once every block of the one before
+// it has begun, and waits here until that one has ended and its writes can be seen. Every thread waits before it touches anything that the program
 // writes: reads would be of the past, and writes could hit what the other still reads. Since every kernel waits, the end of one is the end of
 // all before it. A kernel lets its successor in at once; the successor's blocks take only room that no block of its own wants any more.
 __device__ inline void let_next_in() {
@@ -106,6 +106,13 @@ __device__ inline void ask_for(const void *at, u32 bytes) {
 #if __CUDA_ARCH__ >= 900
   asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(at), "r"(bytes) : "memory");
 #endif
+}
+// The same by all threads of a block, of an operand that blocks read one behind the other, `pitch` bytes each: the first bytes of its own, where it may
+// be resident before its turn, as one of the first `blocks`; the others would ask for what they read at once.
+__device__ inline void ask_for_first(const void *x, u32 bytes, u64 pitch, u64 all, u32 blocks) {
+  u64 from = blockIdx.x * pitch;
+  if (blockIdx.x < blocks && from + bytes <= all)
+    for (u32 i = threadIdx.x * 128; i < bytes; i += blockDim.x * 128) asm volatile("prefetch.global.L2 [%0];" ::"l"((const char *)x + from + i) : "memory");
 }
 
 // Counts a block in, of `blocks` that a counter is for: whether it is the last, which then sees what all have written (PTX ISA, memory consistency

@@ -20,7 +20,7 @@ import type { Shared } from './shared.ts';
 
 const sharedType: Record<Shared, string> = { bad: 'u32 *', workspace: 'float *', tickets: 'u32 *' };
 
-/** One launch: a kernel with pointers to views (in this order) and bytes of dynamic shared memory, or a call of a library. */
+/** One launch: a kernel, which begins by waiting for the one before it (prelude.cuh), with pointers to views (in this order) and bytes of dynamic shared memory, or a call of a library. */
 export type Launch =
   | {
       kind: 'kernel';
@@ -30,8 +30,6 @@ export type Launch =
       shared?: number;
       /** Neighbours that run together. */
       cluster?: number;
-      /** Whether the kernel itself waits for the end of the one before it (prelude.cuh), so that it may be launched early. */
-      waits?: boolean;
       views: readonly (View | Shared | null | number)[];
     }
   | { kind: 'gemm'; call: Call<'gemm'> }
@@ -79,7 +77,11 @@ export function rowPack(inner: number, views: readonly View[]): number {
 }
 
 /** One launch for calls of one kind (group.ts). */
-export function launchOfMany(calls: readonly (Call<'map'> | Call<'reduce'>)[], sources: Sources): Launch {
+export function launchOfMany(
+  calls: readonly (Call<'map'> | Call<'reduce'>)[],
+  sources: Sources,
+  { multiprocessors = HOPPER.multiprocessors }: Abilities = {},
+): Launch {
   const [first] = calls as [AnyCall];
   const operands = (c: Pick<AnyCall, 'reads' | 'writes'>): View[] => [...c.reads, ...c.writes];
   const launch = ({ source, blocks }: { source: string; blocks: number }, rows: number, views: View[]): Launch => {
@@ -88,7 +90,11 @@ export function launchOfMany(calls: readonly (Call<'map'> | Call<'reduce'>)[], s
   };
   const { reads, writes } = first;
   if (first.kernel === 'reduce')
-    return launch(reduceKernel('@', first.attrs, reads, writes[0]!, { members: calls.length }), calls.length, calls.flatMap(operands));
+    return launch(
+      reduceKernel('@', first.attrs, reads, writes[0]!, { members: calls.length, multiprocessors }),
+      calls.length,
+      calls.flatMap(operands),
+    );
   const maps = calls as readonly Call<'map'>[];
   const walked = (v: View): boolean => v.strides[0] !== 0;
   const made = manyMapsKernel(
@@ -155,7 +161,7 @@ export function launchesOf(
       (n) =>
         `extern "C" __global__ void ${cluster ? `__cluster_dims__(${cluster}, 1, 1) ` : ''}__launch_bounds__(${block}${resident ? `, ${resident}` : ''}) ${n}(${types.map((t, i) => `${t}p${i}`).join(', ')}) { ${code} }`,
     );
-    return [{ kind: 'kernel', name, grid, block, shared, waits: true, views }];
+    return [{ kind: 'kernel', name, grid, block, shared, ...(cluster && { cluster }), views }];
   };
 
   switch (call.kernel) {
@@ -164,15 +170,15 @@ export function launchesOf(
       if (sizeOf(dims) === 0) return [];
       const { source, blocks } = mapKernel('@', dims, expression, reads, writes);
       const name = sources.add(source, (n) => source.replaceAll('@', n));
-      return [{ kind: 'kernel', name, grid: [blocks, 1, 1], block: 256, waits: true, views: [...reads, ...writes] }];
+      return [{ kind: 'kernel', name, grid: [blocks, 1, 1], block: 256, views: [...reads, ...writes] }];
     }
     case 'reduce':
     case 'argreduce': {
-      const made = reduceKernel('@', call.attrs, reads, writes[0]!, { arg: call.kernel === 'argreduce', capability });
+      const made = reduceKernel('@', call.attrs, reads, writes[0]!, { arg: call.kernel === 'argreduce', capability, multiprocessors });
       if (call.attrs.outer * call.attrs.inner === 0) return [];
       const { source, blocks, ...shape } = made;
       const name = sources.add(source, (n) => source.replaceAll('@', n));
-      return [{ kind: 'kernel', name, grid: [blocks, 1, 1], ...shape, waits: true, views: [...reads, writes[0]!] }];
+      return [{ kind: 'kernel', name, grid: [blocks, 1, 1], ...shape, views: [...reads, writes[0]!] }];
     }
     case 'gemm':
       return call.attrs.m * call.attrs.n ? [{ kind: 'gemm', call: shortLoop(call) }] : [];
@@ -186,7 +192,6 @@ export function launchesOf(
           grid: made.grid,
           block: made.block,
           shared: made.sharedBytes,
-          waits: true,
           views: [...reads, ...writes, ...made.shared],
         },
       ];

@@ -1,10 +1,11 @@
 /** A program on the GPU: its kernels loaded, its products chosen, its launches as graphs. */
 import type { DeviceBuffer, Executable } from '../../tensor/device.ts';
 import { itemSize } from '../../tensor/dtype.ts';
-import type { Program } from '../../tensor/lower/program.ts';
+import type { AnyCall, Program } from '../../tensor/lower/program.ts';
 import { firstNonFinite } from '../check.ts';
 import type { Launch } from './calls.ts';
 import { CudaError } from './driver.ts';
+import { earlyRule } from './early.ts';
 import type { Gpu } from './gpu.ts';
 import { Graphs } from './graphs.ts';
 import { type Address, alignmentsOf, cudnnStep, gemmStep, kernelStep, nameOf, type Step } from './launch.ts';
@@ -45,21 +46,20 @@ export class CudaExecutable implements Executable {
     const names = new Set(launches.flat().flatMap((l) => (l.kind === 'kernel' ? [l.name] : [])));
     const module = names.size ? d.get('cuModuleLoadData', cachedCubin(source, archOf(source, gpu.info.capability))) : 0;
     const functions = new Map([...names].map((name) => [name, d.get('cuModuleGetFunction', module, name)]));
-    // The first kernel starts when all that was put on the stream before has ended, whoever wrote it: what no kernel of the program writes may
-    // then be read by any of them before its turn. On sm_80 and older every kernel starts that way.
-    const first = launches.flat().find((l) => l.kind === 'kernel');
-    // Others than decoders have few kernels that are as short as what this saves.
-    const short = program.calls.some((c) => c.kernel === 'gemv');
-    const early = (l: Launch): boolean => l.kind === 'kernel' && !!l.waits && l !== first && short && gpu.info.capability >= 90;
-    this.#calls = launches.map((list, i) =>
-      list.map((l) =>
-        l.kind === 'gemm'
-          ? gemmStep(gpu.stream, l, gpu.blas.product(l.call, gpu.tf32, alignmentsOf(program, l)))
-          : l.kind === 'cudnn'
-            ? cudnnStep(l, gpu.cudnn)
-            : kernelStep(d, gpu.stream, program.calls[i]!, l, functions.get(l.name)!, early(l)),
-      ),
+    const earlyOf = earlyRule(
+      d,
+      gpu.info,
+      program,
+      launches.flat().find((l) => l.kind === 'kernel'),
     );
+    const step = (call: AnyCall, l: Launch): Step => {
+      if (l.kind === 'gemm') return gemmStep(gpu.stream, l, gpu.blas.product(l.call, gpu.tf32, alignmentsOf(program, l)));
+      if (l.kind === 'cudnn') return cudnnStep(l, gpu.cudnn);
+      const fn = functions.get(l.name)!;
+      const early = earlyOf(l, fn);
+      return kernelStep(d, gpu.stream, call, early ?? l, fn, !!early);
+    };
+    this.#calls = launches.map((list, i) => list.map((l) => step(program.calls[i]!, l)));
     this.#graphs = new Graphs(d, gpu.stream, this.#calls.flat(), program.externals, (b) => program.buffers[b]!.external);
     forgotten.register(this, unloading(gpu, module, this.#graphs));
   }

@@ -59,7 +59,7 @@ export function programSource(
     groups.flatMap((group) => {
       const calls = group.map((i) => program.calls[i]!);
       return calls.length > 1
-        ? [launchOfMany(calls as (Call<'map'> | Call<'reduce'>)[], sources)]
+        ? [launchOfMany(calls as (Call<'map'> | Call<'reduce'>)[], sources, abilities)]
         : launchesOf(calls[0]!, sources, { ...abilities, steady });
     }),
   );

@@ -6,12 +6,10 @@ import type { Launch } from './calls.ts';
 import type { Product } from './cublaslt.ts';
 import type { AttentionLibrary } from './cudnn.ts';
 import { CudaError, type Driver } from './driver.ts';
+import { MAX_DYNAMIC_SHARED } from './early.ts';
 import type { Shared } from './shared.ts';
 
-// CUfunction_attribute
-const MAX_DYNAMIC_SHARED = 8;
-const PREFERRED_SHARED_PERCENT = 9;
-const LARGE_CLUSTERS = 14;
+const LARGE_CLUSTERS = 14; // CUfunction_attribute
 /** Blocks of a cluster on any card that has clusters; a kernel with more asks for them. */
 const MOST_TOGETHER = 8;
 
@@ -74,8 +72,6 @@ export function kernelStep(
   const { views, grid, block, shared = 0, cluster = 1 } = launch;
   if (shared) d.cuFuncSetAttribute(fn, MAX_DYNAMIC_SHARED, shared);
   if (cluster > MOST_TOGETHER) d.cuFuncSetAttribute(fn, LARGE_CLUSTERS, 1);
-  // kernels that want a processor's memory divided between L1 and shared memory in other ways cannot be on it together
-  if (early) d.cuFuncSetAttribute(fn, PREFERRED_SHARED_PERCENT, 100);
   const parameters = new Parameters(views.length);
   const fill = (at: Address): void => {
     for (let i = 0; i < views.length; i++) parameters.set(i, at(views[i]!));

@@ -172,7 +172,7 @@ export function manyMapsKernel(
   const source = `__constant__ u32 ${name}_starts[] = {${starts.join()}}, ${name}_sizes[] = {${sizes.join()}};
 struct ${name}_pointers { u64 p[${shared}]; };
 extern "C" __global__ void __launch_bounds__(256) ${name}(const __grid_constant__ ${name}_pointers all) {
-  u32 m = 0;
+  begin(); u32 m = 0;
   for (u32 step = ${2 ** Math.floor(Math.log2(sizes.length))}u; step; step /= 2) if (m + step < ${sizes.length}u && ${name}_starts[m + step] <= blockIdx.x) m += step;
   u32 block = blockIdx.x - ${name}_starts[m], n = ${name}_sizes[m], end = min(n / ${width}u, (block + 1) * ${chunk}u);
   ${operands.join(' ')}

@@ -3,6 +3,7 @@ import { itemSize, laneOf } from '../../tensor/dtype.ts';
 import { type Expression, resultLane, type View } from '../../tensor/lower/program.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { laneType, statements } from './codegen.ts';
+import { askFor } from './early.ts';
 import { coordinates, indexType, Packs, packWidth, pointers } from './packs.ts';
 
 /**
@@ -15,7 +16,12 @@ export function reduceKernel(
   attrs: { dims: readonly number[]; expression: Expression; op: 'sum' | 'max'; outer: number; count: number; inner: number },
   reads: readonly View[],
   write: View,
-  { arg = false, members = 1, capability = 0 }: { arg?: boolean; members?: number; capability?: number } = {},
+  {
+    multiprocessors,
+    capability = 0,
+    arg = false,
+    members = 1,
+  }: { multiprocessors: number; capability?: number; arg?: boolean; members?: number },
 ): { source: string; blocks: number; block: number; cluster?: number } {
   const { dims, expression: e, op, outer, count, inner } = attrs;
   const result = e.results[0]!;
@@ -48,16 +54,22 @@ export function reduceKernel(
     : rows
       ? `reduce_row<${policy}, ${threads}, ${width}, ${together}>(${value}, out0, ${outer}ull, ${count}ull);`
       : `reduce_columns<${policy}, ${lanes}, ${width}>(${value}, out0, ${count}ull, ${inner}ull);`;
-  const kernel = (given: string, first = ''): string =>
-    `extern "C" __global__ void ${shared ? `__cluster_dims__(${shared.cluster}, 1, 1) ` : ''}__launch_bounds__(${block}${shared ? ', 2' : ''}) ${name}(${given}) { begin(); ${first} ${code} }`;
   const own = params.map((p, i) => `${p} = (${p.replace(/\w+$/, '')})all.p[blockIdx.y * ${params.length} + ${i}];`).join(' ');
+  const blocks = rows
+    ? Math.ceil((Math.ceil(outer / together) * threads) / block)
+    : Math.ceil(inner / (lanes * width)) * outer * (shared?.cluster ?? 1);
+  const oneAfterAnother = reads.every((v) => v.strides.every((s, d) => dims[d] === 1 || s === sizeOf(dims.slice(d + 1))));
+  const operands = reads.map((v, i) => ({ pointer: `in${i}`, rowBytes: count * itemSize[v.dtype] }));
+  const ask =
+    rows && oneAfterAnother && members === 1
+      ? askFor(operands, { rows: outer, step: (together * block) / threads }, blocks, multiprocessors)
+      : '';
+  const kernel = (given: string, first = ''): string =>
+    `extern "C" __global__ void ${shared ? `__cluster_dims__(${shared.cluster}, 1, 1) ` : ''}__launch_bounds__(${block}${shared ? ', 2' : ''}) ${name}(${given}) { ${ask} begin(); ${first} ${code} }`;
   const source =
     members === 1
       ? kernel(params.join(', '))
       : `struct ${name}_pointers { u64 p[${members * params.length}]; };\n${kernel(`const __grid_constant__ ${name}_pointers all`, own)}`;
-  const blocks = rows
-    ? Math.ceil((Math.ceil(outer / together) * threads) / block)
-    : Math.ceil(inner / (lanes * width)) * outer * (shared?.cluster ?? 1);
   return { source, blocks, block, ...(shared && { cluster: shared.cluster }) };
 }
 

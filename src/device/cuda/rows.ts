@@ -3,6 +3,7 @@ import { itemSize } from '../../tensor/dtype.ts';
 import type { Call, View } from '../../tensor/lower/program.ts';
 import { type Kernel, type Launch, rowPack } from './calls.ts';
 import { constant } from './codegen.ts';
+import { askFor } from './early.ts';
 
 type RowCall = Call<'norm'> | Call<'normGrad'> | Call<'softmax'> | Call<'softmaxGrad'> | Call<'crossEntropy'> | Call<'crossEntropyGrad'>;
 
@@ -67,6 +68,13 @@ export function rowKernels(call: RowCall, kernel: Kernel, gpu: { sharedBytes: nu
       return kernel(views, [blocks, 1, 1], (p) => body(p, stages), {
         resident,
         shared: stages * ahead.stageBytes,
+        early: (p) =>
+          askFor(
+            [{ pointer: p(0), rowBytes: width * itemSize[reads[0]!.dtype] }],
+            { rows, step: 256 / threads },
+            blocks,
+            gpu.multiprocessors,
+          ),
       });
     }
     case 'normGrad': {
@@ -93,6 +101,13 @@ export function rowKernels(call: RowCall, kernel: Kernel, gpu: { sharedBytes: nu
           {
             resident: 2,
             shared: stages * ahead.stageBytes,
+            early: (p) =>
+              askFor(
+                [dy, x].map((v, i) => ({ pointer: p(i), rowBytes: width * itemSize[v.dtype] })),
+                { rows, step: rowsPerPart, first: Math.min(256 / threads, rowsPerPart) },
+                parts,
+                gpu.multiprocessors,
+              ),
           },
         );
       }
