@@ -141,7 +141,7 @@ test('durations read as clocks', () => {
   assert.deepEqual([0.2, 59, 61.5, 3725, Number.POSITIVE_INFINITY].map(duration), ['1 s', '59 s', '1:02', '1:02:05', '?']);
 });
 
-test('the first interrupt aborts, the second exits with 130, disposal stops listening', () => {
+test('the first interrupt aborts, the second exits with 130, a closed terminal only aborts, disposal stops listening', () => {
   const signals = Object.assign(new EventEmitter(), { exits: [] as number[], exit: (code: number) => void signals.exits.push(code) });
   const { out } = stage(false);
   {
@@ -154,7 +154,14 @@ test('the first interrupt aborts, the second exits with 130, disposal stops list
     signals.emit('SIGINT');
     assert.deepEqual(signals.exits, [130]);
   }
-  assert.equal(signals.listenerCount('SIGINT') + signals.listenerCount('SIGTERM'), 0);
+  {
+    using listening = listenForInterrupt(out, true, signals);
+    signals.emit('SIGHUP');
+    signals.emit('SIGHUP');
+    assert.ok(listening.signal.aborted);
+    assert.deepEqual(signals.exits, [130], 'of above');
+  }
+  assert.deepEqual(signals.eventNames(), []);
 });
 
 test('an interrupted verb exits with 130 and one closing line', { skip: process.platform === 'win32' }, async () => {

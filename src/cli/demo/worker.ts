@@ -9,6 +9,7 @@ const send = (update: Update): Promise<void> => new Promise((done) => process.se
 const stop = new AbortController();
 // The terminal interrupts the whole group; the parent decides, and says so over the channel.
 process.on('SIGINT', () => {});
+process.on('SIGHUP', () => {});
 process.on('disconnect', () => stop.abort(new Interrupted()));
 
 process.on('message', (message: unknown) => {
