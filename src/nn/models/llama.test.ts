@@ -5,7 +5,7 @@ import { assertClose } from '../../device/conformance/suite.ts';
 import { compile, concat, device, narrow, type random, type Tensor, tensor } from '../../tensor/index.ts';
 import { initialize } from '../init.ts';
 import { Llama } from './llama.ts';
-import { readLlamaConfig } from './llama-config.ts';
+import { readLlamaConfig, ropeFrequencies } from './llama-config.ts';
 
 interface Case {
   name: string;
@@ -35,10 +35,28 @@ for (const c of cases)
 
 const plain = cases[0]!.config;
 
+test('frequencies stretched as Llama 3.1 has them: waves kept, blended and slowed, by their lengths', () => {
+  const [factor, low, high, trained] = [8, 1, 4, 8192];
+  const shape = { headWidth: 64, ropeBase: 500000 };
+  const own = ropeFrequencies({ ...shape, ropeScaling: { kind: 'none' } });
+  const scaling = { kind: 'llama3', factor, lowFactor: low, highFactor: high, trainedContext: trained } as const;
+  const kinds = new Set<string>();
+  ropeFrequencies({ ...shape, ropeScaling: scaling }).forEach((f, i) => {
+    const wave = (2 * Math.PI) / own[i]!;
+    const kind = wave < trained / high ? 'kept' : wave > trained / low ? 'slowed' : 'blended';
+    const smooth = (trained / wave - low) / (high - low);
+    const ratio = { kept: 1, slowed: 1 / factor, blended: (1 - smooth) / factor + smooth }[kind];
+    assert.ok(Math.abs(f / own[i]! - ratio) < 1e-6, `pair ${i}, ${kind}: ${f / own[i]!} is not ${ratio}`);
+    kinds.add(kind);
+  });
+  assert.equal(kinds.size, 3);
+});
+
 test('config.json: what is missing, impossible or not supported is named', () => {
   const refused: [Record<string, unknown>, RegExp][] = [
     [{ model_type: 'gpt2' }, /model_type is "gpt2"; it must be "llama"/],
     [{ hidden_size: undefined }, /hidden_size is missing; it must be a number above 0/],
+    [{ vocab_size: 2 ** 31 }, /vocab_size is 2147483648; it must be a whole number under 2\^31/],
     [{ num_hidden_layers: 1.5 }, /num_hidden_layers is 1.5; it must be a whole number/],
     [{ num_key_value_heads: 3 }, /num_key_value_heads is 3; it must be a divisor of the 4 attention heads/],
     [

@@ -59,6 +59,7 @@ test('Beta(a, a) has its mean and variance', () => {
 });
 
 test('Mixup blends images and targets alike, with the reversed batch', () => {
+  const labels = [1, 0, 4, 2]; // not in reverse order backwards
   const mixed = mixup(
     random.key(3),
     tensor([
@@ -67,13 +68,13 @@ test('Mixup blends images and targets alike, with the reversed batch', () => {
       [5, 5],
       [8, 8],
     ]),
-    oneHot(tensor(Int32Array.of(0, 1, 2, 3)), 4),
+    oneHot(tensor(Int32Array.from(labels)), 5),
     0.8,
   );
   const [x, targets] = [mixed.x.toArray(), mixed.targets.toArray()] as [number[][], number[][]];
-  const lambda = targets[0]![0]!;
+  const lambda = targets[0]![1]!;
   assert.ok(lambda > 0 && lambda < 1);
-  targets.forEach((row, i) => row.forEach((t, c) => near(t, c === i ? lambda : c === 3 - i ? 1 - lambda : 0, 1e-6)));
+  targets.forEach((row, i) => row.forEach((t, c) => near(t, c === labels[i] ? lambda : c === labels[3 - i] ? 1 - lambda : 0, 1e-6)));
   near(x[0]![0]!, 8 * (1 - lambda), 1e-5);
   near(x[1]![1]!, 20 * lambda + 5 * (1 - lambda), 1e-5);
 });
@@ -128,6 +129,29 @@ test('swapStem keeps all but the stem, which learns pixels', () => {
   const next = step(fineTuneState(swapped), batch, random.key(1), tensor(1e-3));
   near(next.loss.item(), Math.log(3), 1e-3);
   assert.notDeepEqual(next.state.model.encoder.stem.conv.weight.data(), before);
+});
+
+test('what went through TokenAdapt is cut as often as blended, or left alone', () => {
+  const adapt = initialize(
+    (key) => TokenAdapt.init(key, { codes: 7, vector: 4, grid: [4, 4], out: [4, 4], width: 16, heads: 2, headWidth: 8, hidden: 32 }),
+    1,
+  );
+  const codebook = normalize(compile(() => random.normal(random.key(11), [7, 4]))());
+  const vectors = codesToGrid(tensor(new Int32Array(4 * 16), { shape: [4, 4, 4] }), codebook);
+  const targets = oneHot(tensor(Int32Array.of(0, 1, 2, 3)), 4);
+  for (const [mix, a, cuts, blends] of [
+    [1, 0.8, 0.5, 0.5],
+    [0.5, 0.8, 0.25, 0.25],
+    [1, 0, 1, 0],
+    [0, 0.8, 0, 0],
+  ] as const) {
+    const augment = { noise: 0, color: 0, mix, mixup: a, geometry: noGeometry };
+    const draw = compile((key: random.Key) => fineTuneBatch(key, adapt, vectors, targets, codebook, augment).targets);
+    const partners = Array.from({ length: 120 }, (_, seed) => (draw(random.key(seed)).toArray() as number[][])[2]![3]!);
+    const isCut = (share: number): boolean => Math.abs(share * 64 - Math.round(share * 64)) < 1e-4; // of the 8 x 8 places of the features
+    near(partners.filter((share) => !isCut(share)).length / 120, blends, blends && 0.15, `blended, mix ${mix}`);
+    near(partners.filter((share) => isCut(share) && share > 0).length / 120, cuts, cuts && 0.15, `cut, mix ${mix}`); // few boxes hold no place
+  }
 });
 
 test('batches: halves in order, labels mixed by the share of tokens that came from the partner', () => {
