@@ -86,7 +86,7 @@ export class Memory {
     return new CudaError(
       'CUDA_ERROR_OUT_OF_MEMORY',
       'allocation',
-      `${wanted}; ${printBytes(Number(info[0]))} of ${printBytes(Number(info[8]))} are free and tensors hold ${printBytes(tensors)}; lower the batch size, or end what else uses the GPU`,
+      `${wanted}; ${printBytes(Number(info[0]))} of ${printBytes(Number(info[8]))} are free and tensors hold ${printBytes(tensors)}; lower the batch size, dispose of tensors, or end what else uses the GPU`,
     );
   }
 
