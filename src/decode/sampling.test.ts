@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '../device/index.ts';
 import { broadcastTo, compile, equal, iota, random, type Tensor, tensor, where } from '../tensor/index.ts';
-import { type SamplingOptions, sample } from './sampling.ts';
+import { checkSampling, type SamplingOptions, sample } from './sampling.ts';
 
 const logits = [2, 0.5, 3, -1, 2.5, 0];
 const ROWS = 20000;
@@ -58,4 +58,12 @@ test('no draw, however rare, takes a token that has no probability', () => {
 
 test('without a temperature the most likely token is taken', () => {
   assert.deepEqual(shares({}), [0, 0, 1, 0, 0, 0]);
+});
+
+test('options out of range are named with what is allowed', () => {
+  for (const fine of [{}, { temperature: 0 }, { temperature: 0.7 }, { topK: 1 }, { topP: 1 }, { topP: 1e-9 }]) checkSampling(fine);
+  for (const temperature of [-0.1, Number.NaN, Number.POSITIVE_INFINITY])
+    assert.throws(() => checkSampling({ temperature }), /\[sampling\] temperature .* must be 0 \(greedy\) or more/);
+  for (const topK of [0, -1, 1.5, Number.NaN]) assert.throws(() => checkSampling({ topK }), /\[sampling\] topK .* whole number from 1 on/);
+  for (const topP of [0, -0.5, 1.01, Number.NaN]) assert.throws(() => checkSampling({ topP }), /\[sampling\] topP .* must lie in \(0, 1\]/);
 });

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { type Golden, goldenCases, goldenDevices, goldenTensor, numbers } from '../device/conformance/golden.ts';
 import { assertClose } from '../device/conformance/suite.ts';
 import { compile, type Device, type Tensor, tensor, withDevice } from '../tensor/index.ts';
-import { AdamW, clipByGlobalNorm, emaUpdate } from './optim.ts';
+import { AdamW, clipByGlobalNorm, decayMatricesOnly, emaUpdate } from './optim.ts';
 import { warmupCosine } from './schedule.ts';
 
 interface Attrs {
@@ -92,6 +92,31 @@ test('a rate that is a tensor, a frozen group, integers and missing gradients', 
   assert.deepEqual(next.count.toArray(), [7]);
   assert.deepEqual(next.still.toArray(), [3]);
   assertClose(next.free.data(), [0.5, 2.5], 1e-5, 'the first step is the rate against the sign of the gradient');
+});
+
+test('unless told otherwise, AdamW has the betas, epsilon and decay of PyTorch, for all parameters', () => {
+  const [lr, gradients] = [0.1, [1e-8, -0.3, 2]];
+  for (const adam of [new AdamW(), new AdamW({ group: () => ({}) })]) {
+    let model = { w: tensor([3]) };
+    let state = adam.init(model);
+    let [p, m, v] = [3, 0, 0];
+    gradients.forEach((g, i) => {
+      ({ model, state } = adam.update(model, { w: tensor([g]) }, state, lr));
+      m = 0.9 * m + 0.1 * g;
+      v = 0.999 * v + 0.001 * g * g;
+      p = p * (1 - lr * 0.01) - (lr * (m / (1 - 0.9 ** (i + 1)))) / (Math.sqrt(v / (1 - 0.999 ** (i + 1))) + 1e-8);
+      assertClose(model.w.data(), [p], 1e-5, `step ${i}`);
+    });
+  }
+});
+
+test('matrices decay, vectors and numbers do not', () => {
+  const adam = new AdamW({ group: decayMatricesOnly(0.5) });
+  const model = { matrix: tensor([[2, 4]]), vector: tensor([2, 4]), number: tensor(2), none: null };
+  const still = { matrix: tensor([[0, 0]]), vector: tensor([0, 0]), number: tensor(0), none: null };
+  const { model: next } = adam.update(model, still, adam.init(model), 0.1);
+  assertClose(next.matrix.data(), [1.9, 3.8], 1e-6, 'matrix');
+  assert.deepEqual([next.vector.toArray(), next.number.item(), next.none], [[2, 4], 2, null]);
 });
 
 test('with model and state donated, an update takes no memory', () => {

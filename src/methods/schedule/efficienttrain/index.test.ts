@@ -116,7 +116,12 @@ test('a budget between takes as many pixels as it buys, under the published side
   assert.equal(inputBytes(method.create(fitted), target), bytes);
   assert.throws(
     () => method.fit(1000, target),
-    (error) => error instanceof BudgetError && /raise the budget, take fewer steps/.test(error.message),
+    (error) => {
+      assert.ok(error instanceof BudgetError && /raise the budget, take fewer steps/.test(error.message));
+      assert.equal(method.bytes(method.fit(error.needed, target), target), error.needed);
+      assert.throws(() => method.fit(error.needed - 1, target), BudgetError);
+      return true;
+    },
   );
 });
 
