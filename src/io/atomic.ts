@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import * as nodeFs from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { errorCode, showBytes } from './errors.ts';
+import { errorCode, errorMessage, showBytes } from './errors.ts';
 import { writeWhole } from './whole.ts';
 
 /** The file operations that an atomic write needs; tests inject faults here. */
@@ -198,7 +198,11 @@ async function explain(error: unknown, fs: AtomicFs, path: string, folder: strin
       : code === 'ENOENT' || code === 'ENOTDIR'
         ? 'is not a folder; create it first'
         : undefined;
-  if (!why) return error;
+  if (code === undefined) return error;
+  if (!why)
+    return Object.assign(new Error(`[io] cannot write ${path}: ${errorMessage(error)} (the old file is untouched)`, { cause: error }), {
+      code,
+    });
   const free = await freeBytes(fs, folder);
   const room = needed > 0 && free !== undefined ? ` (${showBytes(needed)} needed, ${showBytes(free)} free)` : '';
   return Object.assign(new Error(`[io] cannot write ${path}: ${folder} ${why}${room}`, { cause: error }), { code });

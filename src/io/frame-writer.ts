@@ -1,7 +1,7 @@
 import { closeSync, existsSync, fsyncSync, ftruncateSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32c } from './crc32c.ts';
-import { errorCode } from './errors.ts';
+import { errorCode, errorMessage } from './errors.ts';
 import {
   type Commit,
   encodeCommit,
@@ -220,11 +220,12 @@ function writeAll(fd: number, bytes: Uint8Array, offset: number, path: string): 
 
 function explain(error: unknown, path: string): unknown {
   const code = errorCode(error);
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
-  return Object.assign(
-    new Error(`[frames] the disk of ${path} is full; what was committed is safe: free some space and resume`, { cause: error }),
-    { code },
-  );
+  if (code === undefined) return error;
+  const why =
+    code === 'ENOSPC' || code === 'EDQUOT'
+      ? `the disk of ${path} is full; what was committed is safe: free some space and resume`
+      : `cannot write ${path}: ${errorMessage(error)}; what was committed is safe`;
+  return Object.assign(new Error(`[frames] ${why}`, { cause: error }), { code });
 }
 
 function syncFolder(path: string): void {
