@@ -1,12 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { FormatError } from '../io/errors.ts';
+import { cannotOpen, FormatError } from '../io/errors.ts';
 import { type FileSetOptions, type ImageFile, openImageFiles } from './files.ts';
 import type { ImageSet } from './image-set.ts';
 
 /** Opens a manifest `path,label`, one image a row, paths relative to the manifest. See `parseManifest`. */
 export async function openManifest(path: string, options: FileSetOptions = {}): Promise<ImageSet> {
-  const rows = parseManifest(decodeText(await readFile(path), path), path);
+  const bytes = await readFile(path).catch((error) => {
+    throw cannotOpen('csv', path, error);
+  });
+  const rows = parseManifest(decodeText(bytes, path), path);
   const files = rows.map((row): ImageFile => ({ path: resolve(dirname(path), row.path), className: row.className }));
   return openImageFiles(path, files, options);
 }

@@ -92,7 +92,9 @@ test('a folder that may not be listed: named as an image in it would be, or left
   await put('shut/b/1.png', await solid(2));
   const inner = join(root, 'shut/b/inner');
   await put('shut/b/inner/deeper/2.png', await solid(3));
+  const list = await put('shut.csv', 'shut/a/1.png,a\n');
   await chmod(root, 0o755);
+  await chmod(list, 0);
   await chmod(inner, 0);
   const isRoot = process.geteuid?.() === 0; // who may list everything
   try {
@@ -100,6 +102,7 @@ test('a folder that may not be listed: named as an image in it would be, or left
     await assert.rejects(openImages(join(root, 'shut')), (error) => error instanceof ImageError && error.path === inner);
     const set = await openImages(join(root, 'shut'), { onBad: 'skip' });
     assert.deepEqual([[...set.labels], set.skipped], [[0, 1], [{ path: inner, reason: 'permission to read it is denied' }]]);
+    await assert.rejects(openImages(list), { message: `[csv] ${list}: permission to read it is denied` });
     await assert.rejects(openImages(inner), { message: `[images] ${inner}: permission to read it is denied` });
   } finally {
     if (isRoot) process.seteuid!(0);
