@@ -231,7 +231,7 @@ export function launchesOf(
       );
     }
     case 'scatterAdd':
-      return scatterAdd(call, kernel);
+      return scatterAdd(call, kernel, { sharedBytes, multiprocessors });
     case 'updateAt': {
       const { outer, axis, inner, picks } = call.attrs;
       return kernel(

@@ -26,6 +26,7 @@ export const preludeSource = (): string =>
     'scan',
     'order',
     'scatter',
+    'scatter-rows',
     'attention',
     'attention-grad',
     'gemv',

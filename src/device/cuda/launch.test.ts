@@ -9,6 +9,7 @@ import {
   matmul,
   permute,
   type Shape,
+  scatterAdd,
   sum,
   type Tensor,
   take,
@@ -68,10 +69,17 @@ test('places beyond 32 bits are counted in 64, and axes that kernels cannot coun
   assert.throws(() => sourceOf((x) => cumsum(x, 0), [2 ** 32]), /\[cuda\] cumsum over \[4294967296\] has 4294967296 entries .*; split it/);
 });
 
-test('sums over columns are one launch where blocks may run together', () => {
-  const launches = (card: typeof ampere): number => {
-    const { program } = assembleTraced(rulesOn(card), (x) => [sum(x!, 0)], [typeOf([16384, 768], 'bf16')]);
+test('sums over columns are one launch where blocks may run together, sums by index where lists fit', () => {
+  const launches = (f: (...xs: Tensor[]) => Tensor, card: typeof ampere, ...types: [Shape, DType][]): number => {
+    const { program } = assembleTraced(
+      rulesOn(card),
+      (...xs) => [f(...xs)],
+      types.map(([shape, dtype]) => typeOf(shape, dtype)),
+    );
     return programSource(program, card).launches.flat().length;
   };
-  assert.deepEqual([launches(HOPPER), launches(ampere)], [1, 2]);
+  const columns = (card: typeof ampere): number => launches((x) => sum(x!, 0), card, [[16384, 768], 'bf16']);
+  const rows = (card: typeof ampere, picks: number): number =>
+    launches((dy, i) => scatterAdd(dy!, i!, 50257), card, [[picks, 768], 'bf16'], [[picks], 'i32']);
+  assert.deepEqual([columns(HOPPER), columns(ampere), rows(HOPPER, 16384), rows(HOPPER, 16385), rows(ampere, 16384)], [1, 2, 1, 6, 6]);
 });

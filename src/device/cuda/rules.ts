@@ -26,10 +26,10 @@ function hasKernel(op: string, inputs: readonly TensorType[], capability: number
 }
 
 /** Bytes that our own kernel of a call needs beside its operands. */
-function scratchBytes(call: AnyCall): number {
+function scratchBytes(call: AnyCall, card: GemvTarget): number {
   if (call.kernel === 'linearCrossEntropy' || call.kernel === 'linearCrossEntropyGrad') return crossEntropyScratch(call);
   if (call.kernel === 'argsort') return argsortScratch(call);
-  return call.kernel === 'scatterAdd' ? scatterScratch(call) : 0;
+  return call.kernel === 'scatterAdd' ? scatterScratch(call, card) : 0;
 }
 
 /** The rules of a card without cuDNN, which may want room of its own; default: an H100. */
@@ -38,7 +38,7 @@ export const rulesOn = (card: GemvTarget = HOPPER) =>
     fused: (op, inputs) => hasKernel(op, inputs, card.capability),
     gemmReads: readable,
     reduceParts: (outer, count, inner) => reduceParts(outer, count, inner, card.capability),
-    scratchBytes,
+    scratchBytes: (call) => scratchBytes(call, card),
     epilogue: hasEpilogue,
     skinny: skinnyOn(card),
     appends: (tokens) => tokens <= FEW_TOKENS,

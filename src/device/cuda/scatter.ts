@@ -1,4 +1,7 @@
-/** Sums of rows by index as launches: the indices are sorted, the result is cleared beside that, then neighbours in the order are added up. */
+/**
+ * Sums of rows by index as launches. Up to 16384 indices of many rows: one launch, whose blocks sort what names their rows (cuda/scatter-rows.cuh).
+ * Else the indices are sorted, the result is cleared beside that, then neighbours in the order are added up.
+ */
 import { laneOf } from '../../tensor/dtype.ts';
 import type { Call, View } from '../../tensor/lower/program.ts';
 import { type Kernel, type Launch, rowPack } from './calls.ts';
@@ -6,6 +9,8 @@ import { laneType } from './codegen.ts';
 import { aligned, carve, launchCount, type Order, order, orderScratch } from './order.ts';
 
 type Scatter = Pick<Call<'scatterAdd'>, 'attrs' | 'reads'>;
+/** Multiprocessors, and shared memory that a block may have. */
+type Card = { multiprocessors: number; sharedBytes: number };
 
 /** Terms that a warp adds up: as many as it has lanes. */
 const CHUNK = 32;
@@ -29,13 +34,69 @@ function partsOf(call: Scatter): number[] {
   const chunks = Math.ceil(picks / CHUNK);
   return [4 * picks, orderScratch(index.dtype, orderOf(call)), 2 * number * outer * chunks * inner, 4 * chunks];
 }
-export const scatterScratch = (call: Scatter): number => partsOf(call).reduce((n, bytes) => n + aligned(bytes), 0);
+export const scatterScratch = (call: Scatter, card: Card): number =>
+  classesOf(call, card) ? 0 : partsOf(call).reduce((n, bytes) => n + aligned(bytes), 0);
 
-export function scatterAdd(call: Call<'scatterAdd'>, kernel: Kernel): Launch[] {
+/** Blocks of the one launch, which must be on the card all at once, neighbouring rows of a class, and slices of columns. */
+const [BLOCKS, UNIT, SLICES] = [132, 4, 6];
+const THREADS = 1024;
+/** Entries of a group of threads whose rows are on their way at once. */
+const AHEAD = 8;
+/** Indices of a list at most, and rows from which blocks have enough of them each. */
+const LISTED = 16384;
+const MANY_ROWS = 16 * BLOCKS;
+/** Shared memory beside the lists: partial sums of a row for each group of threads. */
+const PARTIAL_BYTES = 40 << 10;
+
+interface Classes {
+  /** Bits of an entry that are its place. */
+  shift: number;
+  /** Threads side by side, and how often that makes a row. */
+  lanes: number;
+  slices: number;
+  classes: number;
+  sharedBytes: number;
+}
+/** How rows are shared out in one launch; undefined where they are not. */
+function classesOf({ attrs: { outer, axis, inner, picks }, reads: [dy] }: Scatter, card: Card): Classes | undefined {
+  if (card.multiprocessors < BLOCKS || outer > 1 || picks === 0 || picks > LISTED || (axis < MANY_ROWS && 16 * axis < picks))
+    return undefined;
+  const packs = inner / rowPack(inner, [dy!]);
+  const lanes = Math.min(THREADS / 2, Math.ceil(packs / SLICES));
+  const slices = Math.ceil(packs / lanes);
+  const turns = Math.ceil(axis / UNIT);
+  const classes = Math.min(turns, Math.max(1, Math.floor(BLOCKS / slices)));
+  const shift = Math.ceil(Math.log2(picks));
+  const rows = Math.ceil(turns / classes) * UNIT;
+  const sharedBytes = 4 * (2 * 2 ** shift + rows);
+  return rows * 2 ** shift <= 2 ** 32 && sharedBytes + PARTIAL_BYTES <= card.sharedBytes
+    ? { shift, lanes, slices, classes, sharedBytes }
+    : undefined;
+}
+
+function sumRows(
+  { attrs: { axis, inner, picks }, reads: [dy, index], writes: [out] }: Call<'scatterAdd'>,
+  c: Classes,
+  kernel: Kernel,
+): Launch[] {
+  const width = rowPack(inner, [dy!]);
+  return kernel(
+    [dy!, index!, out!, 'bad'],
+    [c.classes * c.slices, 1, 1],
+    (p) =>
+      `scatter_rows<${THREADS}, ${c.shift}, ${UNIT}, ${c.lanes}, ${width}, ${AHEAD}>(${[0, 1, 2, 3].map(p).join(', ')}, ` +
+      `${axis}u, ${inner}u, ${picks}u, ${c.classes}u, ${c.slices}u);`,
+    { block: THREADS, resident: 1, shared: c.sharedBytes },
+  );
+}
+
+export function scatterAdd(call: Call<'scatterAdd'>, kernel: Kernel, card: Card): Launch[] {
   const { outer, axis, inner, picks } = call.attrs;
   const [dy, index, out, scratch] = [...call.reads, ...call.writes] as [View, View, View, View | undefined];
   if (outer * axis * inner === 0) return [];
   const width = rowPack(inner, [dy, out]);
+  const classes = classesOf(call, card);
+  if (classes) return sumRows(call, classes, kernel);
   const packs = (outer * axis * inner) / width;
   const clear = (p: string, first: number, end: number, block: string): string =>
     `clear<${width}>(${p}, ${first}ull, ${end}ull, ${block});`;
