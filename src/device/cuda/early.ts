@@ -23,7 +23,7 @@ const FULL = 0.95;
 /** Blocks of 256 threads that a multiprocessor holds at most. */
 const MOST_RESIDENT = 8;
 /** Bytes of an operand that are asked for before a kernel's turn: about what memory delivers between the end of one and the first loads of the next. */
-const ASKED = 3 << 20;
+const ASKED = 2 << 20;
 
 /**
  * Code that asks, before a kernel's turn, for what its blocks read first: of `rows` rows of each operand, block after block begins `step` rows
