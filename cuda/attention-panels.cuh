@@ -71,7 +71,7 @@ template <int OWN, int COUNT, int N, int E> __device__ inline Feed<OWN, COUNT, N
   __shared__ int works[OWN];
   u32 at = aligned_memory(), b = shared_address(barriers);
   Feed<OWN, COUNT, N, E> feed{{{at, b, b + 8 * OWN}}, {{at + Pairs<OWN, 128, E>::BYTES, b + 16 * OWN, b + 16 * OWN + 8 * COUNT}}, works, tickets, total};
-  if (threadIdx.x == 0) open_stages(feed.own, 1, 8), open_stages(feed.ring, 0, 2);
+  if (threadIdx.x == 0) open_stages(feed.own, 129, 8), open_stages(feed.ring, 128, 2);
   __syncthreads();
   return feed;
 }

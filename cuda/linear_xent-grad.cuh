@@ -3,31 +3,59 @@
 // Rows of g's block, and its columns: j0.. of the vocabulary in order.
 struct Block { int i0, rows, j0, columns; };
 
-// g [rows, columns] of a block and flags [rows / 128, columns / 128]; persistent blocks. Tiles that the forward pass did not `keep` (null: all)
-// are passed over.
-template <class T, class L> __device__ inline void linear_xent_g(const T *e, const T *c, const L *targets, const float *lse, const float *dlogit, const float *dlse, const float *bias, const int *order, const int *positions, const unsigned char *keep, T *g, unsigned char *flags, Problem p, Block b, float eps) {
-  Ring ring = open_ring();
-  int down = (b.rows + 127) / 128, tiles = down * (b.columns / 256), end = min(p.V, b.j0 + b.columns), across = (p.V + 255) / 256;
-  auto kept = [&](int tile) {
-    int column = b.j0 / 256 + tile / down;
-    return column < across && (!keep || keep[(b.i0 / 128 + tile % down) * across + column]);
+// Tile i of down x across: by bands of rows, so that what the tiles of a moment read is in the second-level cache.
+struct TileAt { int row, column; };
+__device__ inline TileAt tile_at(int i, int down, int across) {
+  const int BAND = 16;
+  int band = i / (BAND * across) * BAND, high = min(BAND, down - band), x = i - band * across;
+  return {band + x % high, x / high};
+}
+
+// Word i of lane j of four neighbours becomes word j of lane i: pairs of columns of four fragments become 16 bytes of a row.
+__device__ inline void transpose_quad(u32 (&w)[4]) {
+  #pragma unroll
+  for (int bit = 1; bit < 4; bit *= 2) {
+    bool high = threadIdx.x & bit;
+    #pragma unroll
+    for (int i = 0; i < 2; i++) {
+      int low = bit == 1 ? 2 * i : i;
+      u32 other = __shfl_xor_sync(~0u, high ? w[low] : w[low + bit], bit);
+      w[low] = high ? other : w[low], w[low + bit] = high ? w[low + bit] : other;
+    }
+  }
+}
+
+// g [rows, columns] of a block and flags [rows / 128, columns / 128] (null: none); persistent blocks. Tiles that the forward pass did not `keep`
+// (null: all) are passed over.
+template <class T, class L, class From> __device__ inline void linear_xent_g(From from, const L *targets, const float *lse, const float *dlogit, const float *dlse, const float *bias, const int *order, const int *positions, const unsigned char *keep, T *g, unsigned char *flags, Problem p, Block b, float eps) {
+  Ring ring = from.open();
+  const int PAIR = From::BLOCKS;
+  const bool WIDE = From::UP > 208; // there are registers to store 16 bytes of a row at a time
+  int cluster = blockIdx.x / PAIR, clusters = gridDim.x / PAIR, side = blockIdx.x % PAIR;
+  int down = (b.rows + 128 * PAIR - 1) / (128 * PAIR), across = b.columns / 256, tiles = down * across;
+  int end = min(p.V, b.j0 + b.columns), whole = (p.V + 255) / 256;
+  auto kept = [&](TileAt t) {
+    int column = b.j0 / 256 + t.column;
+    return column < whole && (!keep || keep[(b.i0 / 128 + t.row * PAIR + side) * whole + column]);
   };
   if (threadIdx.x >= 256) {
-    registers_down<80>();
-    for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x)
-      if (kept(tile)) copy_logit_slabs(ring, e, c, order, p, b.i0 + tile % down * 128, b.j0 + tile / down * 256, end);
-    return;
+    registers_down<From::DOWN>();
+    for (int tile = cluster; tile < tiles; tile += clusters) {
+      TileAt t = tile_at(tile, down, across);
+      if (kept(t)) from.copy(ring, p, b.i0 + (t.row * PAIR + side) * 128, b.j0 + t.column * 256, end);
+    }
+    return from.close();
   }
-  registers_up<208>();
-  for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    int r0 = tile % down * 128, j0 = tile / down * 256;
-    if (!kept(tile)) {
-      if (threadIdx.x < 2) flags[r0 / 128 * (b.columns / 128) + j0 / 128 + threadIdx.x] = 0;
+  registers_up<From::UP>();
+  for (int tile = cluster; tile < tiles; tile += clusters) {
+    TileAt t = tile_at(tile, down, across);
+    int r0 = (t.row * PAIR + side) * 128, j0 = t.column * 256;
+    if (!kept(t)) {
+      if (flags && threadIdx.x < 2) flags[r0 / 128 * (b.columns / 128) + j0 / 128 + threadIdx.x] = 0;
       continue;
     }
     float d[128];
-    for (int k = 0; k < p.D; k += TILE_K) multiply<T, 256, 0, 0>(ring, d, k == 0);
-    finish(ring, d);
+    from.template multiply_all<T>(ring, d, p.D);
     to_logits(d, bias, order, b.j0 + j0, end, p.cap);
     bool counts[2] = {false, false};
     #pragma unroll
@@ -38,6 +66,7 @@ template <class T, class L> __device__ inline void linear_xent_g(const T *e, con
       int own = target < 0 ? -1 : target - b.j0 - j0; // the target's column of the tile
       float l = on ? lse[i] * LOG2E : -MINUS_INF, dl = on ? dlse[i] : 0, dt = on ? dlogit[i] : 0, least = eps * fmaxf(fabsf(dl), fabsf(dt));
       bool idle = dl == 0 && dt == 0;
+      u32 words[4];
       #pragma unroll
       for (int y = 0; y < 32; y++) {
         float pair[2];
@@ -48,14 +77,19 @@ template <class T, class L> __device__ inline void linear_xent_g(const T *e, con
           counts[y / 16] |= !idle && !(fabsf(v) < least);
           pair[z] = p.cap > 0 && v != 0 ? v * (1 - x * x * (1 / (p.cap * p.cap))) : v;
         }
-        if (r < b.rows) *(u32 *)(g + (u64)r * b.columns + j0 + column_of(y)) = Half<T>::pack(pair[0], pair[1]);
+        words[y % 4] = Half<T>::pack(pair[0], pair[1]);
+        if (!WIDE && r < b.rows) *(u32 *)(g + (u64)r * b.columns + j0 + column_of(y)) = words[y % 4];
+        if (!WIDE || y % 4 < 3) continue;
+        transpose_quad(words);
+        if (r < b.rows) *(uint4 *)(g + (u64)r * b.columns + j0 + 8 * (y - 3 + threadIdx.x % 4)) = uint4{words[0], words[1], words[2], words[3]};
       }
     }
-    for (int half = 0; half < 2; half++) {
+    if (flags) for (int half = 0; half < 2; half++) {
       bool on = any_thread(counts[half]);
       if (threadIdx.x == 0) flags[r0 / 128 * (b.columns / 128) + j0 / 128 + half] = on;
     }
   }
+  from.close();
 }
 
 template <class T> __device__ inline float half_of(u32 pair, int z) { return load(T{(unsigned short)(pair >> 16 * z)}); }
@@ -118,6 +152,14 @@ template <class T, int N> __device__ inline void linear_xent_de(const T *g, cons
       }
     }
   }
+}
+
+// de from its sums in f32, four elements a thread.
+template <class T> __device__ inline void linear_xent_round(const float *sums, T *de, u64 count) {
+  u64 i = (u64)blockIdx.x * 256 + threadIdx.x;
+  if (4 * i >= count) return;
+  float4 x = ((const float4 *)sums)[i];
+  ((uint2 *)de)[i] = uint2{Half<T>::pack(x.x, x.y), Half<T>::pack(x.z, x.w)};
 }
 
 // dc [rows of the vocabulary in the block, D] = g^T e, added to what earlier blocks of rows left there.
@@ -185,7 +227,7 @@ __device__ inline void linear_xent_skipped(const unsigned char *flags, float *sk
   int tile = blockIdx.x * 256 + threadIdx.x, across = b.columns / 128, down = (b.rows + 127) / 128;
   if (tile >= across) return;
   int on = 0;
-  for (int r = 0; r < down; r++) on += flags[r * across + tile];
+  if (filter) for (int r = 0; r < down; r++) on += flags[r * across + tile];
   float share = filter ? (float)(down - on) / ((p.N + 127) / 128) : 0;
   for (int x = 0; x < 4; x++) {
     int at = b.j0 / 32 + tile * 4 + x;

@@ -26,10 +26,10 @@ __device__ inline void wait(u32 barrier, u32 phase) {
   while (!done);
 }
 __device__ inline void arrive(u32 barrier) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory"); }
-// Makes the barriers of a ring: a stage is filled by 128 copying threads and `extra` arrivals beside them, and emptied by `readers`. One thread.
-template <int COUNT, u32 BYTES, u32 A> __device__ inline void open_stages(const Stages<COUNT, BYTES, A> &r, int extra, int readers) {
+// Makes the barriers of a ring, whose stages so many arrivals fill and empty. One thread.
+template <int COUNT, u32 BYTES, u32 A> __device__ inline void open_stages(const Stages<COUNT, BYTES, A> &r, int writers, int readers) {
   for (int s = 0; s < COUNT; s++) {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(r.full + 8 * s), "r"(128 + extra));
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(r.full + 8 * s), "r"(writers));
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(r.empty + 8 * s), "r"(readers));
   }
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
@@ -43,7 +43,7 @@ __device__ inline u32 aligned_memory() {
 __device__ inline Ring open_ring() {
   __shared__ u64 barriers[2 * Ring::STAGES];
   Ring r{aligned_memory(), shared_address(barriers), shared_address(barriers + Ring::STAGES)};
-  if (threadIdx.x == 0) open_stages(r, 0, 2);
+  if (threadIdx.x == 0) open_stages(r, 128, 2);
   __syncthreads();
   return r;
 }
@@ -131,10 +131,8 @@ ACCUMULATE_BOTH(64, "{%32,%33,%34,%35}", "%36", "%37", "%38")
 
 // To the products that follow: the copies into shared memory were ordinary writes.
 __device__ inline void copies_are_seen() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-// A multiplying warpgroup's share of one slab; the stage before it is free again afterwards. `first`: nothing was summed yet.
-template <class T, int N, int A_MN, int B_MN> __device__ inline void multiply(Ring &r, float (&d)[N / 2], bool first) {
-  wait(r.filled(), r.phase);
-  copies_are_seen();
+// A multiplying warpgroup's share of one slab; that of the slab before is done afterwards. `first`: nothing was summed yet.
+template <class T, int N, int A_MN, int B_MN> __device__ inline void start(const Ring &r, float (&d)[N / 2], bool first) {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
   u32 a = r.a() + threadIdx.x / 128 * (64 * 128), b = r.b();
   #pragma unroll
@@ -143,13 +141,22 @@ template <class T, int N, int A_MN, int B_MN> __device__ inline void multiply(Ri
                                     B_MN ? describe(b + k * 2048, TILE_K * 128, 1024) : describe(b + k * 32, 16, 1024), !first || k);
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
   asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
-  if (!first && threadIdx.x % 128 == 0) arrive(r.emptied_before());
-  r.next();
 }
-// After the last slab of a tile: its sums are complete.
-template <int N> __device__ inline void finish(const Ring &r, float (&d)[N]) {
+// The sums of all slabs are there.
+template <int N> __device__ inline void complete(float (&d)[N]) {
   asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
   #pragma unroll
   for (int i = 0; i < N; i++) asm volatile("" : "+f"(d[i]));
+}
+// A slab that 128 threads copied; the stage before it is free again afterwards.
+template <class T, int N, int A_MN, int B_MN> __device__ inline void multiply(Ring &r, float (&d)[N / 2], bool first) {
+  wait(r.filled(), r.phase);
+  copies_are_seen();
+  start<T, N, A_MN, B_MN>(r, d, first);
+  if (!first && threadIdx.x % 128 == 0) arrive(r.emptied_before());
+  r.next();
+}
+template <int N> __device__ inline void finish(const Ring &r, float (&d)[N]) {
+  complete(d);
   if (threadIdx.x % 128 == 0) arrive(r.emptied_before());
 }

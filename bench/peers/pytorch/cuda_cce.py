@@ -1,5 +1,6 @@
 """The loss of src/bench/cuda/cross-entropy.ts with torch.compile: cross-entropy of bf16 logits and its gradients, in ms (median of CUDA-event
-times), and the memory that it takes besides operands and gradients. The naive f32 loss too, where it fits.
+times), and the memory that it takes besides operands and gradients. The naive f32 loss too, where it fits; and, by themselves, the four products
+that a loss without stored logits is made of, in blocks of 16,384 classes.
 
 python3 cuda_cce.py
 """
@@ -15,6 +16,18 @@ c = (torch.randn(V, D, device="cuda") * (2 / D**0.5)).bfloat16().requires_grad_(
 y = torch.randint(0, V, (N,), device="cuda")
 
 
+def milliseconds(step):
+    times = []
+    for _ in range(7):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        step()
+        end.record()
+        torch.cuda.synchronize()
+        times.append(start.elapsed_time(end))
+    return statistics.median(times)
+
+
 def measure(loss):
     def step():
         e.grad = c.grad = None
@@ -28,20 +41,32 @@ def measure(loss):
     before = torch.cuda.memory_allocated()
     step()
     memory = torch.cuda.max_memory_allocated() - before - e.nbytes - c.nbytes
-    ms = []
-    for _ in range(7):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        step()
-        end.record()
-        torch.cuda.synchronize()
-        ms.append(start.elapsed_time(end))
-    return statistics.median(ms), memory / 1e6
+    return milliseconds(step), memory / 1e6
+
+
+@torch.no_grad()
+def products(width=16384):
+    g = torch.zeros(N * width, device="cuda", dtype=torch.bfloat16)
+    de, dc = torch.zeros_like(e), torch.empty_like(c)
+    blocks = [(c[j : j + width], dc[j : j + width], g[: N * min(width, V - j)].view(N, -1)) for j in range(0, V, width)]
+
+    def step():
+        for rows, _, out in blocks:
+            torch.mm(e, rows.T, out=out)
+        for rows, to, out in blocks:
+            torch.mm(e, rows.T, out=out)
+            torch.addmm(de, out, rows, out=de)
+            torch.mm(out.T, e, out=to)
+
+    step()
+    return milliseconds(step)
 
 
 logits = lambda e, c, y: F.cross_entropy((e @ c.T).float(), y)
 figures = {}
 figures["compiled"], figures["compiled memory"] = measure(torch.compile(logits))
+e.grad = c.grad = None
+figures["products"] = products()
 try:
     figures["naive"], figures["naive memory"] = measure(logits)
 except torch.OutOfMemoryError:

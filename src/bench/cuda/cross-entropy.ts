@@ -1,7 +1,7 @@
 /**
  * Cut cross-entropy at 8,192 tokens x 256,000 classes x 2,304 features in bf16, loss and gradients, beside torch.compile's: time, memory besides
  * operands and gradients, and what the filter leaves out. `trained`: Zipf's prior over shuffled classes, targets that stand out among two dozen
- * candidates; `random`: normal logits of deviation 2, where every tile has something to say.
+ * candidates; `random`: normal logits of deviation 2, where every tile has something to say, and `exact` leaves none out.
  */
 import { DataRandom } from '../../data/index.ts';
 import type { CudaDevice } from '../../device/index.ts';
@@ -90,24 +90,21 @@ export const section: Section = {
   peer: 'cuda_cce.py',
   rows: [
     { name: 'time, trained logits', unit: 'ms', ours: 'trained', theirs: 'compiled', atMost: 1.1 },
-    { name: 'time, random logits', unit: 'ms', ours: 'random', theirs: 'compiled', atMost: 1.1 },
-    { name: 'time, random logits, exact, 200 MB', unit: 'ms', ours: 'exact', theirs: 'compiled' },
+    { name: 'time, random logits, exact', unit: 'ms', ours: 'exact', theirs: 'compiled', atMost: 1.1 },
+    { name: 'the same / the four products alone', unit: 'ms', ours: 'exact', theirs: 'products' },
+    { name: 'time, random logits, filtered', unit: 'ms', ours: 'random', theirs: 'compiled', atMost: 1.1 },
     { name: 'memory / torch.compile', unit: 'MB', ours: 'memory', theirs: 'compiled memory' },
     { name: 'memory / what it may be', unit: 'MB', ours: 'memory', theirs: 'allowed memory', atMost: 1 },
   ],
   measure(): Figures {
     const device = defaultDevice() as CudaDevice;
     const [peaked, flat] = [trainedCase(), randomCase()];
-    const [trained, normal, exact] = [
-      timed(device, peaked, {}),
-      timed(device, flat, {}),
-      timed(device, flat, { preset: 'exact', memory: 200e6 }),
-    ];
+    const [trained, normal, exact] = [timed(device, peaked, {}), timed(device, flat, {}), timed(device, flat, { preset: 'exact' })];
     return {
       trained: trained.ms,
       random: normal.ms,
       exact: exact.ms,
-      memory: Math.max(trained.mb, normal.mb),
+      memory: Math.max(trained.mb, normal.mb, exact.mb),
       'allowed memory': 50,
       'tiles left out': `${(100 * trained.skipped).toFixed(1)} % of trained, ${(100 * normal.skipped).toFixed(1)} % of random logits`,
     };

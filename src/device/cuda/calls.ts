@@ -8,7 +8,7 @@ import { storageType } from './codegen.ts';
 import type { AttentionCall } from './cudnn.ts';
 import { decodeKernels } from './decode-attention.ts';
 import { gemvKernel } from './gemv.ts';
-import { shortLoop } from './launch.ts';
+import { type Operand, shortLoop } from './launch.ts';
 import { crossEntropyGradKernels, crossEntropyKernels } from './linear-cross-entropy.ts';
 import { manyMapsKernel, mapKernel } from './maps.ts';
 import { argsort } from './order.ts';
@@ -17,6 +17,7 @@ import { rowKernels } from './rows.ts';
 import { cumsum } from './scan.ts';
 import { scatterAdd } from './scatter.ts';
 import type { Shared } from './shared.ts';
+import { isMatrix } from './tensor-map.ts';
 
 const sharedType: Record<Shared, string> = { bad: 'u32 *', workspace: 'float *', tickets: 'u32 *' };
 
@@ -30,14 +31,14 @@ export type Launch =
       shared?: number;
       /** Neighbours that run together. */
       cluster?: number;
-      views: readonly (View | Shared | null | number)[];
+      views: readonly Operand[];
     }
   | { kind: 'gemm'; call: Call<'gemm'> }
   | { kind: 'cudnn'; call: AttentionCall };
 
 /** Makes a kernel that calls a function of the .cuh files with its parameters p(0), p(1), ... */
 export type Kernel = (
-  views: readonly (View | Shared | null | number)[],
+  views: readonly Operand[],
   grid: readonly [number, number, number],
   body: (p: (i: number) => string) => string,
   /**
@@ -151,10 +152,15 @@ export function launchesOf(
   refuseLong(call);
   const { reads, writes } = call;
   const pointer = (v: View): string => `${storageType[v.dtype]} *`;
+  const typeOf = (v: Operand): string => {
+    if (typeof v === 'number') return 'u64 ';
+    if (typeof v === 'string') return sharedType[v];
+    return isMatrix(v) ? 'const __grid_constant__ TensorMap ' : v ? pointer(v) : 'float *';
+  };
   const kernel: Kernel = (views, grid, body, { block = 256, shared = 0, resident, cluster, early } = {}) => {
     if (grid.some((g) => g === 0)) return [];
-    const types = views.map((v) => (typeof v === 'number' ? 'u64 ' : typeof v === 'string' ? sharedType[v] : v ? pointer(v) : 'float *'));
-    const p = (i: number): string => (views[i] === null ? '(float *)nullptr' : `p${i}`);
+    const types = views.map(typeOf);
+    const p = (i: number): string => (views[i] === null ? '(float *)nullptr' : isMatrix(views[i]) ? `&p${i}` : `p${i}`);
     const code = `${early ? `${early(p)} ` : ''}begin(); ${body(p)}`;
     const name = sources.add(
       `${types.join()}|${code}`,
@@ -254,7 +260,11 @@ export function launchesOf(
     case 'linearCrossEntropy':
       return crossEntropyKernels(call).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
     case 'linearCrossEntropyGrad':
-      return crossEntropyGradKernels(call).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
+      return crossEntropyGradKernels(call).flatMap((made): Launch[] => {
+        if ('kernel' in made) return [{ kind: 'gemm', call: made }];
+        const { views, grid, body, ...shape } = made;
+        return kernel(views, grid, body, shape);
+      });
     case 'attention':
     case 'attentionGrad':
       return library(call)

@@ -51,8 +51,12 @@ const signatures = {
   cuEventSynchronize: ['uintptr_t'],
   cuEventElapsedTime: ['void *', 'uintptr_t', 'uintptr_t'],
   cuMemcpyDtoDAsync_v2: ['uintptr_t', 'uintptr_t', 'size_t', 'uintptr_t'],
+  cuTensorMapEncodeTiled: ['void *', 'int', 'uint', 'uintptr_t', 'void *', 'void *', 'void *', 'void *', 'int', 'int', 'int', 'int'],
   cuGetErrorName: ['int', 'void *'],
 } as const;
+
+/** Of CUDA 11.8 and 12.0, as are the first drivers for what needs them: Hopper and its own instructions. */
+const LATER: ReadonlySet<string> = new Set(['cuLaunchKernelEx', 'cuTensorMapEncodeTiled']);
 
 export type Driver = { [K in keyof typeof signatures]: (...args: unknown[]) => void } & {
   /** Calls a function whose first argument receives a handle. */
@@ -93,7 +97,7 @@ export function openDriver(): Driver {
       const missing = (): never => {
         throw new Error(`[cuda] the driver at ${path} has no ${name}: it is older than CUDA 11.4, or no driver; update NVIDIA's driver`);
       };
-      return name === 'cuLaunchKernelEx' ? missing : missing(); // of CUDA 11.8, as are the first drivers for the cards that it is for
+      return LATER.has(name) ? missing : missing();
     }
   };
   const raw = Object.fromEntries(Object.entries(signatures).map(([name, args]) => [name, bind(name, args)])) as unknown as Record<

@@ -5,7 +5,7 @@
  */
 import koffi from 'koffi';
 import type { Driver } from './driver.ts';
-import type { Address, Step } from './launch.ts';
+import { type Address, type Step, viewOf } from './launch.ts';
 
 /** Graphs kept per program, and addresses that a buffer may have before it counts as one that moves. */
 const MAX_VARIANTS = 8;
@@ -56,8 +56,8 @@ export class Graphs {
   }
 
   #externals(step: Step): Set<number> {
-    const found = step.operands.flatMap((o) => (typeof o === 'object' && o ? [this.#externalOf(o.buffer)] : []));
-    return new Set(found.filter((e) => e >= 0));
+    const views = step.operands.map(viewOf).filter((v) => v !== null);
+    return new Set(views.map((v) => this.#externalOf(v.buffer)).filter((e) => e >= 0));
   }
 
   /** Puts the whole program on the stream. @param arena where temporaries lie, @param addresses the arguments'. */

@@ -8,15 +8,18 @@ import type { AttentionLibrary } from './cudnn.ts';
 import { CudaError, type Driver } from './driver.ts';
 import { MAX_DYNAMIC_SHARED } from './early.ts';
 import type { Shared } from './shared.ts';
+import { describe, isMatrix, MAP_BYTES, type Matrix } from './tensor-map.ts';
 
 const LARGE_CLUSTERS = 14; // CUfunction_attribute
 /** Blocks of a cluster on any card that has clusters; a kernel with more asks for them. */
 const MOST_TOGETHER = 8;
 
-/** What a kernel is given: an address, a null pointer, or a whole number. */
-export type Operand = View | Shared | null | number;
-/** Where the operands of a call lie this time. */
-export type Address = (operand: Operand) => number;
+/** What a kernel is given: an address, the description of a matrix, a null pointer, or a whole number. */
+export type Operand = View | Matrix | Shared | null | number;
+/** Where the operands of a call lie this time; a matrix where its view does. */
+export type Address = (operand: View | Shared | null | number) => number;
+/** What of the program an operand is. */
+export const viewOf = (operand: Operand): View | null => (isMatrix(operand) ? operand.view : typeof operand === 'object' ? operand : null);
 
 export interface Step {
   readonly operands: readonly Operand[];
@@ -26,22 +29,46 @@ export interface Step {
   patch?(graph: number, node: number, at: Address): void;
 }
 
-/** The parameters of one kernel: addresses, and the list of pointers to them that the driver wants. */
+/** The parameters of one kernel: its operands' values, and the list of pointers to them that the driver wants. */
 class Parameters {
+  readonly #driver: Driver;
+  readonly #operands: readonly Operand[];
   readonly #values: BigUint64Array;
   readonly #words: Uint32Array;
+  /** Where the values begin. */
+  readonly #places: number[] = [];
   readonly #pointers: BigUint64Array;
+  /** Addresses that matrices were described at. */
+  readonly #described = new Map<number, number>();
   readonly address: bigint;
-  constructor(count: number) {
-    this.#values = new BigUint64Array(Math.max(16, count)); // large enough to lie outside the collected heap, where nothing moves
+  constructor(driver: Driver, operands: readonly Operand[]) {
+    this.#driver = driver;
+    this.#operands = operands;
+    let size = 0;
+    for (const operand of operands) {
+      this.#places.push(size);
+      size += isMatrix(operand) ? MAP_BYTES / 8 : 1;
+    }
+    this.#values = new BigUint64Array(Math.max(16, size)); // large enough to lie outside the collected heap, where nothing moves
     this.#words = new Uint32Array(this.#values.buffer);
     const base = koffi.address(this.#values);
-    this.#pointers = this.#values.map((_, i) => base + BigInt(8 * i));
+    this.#pointers = BigUint64Array.from({ length: Math.max(16, operands.length) }, (_, i) => base + BigInt(8 * (this.#places[i] ?? 0)));
     this.address = koffi.address(this.#pointers);
   }
-  set(i: number, value: number): void {
-    this.#words[2 * i] = value;
-    this.#words[2 * i + 1] = Math.floor(value / 2 ** 32);
+  fill(at: Address): void {
+    this.#operands.forEach((operand, i) => {
+      const place = this.#places[i]!;
+      if (isMatrix(operand)) {
+        const address = at(operand.view);
+        if (this.#described.get(i) === address) return;
+        describe(this.#driver, operand, address, this.#values.subarray(place));
+        this.#described.set(i, address);
+      } else {
+        const value = at(operand);
+        this.#words[2 * place] = value;
+        this.#words[2 * place + 1] = Math.floor(value / 2 ** 32);
+      }
+    });
   }
 }
 
@@ -72,10 +99,7 @@ export function kernelStep(
   const { views, grid, block, shared = 0, cluster = 1 } = launch;
   if (shared) d.cuFuncSetAttribute(fn, MAX_DYNAMIC_SHARED, shared);
   if (cluster > MOST_TOGETHER) d.cuFuncSetAttribute(fn, LARGE_CLUSTERS, 1);
-  const parameters = new Parameters(views.length);
-  const fill = (at: Address): void => {
-    for (let i = 0; i < views.length; i++) parameters.set(i, at(views[i]!));
-  };
+  const parameters = new Parameters(d, views);
   // CUDA_KERNEL_NODE_PARAMS: function, grid, block, shared bytes, parameters, extra
   const node = new ArrayBuffer(128);
   new BigUint64Array(node).set([BigInt(fn)], 0);
@@ -86,7 +110,7 @@ export function kernelStep(
   return {
     operands: views,
     submit(at) {
-      fill(at);
+      parameters.fill(at);
       try {
         if (configuration) d.cuLaunchKernelEx(configuration, fn, parameters.address, 0);
         else d.cuLaunchKernel(fn, grid[0], grid[1], grid[2], block, 1, 1, shared, stream, parameters.address, 0);
@@ -95,7 +119,7 @@ export function kernelStep(
       }
     },
     patch(graph, graphNode, at) {
-      fill(at);
+      parameters.fill(at);
       d.cuGraphExecKernelNodeSetParams(graph, graphNode, nodeParameters);
     },
   };

@@ -53,8 +53,8 @@ export function nvrtcAbilities(): { version: number; architectures: number[] } {
 /** The architecture to compile for: Hopper's own instructions are in none of its successors. */
 export const archOf = (source: string, capability: number): string => `sm_${capability}${source.includes('wgmma.mma_async') ? 'a' : ''}`;
 
-/** Source -> machine code for `arch` (e.g. 'sm_90'). Needs no GPU. */
-export function compileCubin(source: string, arch: string): Buffer {
+/** Source -> machine code for `arch` (e.g. 'sm_90'). Needs no GPU. @param told is given what the compiler says of source that it takes. */
+export function compileCubin(source: string, arch: string, told?: (log: string) => void): Buffer {
   const n = open();
   const handle = new BigUint64Array(16);
   const size = new BigUint64Array(16);
@@ -72,6 +72,7 @@ export function compileCubin(source: string, arch: string): Buffer {
       throw new Error(
         `[cuda] NVRTC cannot compile a generated kernel for ${arch}; please report this:\n${text(n.log, n.logSize).toString()}`,
       );
+    told?.(text(n.log, n.logSize).toString());
     return text(n.cubin, n.size);
   } finally {
     n.destroy(handle);

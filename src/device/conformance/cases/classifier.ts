@@ -51,6 +51,13 @@ export const classifier: Case[] = apart((): Case[] => [
     }),
   ),
   {
+    name: 'linearCrossEntropy in bf16, exact, of many classes a row',
+    ops: ['linearCrossEntropy', 'linearCrossEntropyGrad'],
+    tolerance: 2e-2,
+    inputs: [halves([140, 40]), halves([2900, 40]), floats([2900]), ints([140], 2900)],
+    f: (e, c, bias, y) => t.linearCrossEntropy(e, c, y, { bias, preset: 'exact', reduction: 'sum', memory: 200_000 }),
+  },
+  {
     name: 'linearCrossEntropy in bf16 with a bias, in blocks of both',
     ops: ['linearCrossEntropy', 'linearCrossEntropyGrad'],
     tolerance: 2e-2,
