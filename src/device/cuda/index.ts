@@ -37,7 +37,7 @@ export const preludeSource = (): string =>
 /** The .cuh files of Hopper's own instructions, where `text` calls what is in them: all of a module with them is for that architecture only. */
 export function hopperSource(text: string): string {
   const files = [
-    ...(text.includes('linear_xent') ? ['linear_xent', 'cluster', 'linear_xent-grad'] : []),
+    ...(text.includes('linear_xent') ? ['linear_xent', 'linear_xent-boxes', 'linear_xent-grad'] : []),
     ...(text.includes('_hopper') ? ['attention-panels', 'attention-hopper', 'attention-grad-hopper'] : []),
   ];
   return files.length ? sourceFiles(['wgmma', ...files]) : '';
