@@ -17,7 +17,6 @@ import { predictor } from './predict.ts';
 import { pixelTokenizer } from './store.ts';
 import { storedTokenizer } from './store-layout.ts';
 import { adaptState } from './token-adapt-train.ts';
-import { Tokenizer } from './tokenizer.ts';
 import { blankTokenizer, type TokenizerSettings } from './tokenizer-file.ts';
 import { type TokenBatch, trainStep } from './train.ts';
 import { fineTuneRecipe, maskedState, maskedStep, pretrainRecipe, tuneState, tuneStep } from './train-masked.ts';
@@ -72,8 +71,7 @@ export async function planStages(
       learning.push(phase(step, adaptState(maps), pixels(Math.min(tokenAdapt.batch, size)), tokenAdapt));
     }
     const batch = Math.min(imagesAtOnce(shape), size);
-    const writer = new Tokenizer(blankTokens.encoder, blankTokens.codebook);
-    const storing = pixelTokenizer(tokenizer, channels).plan(writer, pixels(batch));
+    const storing = pixelTokenizer(tokenizer, channels).plan(blankTokens.withoutDecoder(), pixels(batch));
     const codebook = empty(typeOf([codes, codeDim], 'f32'));
     const training: PhasePlan[] = [];
     if (config.recipe === 'mtm') {
