@@ -108,6 +108,17 @@ const mistakes: [() => unknown, RegExp][] = [
   [() => t.take(of(4), t.tensor(Int32Array.of(1, 9, -1))), /\[\w+\] 2 indices of take or scatter were outside their axis/],
 ];
 
+/** The functions that take a tensor first. */
+const takesTensors = new Set(
+  `abs add affineGrid affineSample argmax argmin argsort attention attentionWithLse avgPool2d barrier bernoulli bicubicCrop bicubicResize bitAnd bitOr bits
+  bitXor broadcastTo cast clamp concat conv2d convTranspose2d cos crossEntropy cumsum decodeAttention div dropout embedding equal erf exp flip floor
+  foldIn gelu geluTanh greater greaterEqual gridSample layerNorm lerp less lessEqual linearCrossEntropy linearCrossEntropyGradients
+  linearCrossEntropyWithLse log logSoftmax logSumExp matmul max maximum mean min minimum mod mul narrow neg normal normalize not oneHot pad permutation
+  permute pow relu reshape rmsNorm rope rotation rsqrt scatterAdd scatterAlong shiftLeft shiftRight sigmoid silu sin slice softCrossEntropy
+  softmax softplus sort split splitKey sqrt square squeeze stack std stopGradient sub sum take takeAlong tanh topK transpose uniform
+  unsqueeze updateAt variance vocabularyShard where zerosLike`.split(/\s+/),
+);
+
 test('places beyond what an i32 numbers are refused before anything is allocated', () => {
   const plan = (f: (x: t.Tensor) => t.Tensor): unknown =>
     t.withDevice('null', () => t.compile(f).plan(t.empty(t.typeOf([2, 2 ** 31 + 1], 'u8'))));
@@ -118,6 +129,22 @@ test('places beyond what an i32 numbers are refused before anything is allocated
 
 test('mistakes say who, both shapes and the way out', () => {
   for (const [f, message] of mistakes) assert.throws(f, message, String(f));
+});
+
+test('what is no tensor is refused by name', () => {
+  const functions = Object.entries({ ...t, ...t.random } as unknown as Record<string, (...args: unknown[]) => unknown>);
+  const ofTensors = functions.filter(([name, f]) => typeof f === 'function' && takesTensors.has(name));
+  assert.equal(ofTensors.length, takesTensors.size);
+  for (const [name, f] of ofTensors)
+    for (const wrong of [undefined, null, '3', [1, 2], {}, () => 1])
+      assert.throws(() => f(wrong, wrong, wrong), /^\w+Error: \[\w+\] .* is /, `${name}(${String(wrong)})`);
+  assert.throws(() => t.exp([1] as never), /\[exp\] an array is no tensor; make one with tensor/);
+  assert.throws(() => t.sum(of(2, 3), '1' as never), /\[sum\] 1 is no array of axes/);
+  assert.throws(() => t.concat(of(2) as never), /\[concat\] an object is no array of tensors/);
+  assert.throws(() => t.concat([of(2)], 1), /\[concat\] axis 1 is out of range for a tensor of rank 1/);
+  assert.throws(() => t.split(of(4), 2.5), /\[split\] axis -1 of \[4\] has size 4; it does not split into 2.5 equal parts/);
+  assert.throws(() => t.bicubicResize(of(2, 3), 4 as never), /\[bicubicResize\] size 4 is no pair of numbers \[height, width\]/);
+  assert.throws(() => t.reshape(of(2), 2 as never), /\[tensor\] 2 is no shape; give an array/);
 });
 
 test('mistakes in a compiled function are found while it is traced', () => {

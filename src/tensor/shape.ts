@@ -30,8 +30,11 @@ export interface TensorType {
 
 const interned = new Map<string, TensorType>();
 
+const noShape = (x: unknown): ShapeError =>
+  new ShapeError(`[tensor] ${String(x)} is no shape; give an array of whole numbers, such as [2, 3]`);
+
 export function typeOf(shape: Shape, dtype: DType): TensorType {
-  if (!Array.isArray(shape)) throw new ShapeError(`[tensor] ${String(shape)} is no shape; give an array of whole numbers, such as [2, 3]`);
+  if (!Array.isArray(shape)) throw noShape(shape);
   const key = `${dtype}[${shape.join(',')}]`;
   let type = interned.get(key);
   if (!type) {
@@ -52,23 +55,6 @@ export class ShapeError extends Error {
   override name = 'ShapeError';
 }
 
-/** -1 -> last axis; throws when out of range. */
-export function axisOf(op: string, axis: number, rank: number): number {
-  const a = axis < 0 ? axis + rank : axis;
-  if (!Number.isInteger(axis) || a < 0 || a >= rank)
-    throw new ShapeError(
-      `[${op}] axis ${axis} is out of range for a tensor of rank ${rank}; ${rank ? `use ${-rank}..${rank - 1}` : 'a single number has no axes'}`,
-    );
-  return a;
-}
-
-/** Axes in ascending order, without repeats; undefined means all of them. */
-export function axesOf(op: string, axes: number | readonly number[] | undefined, rank: number): number[] {
-  if (axes === undefined) return Array.from({ length: rank }, (_, i) => i);
-  const list = (typeof axes === 'number' ? [axes] : axes).map((a) => axisOf(op, a, rank));
-  return [...new Set(list)].sort((a, b) => a - b);
-}
-
 /** The shape that both broadcast to, aligned at the right as in NumPy. */
 export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length);
@@ -87,6 +73,7 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
 
 /** Fills in one -1 and checks the element count. */
 export function resolveReshape(from: Shape, to: readonly number[]): number[] {
+  if (!Array.isArray(to)) throw noShape(to);
   const size = sizeOf(from);
   const holes = to.filter((d) => d === -1).length;
   const known = to.reduce((n, d) => (d === -1 ? n : n * d), 1);

@@ -1,5 +1,6 @@
 /** Tracing: while a trace is open, operations add nodes to its graph; otherwise they run at once. */
 
+import { checkTensors } from './arguments.ts';
 import { evaluate } from './eager.ts';
 import { Graph, type Value } from './graph.ts';
 import type { OpAttrs, OpName } from './ops.ts';
@@ -47,6 +48,7 @@ export function within<T>(trace: Trace | undefined, body: () => T): T {
 
 /** Applies a primitive: all its results. */
 export function applyAll<K extends OpName>(op: K, attrs: OpAttrs[K], inputs: readonly Tensor[]): Tensor[] {
+  checkTensors(op, inputs);
   const trace = open;
   if (!trace) return evaluate(op, attrs, inputs);
   return trace.graph

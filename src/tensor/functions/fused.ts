@@ -2,9 +2,9 @@
  * Functions that have kernels of their own. `references` holds what each fused op means in terms of primitives: devices without the
  * kernel run that, tests compare with it, and second derivatives differentiate it.
  */
+import { axisOf, checkTensors } from '../arguments.ts';
 import type { FusedOp } from '../op-fused.ts';
 import type { AttentionAttrs, DecodeAttentionAttrs, OpAttrs } from '../ops.ts';
-import { axisOf } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply, applyAll } from '../trace.ts';
 import { oneHot, takeAlong } from './indexing.ts';
@@ -49,7 +49,7 @@ export function rmsNorm(x: Tensor, gain?: Tensor, eps = 1e-6): Tensor {
 
 /** Softmax over an axis (default the last). */
 export function softmax(x: Tensor, axis = -1): Tensor {
-  const last = axisOf('softmax', axis, x.rank) === x.rank - 1;
+  const last = axisOf('softmax', axis, x) === x.rank - 1;
   return last ? apply('softmax', {}, [x]) : transpose(apply('softmax', {}, [transpose(x, axis, -1)]), axis, -1);
 }
 
@@ -84,6 +84,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
 
 /** `attention` with the log-sum-exp of the scores, f32 [B, Hq, Tq], from which partial results can be merged. */
 export function attentionWithLse(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): { out: Tensor; lse: Tensor } {
+  checkTensors('attention', [q, k, v]);
   const attrs = {
     scale: options.scale ?? 1 / Math.sqrt(q.shape.at(-1) ?? 1),
     causal: options.causal ?? false,
@@ -100,6 +101,7 @@ export function attentionWithLse(q: Tensor, k: Tensor, v: Tensor, options: Atten
  * room: any finite numbers, without influence.
  */
 export function decodeAttention(q: Tensor, k: Tensor, v: Tensor, length: Tensor, options: Partial<DecodeAttentionAttrs> = {}): Tensor {
+  checkTensors('decodeAttention', [q, k, v, length]);
   const attrs = { scale: options.scale ?? 1 / Math.sqrt(q.shape.at(-1) ?? 1), window: options.window ?? 0 };
   return apply('decodeAttention', attrs, [q, k, v, length]);
 }

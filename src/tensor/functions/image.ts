@@ -1,5 +1,6 @@
 /** Resampling of images and grids, differentiable, as matrix products and gathers. */
-import { axisOf, ShapeError, show } from '../shape.ts';
+import { axisOf, checkTensors, pairOf } from '../arguments.ts';
+import { ShapeError, show } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { take } from './indexing.ts';
 import { permute, reshape, split, stack, transpose } from './layout.ts';
@@ -27,9 +28,12 @@ import { sum } from './reduce.ts';
 type Size = readonly [number, number];
 
 /** Bicubic resize of two axes (default: the last two) to [h, w]: half-pixel centres, edges repeated, no antialiasing. */
-export function bicubicResize(x: Tensor, [h, w]: Size, [rows, columns]: Size = [-2, -1]): Tensor {
+export function bicubicResize(x: Tensor, size: Size, axes: Size = [-2, -1]): Tensor {
+  const [h, w] = pairOf('bicubicResize', 'size', size);
+  const [rows, columns] = pairOf('bicubicResize', 'axes', axes);
   const along = (y: Tensor, axis: number, to: number): Tensor => {
-    const from = y.shape[axisOf('bicubicResize', axis, x.rank)]!;
+    const a = axisOf('bicubicResize', axis, x);
+    const from = y.shape[a]!;
     if (from === to) return y;
     const m = bicubicMatrix(full([1, 1], 0), full([1, 1], from), from, to);
     const last = transpose(y, axis, -1);
@@ -44,7 +48,9 @@ export function bicubicResize(x: Tensor, [h, w]: Size, [rows, columns]: Size = [
  * @param x [B, C, H, W].
  * @param boxes f32 [B, 4]: top, left, height and width in whole pixels, inside the image.
  */
-export function bicubicCrop(x: Tensor, boxes: Tensor, [h, w]: Size): Tensor {
+export function bicubicCrop(x: Tensor, boxes: Tensor, size: Size): Tensor {
+  checkTensors('bicubicCrop', [x, boxes]);
+  const [h, w] = pairOf('bicubicCrop', 'size', size);
   const [B, , H, W] = imageShape('bicubicCrop', x);
   if (boxes.rank !== 2 || boxes.shape[0] !== B || boxes.shape[1] !== 4)
     throw new ShapeError(
@@ -89,7 +95,9 @@ const centres = (n: number): Tensor => sub(div(add(mul(iota(n, 'f32'), 2), 1), n
  * @param theta [B, 2, 3].
  * @returns [B, h, w, 2].
  */
-export function affineGrid(theta: Tensor, [h, w]: Size): Tensor {
+export function affineGrid(theta: Tensor, size: Size): Tensor {
+  checkTensors('affineGrid', [theta]);
+  const [h, w] = pairOf('affineGrid', 'size', size);
   const [B] = theta.shape as [number];
   if (theta.rank !== 3 || theta.shape[1] !== 2 || theta.shape[2] !== 3)
     throw new ShapeError(`[affineGrid] needs maps [B, 2, 3], not ${show(theta.shape)}`);
@@ -107,6 +115,7 @@ export function affineGrid(theta: Tensor, [h, w]: Size): Tensor {
  * @returns [B, C, h, w].
  */
 export function gridSample(x: Tensor, grid: Tensor): Tensor {
+  checkTensors('gridSample', [x, grid]);
   const [B, C, H, W] = imageShape('gridSample', x);
   if (grid.rank !== 4 || grid.shape[0] !== B || grid.shape[3] !== 2)
     throw new ShapeError(`[gridSample] places ${show(grid.shape)} do not fit images ${show(x.shape)}; they are [${B}, h, w, 2]`);

@@ -2,6 +2,7 @@
  * Cross-entropy of a linear classifier without its logits: "Cut Your Losses in Large-Vocabulary Language Models", Wijmans et al., ICLR 2025,
  * arXiv 2411.09009. The logits A = e c^T exist one tile at a time: forward for their log-sum-exp, backward once more for their gradient.
  */
+import { checkList, checkTensors } from '../arguments.ts';
 import { machineEpsilon } from '../dtype.ts';
 import type { LinearCrossEntropyAttrs } from '../ops.ts';
 import { ShapeError, sameShape, show, sizeOf } from '../shape.ts';
@@ -76,6 +77,7 @@ function attrsOf({ e, c }: Operands, o: LogitOptions, shard = { first: 0, total:
 
 /** [..., D] and [...] as rows. */
 function rowsOf({ e, c, targets }: Operands): Operands {
+  checkTensors('linearCrossEntropy', [e, c, targets]);
   if (!sameShape(e.shape.slice(0, -1), targets.shape))
     throw new ShapeError(
       `[linearCrossEntropy] targets ${show(targets.shape)} do not match e ${show(e.shape)}; they lack exactly its last axis`,
@@ -128,6 +130,7 @@ export function linearCrossEntropyWithLse(
   options: LinearCrossEntropyOptions = {},
 ): { loss: Tensor; lse: Tensor; counted: Tensor } {
   const { ignoreIndex = -100, shift = 0, reduction = 'mean' } = options;
+  checkTensors('linearCrossEntropy', [targets]);
   const wanted = shifted(targets, shift, ignoreIndex);
   const rows = rowsOf({ e, c, targets: wanted });
   const { logit, lse } = forward(rows, attrsOf(rows, options), options.bias);
@@ -154,6 +157,7 @@ export function vocabularyShard(
   shard: { first: number; total: number },
   options: LogitOptions = {},
 ): VocabularyShard {
+  checkTensors('vocabularyShard', [e, c, targets]);
   const V = c.shape[0]!;
   if (!(shard.first >= 0 && shard.first + V <= shard.total))
     throw new RangeError(`[vocabularyShard] rows ${shard.first}..${shard.first + V - 1} are not in a vocabulary of ${shard.total}`);
@@ -172,6 +176,7 @@ export function mergeVocabulary(
   options: Pick<LinearCrossEntropyOptions, 'ignoreIndex' | 'reduction'> = {},
 ): { loss: Tensor; lse: Tensor } {
   const { ignoreIndex = -100, reduction = 'mean' } = options;
+  checkList('mergeVocabulary', 'shards', shards);
   if (shards.length === 0) throw new RangeError('[mergeVocabulary] needs at least one shard');
   const top = stopGradient(shards.map((s) => s.lse).reduce((a, b) => maximum(a, b)));
   const total = shards.map((s) => exp(sub(s.lse, top))).reduce((a, b) => add(a, b));

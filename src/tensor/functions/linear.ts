@@ -1,5 +1,6 @@
 /** Contractions: matrix products and convolutions. */
 
+import { checkTensors } from '../arguments.ts';
 import { promote } from '../dtype.ts';
 import { type Window2d, windows } from '../ops.ts';
 import { broadcastShapes, ShapeError, show, sizeOf } from '../shape.ts';
@@ -10,6 +11,7 @@ import { add, broadcastTo, cast } from './pointwise.ts';
 
 /** [..., m, k] x [..., k, n] -> [..., m, n]; batch axes broadcast. f32 accumulation. */
 export function matmul(a: Tensor, b: Tensor): Tensor {
+  checkTensors('matmul', [a, b]);
   const dtype = promote(a.dtype, b.dtype);
   const [x, y] = [cast(a, dtype), cast(b, dtype)];
   if (x.rank < 2 || y.rank < 2) return apply('matmul', {}, [x, y]); // throws with both shapes
@@ -41,6 +43,7 @@ const biased = (y: Tensor, bias: Tensor): Tensor => add(y, cast(broadcastTo(bias
  * Kernels that tile the image (stride = kernel, no padding) become one matrix product without a copy of the windows.
  */
 export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor {
+  checkTensors('conv2d', [x, weight]);
   if (x.rank !== 4 || weight.rank !== 4 || x.shape[1] !== weight.shape[1])
     throw new ShapeError(`[conv2d] x ${show(x.shape)} and weight ${show(weight.shape)} do not fit [B, C, H, W] and [O, C, kh, kw]`);
   const [B, C, H, W] = x.shape as [number, number, number, number];
@@ -68,6 +71,7 @@ export function convTranspose2d(
   bias?: Tensor,
   options: ConvOptions & { outputPadding?: number | readonly [number, number] } = {},
 ): Tensor {
+  checkTensors('convTranspose2d', [x, weight]);
   if (x.rank !== 4 || weight.rank !== 4 || x.shape[1] !== weight.shape[0])
     throw new ShapeError(
       `[convTranspose2d] x ${show(x.shape)} and weight ${show(weight.shape)} do not fit [B, C, H, W] and [C, O, kh, kw]`,
@@ -84,6 +88,7 @@ export function convTranspose2d(
 
 /** Mean over windows. x [B, C, H, W]. */
 export function avgPool2d(x: Tensor, kernel: number, options: { stride?: number } = {}): Tensor {
+  checkTensors('avgPool2d', [x]);
   const s = options.stride ?? kernel;
   const [B, C, H, W] = x.shape as [number, number, number, number];
   const columns = apply('unfold', window([kernel, kernel], { stride: s }), [x]);

@@ -1,4 +1,5 @@
 /** Elementwise functions. Operands are tensors or JavaScript numbers; shapes broadcast as in NumPy, dtypes meet by `promote`. */
+import { checkList, checkTensors } from '../arguments.ts';
 import { withDevice } from '../device.ts';
 import { asKept, type DType, isFloat, promote } from '../dtype.ts';
 import { type BinaryName, bitOps, type CompareName, type UnaryName } from '../ops.ts';
@@ -12,7 +13,10 @@ export type Operand = Tensor | number;
 export const full = (shape: Shape, value: number, dtype: DType = 'f32'): Tensor => apply('full', { shape, value, dtype }, []);
 export const zeros = (shape: Shape, dtype: DType = 'f32'): Tensor => full(shape, 0, dtype);
 export const ones = (shape: Shape, dtype: DType = 'f32'): Tensor => full(shape, 1, dtype);
-export const zerosLike = (x: Tensor): Tensor => full(x.shape, 0, x.dtype);
+export function zerosLike(x: Tensor): Tensor {
+  checkTensors('zerosLike', [x]);
+  return full(x.shape, 0, x.dtype);
+}
 
 /** 0, 1, ..., size-1. */
 export const iota = (size: number, dtype: 'i32' | 'i64' | 'f32' = 'i32'): Tensor => apply('iota', { size, dtype }, []);
@@ -22,10 +26,13 @@ export const iota = (size: number, dtype: 'i32' | 'i64' | 'f32' = 'i32'): Tensor
  * there and back is a rounding, compiled or not. Arithmetic on halves has no such steps: inside one kernel it is f32.
  */
 export function cast(x: Tensor, dtype: DType): Tensor {
+  checkTensors('cast', [x]);
   return x.dtype === dtype ? x : apply('cast', { dtype }, [x]);
 }
 
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
+  checkTensors('broadcastTo', [x]);
+  checkList('broadcastTo', 'sizes', shape);
   return sameShape(x.shape, shape) ? x : apply('broadcast', { shape }, [x]);
 }
 
@@ -35,11 +42,7 @@ const holds = (op: string, dtype: DType, n: number): boolean =>
 
 /** Numbers take the dtype of the tensors beside them; a fraction beside integers makes f32, and what an integer type does not hold makes i32 or i64. */
 function toTensors(op: string, xs: readonly Operand[]): Tensor[] {
-  for (const x of xs as readonly unknown[])
-    if (!(x instanceof Tensor) && typeof x !== 'number')
-      throw new TypeError(
-        `[${op}] ${Array.isArray(x) ? 'an array' : String(x)} is neither a tensor nor a number; make one with tensor(...)`,
-      );
+  checkTensors(op, xs, true);
   const tensors = xs.filter((x) => x instanceof Tensor);
   const numbers = xs.filter((x) => typeof x === 'number');
   let dtype: DType = tensors.length ? tensors.map((t) => t.dtype).reduce(promote) : 'f32';
@@ -107,6 +110,7 @@ export const greaterEqual = (a: Operand, b: Operand): Tensor => lessEqual(b, a);
 
 /** `condition ? a : b` per element, for a condition of bool or integers. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+  checkTensors('where', [condition]);
   const [x, y] = meet('where', [a, b]) as [Tensor, Tensor];
   const shape = broadcastShapes('where', condition.shape, x.shape);
   const c = condition.dtype === 'i64' ? cast(condition, 'bool') : condition; // devices ask a register of 32 bits

@@ -2,6 +2,7 @@
  * Random numbers from explicit keys (Philox-4x32-10, Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): the same key and
  * shape give the same numbers on every device, and nothing is remembered between calls.
  */
+import { checkTensors } from '../arguments.ts';
 import type { Shape } from '../shape.ts';
 import { Tensor, tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
@@ -19,6 +20,7 @@ export function key(seed: number): Key {
 }
 
 function words(k: Key): [Tensor, Tensor] {
+  checkTensors('random', [k]);
   return [reshape(narrow(k, 0, 0, 1), []), reshape(narrow(k, 0, 1, 1), [])];
 }
 
@@ -77,6 +79,7 @@ export const permutation = (k: Key, n: number): Tensor => argsort(uniform(k, [n]
 
 /** x with each element zeroed with probability p and the rest scaled by 1/(1-p). Recomputed in the backward pass, never stored. */
 export function dropout(k: Key, x: Tensor, p: number): Tensor {
+  checkTensors('dropout', [x]);
   if (!(p >= 0 && p < 1)) throw new RangeError(`[dropout] p is ${p}; it must be at least 0 and below 1`);
   if (p === 0) return x;
   const keep = cast(less(uniform(k, x.shape), 1 - p), x.dtype);

@@ -1,6 +1,8 @@
 /** Sums, extremes, scans and orders along axes. */
+
+import { axesOf, axisOf, checkTensors } from '../arguments.ts';
 import { isFloat } from '../dtype.ts';
-import { axesOf, axisOf, ShapeError } from '../shape.ts';
+import { ShapeError } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { apply } from '../trace.ts';
 import { flip, narrow, pad, reshape } from './layout.ts';
@@ -24,29 +26,30 @@ const count = (x: Tensor, axes: readonly number[]): number => axes.reduce((n, a)
 
 /** @param axes default: all. Halves are summed in f32 and rounded once; bytes are refused, they would overflow. */
 export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
-  const a = axesOf('sum', axes, x.rank);
+  const a = axesOf('sum', axes, x);
   return finish(x, a, a.length ? apply('sum', { axes: a }, [x]) : x, options.keepDims);
 }
 export function max(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
-  const a = axesOf('max', axes, x.rank);
+  const a = axesOf('max', axes, x);
   return finish(x, a, a.length ? apply('reduceMax', { axes: a }, [x]) : x, options.keepDims);
 }
-export const min = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => mirrored(max(mirrored(x), axes, options));
+export const min = (x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor => mirrored(max(mirrored(x, 'min'), axes, options));
 
 /** Turns the order of all values of a type around, and back: the least integer has no negative, and u8 and bool have none at all. */
-function mirrored(x: Tensor): Tensor {
+function mirrored(x: Tensor, op = ''): Tensor {
+  checkTensors(op, [x]);
   if (isFloat(x.dtype)) return neg(x);
   return x.dtype === 'bool' ? not(x) : sub(x.dtype === 'u8' ? 255 : -1, x);
 }
 /** Of integers f32. */
 export function mean(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
-  const n = count(x, axesOf('mean', axes, x.rank));
+  const n = count(x, axesOf('mean', axes, x));
   const exact = cast(x, 'f32'); // a sum of halves would overflow, or be rounded before it is divided
   return cast(mul(sum(exact, axes, options), 1 / n), isFloat(x.dtype) ? x.dtype : 'f32');
 }
 /** Variance with `correction` taken from the count (1: the unbiased estimator). */
 export function variance(x: Tensor, axes?: Axes, options: ReduceOptions & { correction?: number } = {}): Tensor {
-  const a = axesOf('variance', axes, x.rank);
+  const a = axesOf('variance', axes, x);
   const n = count(x, a) - (options.correction ?? 0);
   if (n <= 0) throw new ShapeError(`[variance] ${count(x, a)} elements leave nothing after a correction of ${options.correction}`);
   const f = cast(x, 'f32');
@@ -58,27 +61,28 @@ export const std = (x: Tensor, axes?: Axes, options: ReduceOptions & { correctio
 
 /** Index (i32) of the first maximum along an axis. */
 export function argmax(x: Tensor, axis = -1, options: ReduceOptions = {}): Tensor {
-  const a = axisOf('argmax', axis, x.rank);
+  const a = axisOf('argmax', axis, x);
   return finish(x, [a], apply('argmax', { axis: a }, [x]), options.keepDims);
 }
-export const argmin = (x: Tensor, axis = -1, options: ReduceOptions = {}): Tensor => argmax(mirrored(x), axis, options);
+export const argmin = (x: Tensor, axis = -1, options: ReduceOptions = {}): Tensor => argmax(mirrored(x, 'argmin'), axis, options);
 
 /** log(sum(exp(x))) without overflow. */
 export function logSumExp(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
-  const a = axesOf('logSumExp', axes, x.rank);
+  const a = axesOf('logSumExp', axes, x);
   const top = stopGradient(max(x, a, { keepDims: true }));
   const finite = where(equal(sub(top, top), 0), top, 0); // inf - inf is NaN: a row of -inf must give -inf, not NaN
   return finish(x, a, add(log(sum(exp(sub(x, finite)), a, { keepDims: true })), finite), options.keepDims);
 }
 /** x - logSumExp(x) along an axis, exact for large x too: the maximum is taken out first. */
 export function logSoftmax(x: Tensor, axis = -1): Tensor {
+  checkTensors('logSoftmax', [x]);
   const d = sub(x, stopGradient(max(x, axis, { keepDims: true })));
   return sub(d, log(sum(exp(d), axis, { keepDims: true })));
 }
 
 /** Running sum along an axis; of halves it is summed in f32, integers wrap as their storage does. */
 export function cumsum(x: Tensor, axis = -1, options: { reverse?: boolean } = {}): Tensor {
-  const a = axisOf('cumsum', axis, x.rank);
+  const a = axisOf('cumsum', axis, x);
   if (options.reverse) return flip(cumsum(flip(x, a), a), a);
   if (x.dtype === 'i64') return runningSums(x, a);
   return cast(apply('cumsum', { axis: a }, [cast(x, isFloat(x.dtype) ? 'f32' : 'i32')]), x.dtype);
@@ -94,8 +98,10 @@ function runningSums(x: Tensor, axis: number): Tensor {
 }
 
 /** Stable order (i32) along the last axis; NaN comes last. */
-export const argsort = (x: Tensor, options: { descending?: boolean } = {}): Tensor =>
-  apply('argsort', { descending: options.descending ?? false, first: x.shape[axisOf('argsort', -1, x.rank)]! }, [x]);
+export function argsort(x: Tensor, options: { descending?: boolean } = {}): Tensor {
+  const last = axisOf('argsort', -1, x);
+  return apply('argsort', { descending: options.descending ?? false, first: x.shape[last]! }, [x]);
+}
 
 /** Sorted values and their indices along the last axis; gradients flow to the values. */
 export function sort(x: Tensor, options: { descending?: boolean } = {}): { values: Tensor; indices: Tensor } {
@@ -104,7 +110,8 @@ export function sort(x: Tensor, options: { descending?: boolean } = {}): { value
 }
 /** The k largest along the last axis, largest first. */
 export function topK(x: Tensor, k: number): { values: Tensor; indices: Tensor } {
-  const d = x.shape[axisOf('topK', -1, x.rank)]!;
+  const last = axisOf('topK', -1, x);
+  const d = x.shape[last]!;
   if (k > d) throw new ShapeError(`[topK] k = ${k} is more than the ${d} entries of the last axis; lower k`);
   const indices = apply('argsort', { descending: true, first: k }, [x]);
   return { values: apply('takeAlong', { axis: x.rank - 1 }, [x, indices]), indices };
@@ -112,6 +119,7 @@ export function topK(x: Tensor, k: number): { values: Tensor; indices: Tensor } 
 
 /** x / sqrt(|x|^2 + eps^2) along an axis: a vector of zeros stays one. */
 export function normalize(x: Tensor, axis = -1, eps = 1e-12): Tensor {
+  checkTensors('normalize', [x]);
   const f = cast(x, 'f32'); // eps^2 is 0 as a half
   const square = sum(mul(f, f), axis, { keepDims: true });
   return cast(div(f, sqrt(add(square, eps * eps))), x.dtype);

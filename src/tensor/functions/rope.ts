@@ -1,4 +1,5 @@
 /** Rotary positions (Su et al. 2021, arXiv 2104.09864, eq. 34): pairs of features turn by an angle that grows with the position. */
+import { checkTensors } from '../arguments.ts';
 import { ShapeError, show } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { concat, flip, reshape, slice } from './layout.ts';
@@ -17,6 +18,7 @@ export interface Rotation {
  * @param frequencies radians a position, f32 [E/2], or [H, E/2] for each head; a head of frequencies 0 stays as it is.
  */
 export function rotation(positions: Tensor, frequencies: Tensor): Rotation {
+  checkTensors('rotation', [positions, frequencies]);
   if (positions.rank !== 1 || (frequencies.rank !== 1 && frequencies.rank !== 2))
     throw new ShapeError(
       `[rotation] positions ${show(positions.shape)} and frequencies ${show(frequencies.shape)} are not [T] and [E/2] or [H, E/2]`,
@@ -37,7 +39,9 @@ export const rotationOf = ({ cos, sin }: Rotation, from: number, to: number): Ro
  * Turns feature i of every head together with feature i + E/2 (the halves of the published Llama weights). x [B, T, H, E] -> as x.
  * Pointwise, so it fuses with what is around it.
  */
-export function rope(x: Tensor, { cos: c, sin: s }: Rotation): Tensor {
+export function rope(x: Tensor, rotation: Rotation): Tensor {
+  checkTensors('rope', [x, rotation?.cos, rotation?.sin]);
+  const { cos: c, sin: s } = rotation;
   const [B, T, H, E] = x.shape as [number, number, number, number];
   const [Tr, Hr, , half] = c.shape as [number, number, number, number];
   if (x.rank !== 4 || T !== Tr || (Hr !== 1 && Hr !== H) || E !== 2 * half)
