@@ -32,6 +32,8 @@ test('reads SI and IEC units, fractions exactly, and plain numbers', () => {
 });
 
 test('refuses what is no size, and says why', () => {
+  for (const bad of [undefined, null, ['8MB']])
+    assert.throws(() => parseBytes(bad as never), /\[bytes\] .* is not a size; give a number of bytes/);
   assert.throws(() => parseBytes('8Mb'), /reads as bits; write 'MB'/);
   assert.throws(() => parseBytes('8M'), /ambiguous; write 'MB' .* or 'MiB'/);
   assert.throws(() => parseBytes('8 parsecs'), /unknown unit 'parsecs'/);

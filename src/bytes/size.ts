@@ -28,6 +28,8 @@ export function parseBytes(size: string | number): number {
       throw new RangeError(`[bytes] ${size} is not a size; give a number of bytes from 0 to 2^53-1`);
     return Math.floor(size);
   }
+  if (typeof size !== 'string')
+    throw new TypeError(`[bytes] ${String(size)} is not a size; give a number of bytes, or a text such as '8MB'`);
   const fail = (why: string): never => {
     throw new RangeError(`[bytes] cannot read the size ${JSON.stringify(size.slice(0, 40))}: ${why}`);
   };

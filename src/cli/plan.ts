@@ -19,6 +19,9 @@ const takes: Readonly<Record<Work['task'], [least: number, most: number, what: s
 function workOf([task = '', first = '', ...more]: readonly string[], { budget, size, onBad, effort, epochs }: Flags): Work {
   if (!Object.hasOwn(takes, task)) throw new Error(`[plan] '${task}' has no plan; plan ${Object.keys(takes).join(', ')}`);
   const [least, most, what] = takes[task as Work['task']];
+  const foreign = task === 'store' ? { epochs } : task === 'train' ? { budget, size } : { budget, size, epochs };
+  for (const [flag, value] of Object.entries(foreign))
+    if (value !== undefined) throw new Error(`[plan] ${task} takes no --${flag}; leave it out`);
   if (1 + more.length < least || 1 + more.length > most) throw new Error(`[plan] ${task} takes ${what}, not ${1 + more.length} paths`);
   if (task === 'train') return { task, store: first, ...(epochs !== undefined && { epochs }) };
   if (task === 'eval') return { task, model: first, source: more[0]!, onBad };

@@ -159,6 +159,8 @@ test('what is missing, empty or damaged is said in one line', () => {
   assert.match(thimble('train', 'train', '-o', 'x.safetensors').stderr, /^\[frames\].*train: it is a folder$/m);
   assert.match(thimble('plan', 'doctor', 'x').stderr, /'doctor' has no plan; plan store, train, eval, predict/);
   assert.match(thimble('plan', 'eval', 'model.safetensors').stderr, /\[plan\] eval takes a model and images, not 1 paths/);
+  assert.match(thimble('plan', 'train', 'photos.tokens', '--budget', '3kB').stderr, /\[plan\] train takes no --budget; leave it out/);
+  assert.match(thimble('plan', 'store', 'train', '--budget', '3kB', '--epochs', '3').stderr, /\[plan\] store takes no --epochs/);
   assert.match(thimble('plan', 'train', 'no.tokens').stderr, /^\[frames\].*no\.tokens: no such file$/m);
   assert.match(thimble('store', 'train', '--budget', '30kB', '-o', 'x.tokens', '--effort', '2').stderr, /--effort 2: .*up to 1/);
   assert.ok(!existsSync(at('x.tokens')) && !existsSync(at('x.safetensors')));

@@ -12,6 +12,15 @@ test('xoshiro128** gives the numbers of its C source', () => {
   );
 });
 
+test('the state of seeds is that of SplitMix32 steps, worked out in Python', () => {
+  const draws = (...seeds: number[]): number[] => {
+    const random = new DataRandom(...seeds);
+    return [0, 1, 2].map(() => random.nextUint32());
+  };
+  assert.deepEqual(draws(7), [2073222524, 2120928370, 4265736047]);
+  assert.deepEqual(draws(2 ** 40 + 1, 3), [3886612952, 978411007, 4195419372]);
+});
+
 test('every seed, also a large or negative one, has its own sequence', () => {
   const seeds = [[0], [1], [2 ** 32], [2 ** 40 + 1], [-1], [0, 0], [0, 1], [1, 0]];
   const heads = seeds.map((s) => new DataRandom(...s).nextUint32());

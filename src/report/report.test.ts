@@ -58,6 +58,17 @@ test('a picture that is no PNG is refused', () => {
   assert.throws(() => report({ title: 't', sections: [{ title: 's', blocks: [bad] }] }), /the picture 'cat' is not a PNG/);
 });
 
+test('a column of numbers, or of texts that begin like one, is set to the right', () => {
+  const columns = (...rows: (string | number | null)[][]): string[] => {
+    const block = { kind: 'table', header: ['a', 'b', 'c', 'd'], rows } as const;
+    const page = report({ title: 't', sections: [{ title: 's', blocks: [block] }] });
+    return [...page.matchAll(/<th scope="col"( class="number")?>/g)].map(([, number]) => (number ? 'right' : 'left'));
+  };
+  assert.deepEqual(columns(['x', 1, '2 MiB', '1 s'], ['y', null, '+ 83.1 %', 'no']), ['left', 'right', 'right', 'left']);
+  assert.deepEqual(columns(), ['left', 'left', 'left', 'left']);
+  assert.deepEqual(columns(['x', 1]), ['left', 'right', 'left', 'left']); // a short row has no cells there
+});
+
 test('an axis keeps its values inside, in order, with few and distinct ticks', () => {
   const values = fc.array(fc.double({ min: 1e-6, max: 1e12, noNaN: true }), { minLength: 1, maxLength: 20 });
   fc.assert(
@@ -105,6 +116,20 @@ test('points stand where their values are, NaN breaks a line, bars span their en
   // Equal steps in value are equal steps on paper; y grows upwards. Positions are rounded to 0.1.
   assert.ok(Math.abs(second[0]! - first[0]! - (fifth[0]! - fourth[0]!)) <= 0.2);
   assert.ok(Math.abs(3 * (first[1]! - second[1]!) - (first[1]! - fourth[1]!)) <= 0.4 && first[1]! > second[1]!);
+});
+
+test('a label stands beside its point, on the side that has room', () => {
+  const label = 'a label';
+  const points = [0, 10].map((x) => ({ x, y: 1, label }));
+  const text = plot({ title: 't', x: { label: 'x' }, y: { label: 'y' }, series: [{ name: 'a', points }] }).text;
+  const labels = [...text.matchAll(/<text[^>]*x="([\d.]+)"[^>]*>a label</g)].map(([whole, x]) => ({
+    x: Number(x),
+    end: whole.includes('text-anchor="end"'),
+  }));
+  assert.deepEqual(
+    labels.map(({ end }) => end),
+    [false, true],
+  );
 });
 
 test('more series than can be told apart are refused', () => {

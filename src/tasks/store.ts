@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { Budget, fileBytes } from '../bytes/index.ts';
 import { imageBytes, openImages, type SkippedFile } from '../data/index.ts';
 import { type Cost, codecMethod, defaultMethod, measured, reading, seedOf, type TaskOptions } from './task.ts';
-import { keepSource, WorkFolder } from './work-folder.ts';
+import { placeOf, WorkFolder } from './work-folder.ts';
 
 export interface StoreOptions extends TaskOptions {
   /** '2MB' or bytes: what the file may take, everything in it counted. */
@@ -43,8 +43,7 @@ export async function store(source: string, options: StoreOptions): Promise<Stor
   const seed = seedOf(options);
   const budget = Budget.of(options.budget);
   if (!(effort > 0 && effort <= 1)) throw new RangeError(`[store] effort ${effort} is not a share; give a number above 0, up to 1`);
-  const out = resolve(options.out);
-  keepSource('store', source, out);
+  const out = placeOf('store', source, options.out);
   const method = await codecMethod(id);
   const images = await openImages(source, { ...reading(options), onBad, ...(size !== undefined && { size: [size, size] }) });
   const codec = method.create(method.fit(budget.bytes, images));

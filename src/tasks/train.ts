@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { fileBytes } from '../bytes/index.ts';
 import { trainingConfig } from './config.ts';
 import { type Cost, codecMethod, defaultMethod, measured, seedOf, type TaskOptions } from './task.ts';
-import { keepSource, WorkFolder } from './work-folder.ts';
+import { placeOf, WorkFolder } from './work-folder.ts';
 
 export interface TrainOptions extends TaskOptions {
   out: string;
@@ -28,8 +28,8 @@ export interface Trained extends Cost {
 export async function train(storePath: string, options: TrainOptions): Promise<Trained> {
   const { method: id = defaultMethod, epochs, fresh = false } = options;
   const seed = seedOf(options);
-  const [source, out] = [resolve(storePath), resolve(options.out)];
-  keepSource('train', source, out);
+  const out = placeOf('train', storePath, options.out);
+  const source = resolve(storePath);
   const method = await codecMethod(id);
   const codec = method.create(trainingConfig(method, source, epochs));
   const { size, mtimeMs } = statSync(source);

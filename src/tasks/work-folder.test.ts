@@ -7,7 +7,7 @@ import { after, test } from 'node:test';
 import { FormatError } from '../io/index.ts';
 import { store } from './store.ts';
 import { train } from './train.ts';
-import { WorkFolder } from './work-folder.ts';
+import { placeOf, WorkFolder } from './work-folder.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'thimble-work-'));
 const out = join(folder, 'result');
@@ -31,10 +31,33 @@ test('a refusal holds nothing', async () => {
   {
     using work = await WorkFolder.open('store', out, { seed: 1 }, false);
     assert.ok(!work.resumed);
+    writeFileSync(work.path('half'), 'done');
   }
   await assert.rejects(WorkFolder.open('store', out, { seed: 2 }, false), /that began otherwise \(seed 1, now 2\)/);
   using other = await WorkFolder.open('store', out, { seed: 2 }, true);
   assert.ok(!other.resumed);
+});
+
+test('work that came to nothing bars no other', async () => {
+  const [began, lock] = [join(folder, 'nothing'), 'half.lock'];
+  {
+    using work = await WorkFolder.open('train', began, { seed: 1 }, false);
+    writeFileSync(work.path(lock), 'of a process that was killed');
+  }
+  using other = await WorkFolder.open('train', began, { seed: 2 }, false);
+  assert.ok(!other.resumed && !existsSync(other.path(lock)));
+});
+
+test('where a result cannot go is told before a picture is read', async () => {
+  const bad = join(folder, 'bad.csv');
+  writeFileSync(bad, 'nowhere.png,a'); // reading it fails, too
+  const into = (out: string) => store(bad, { budget: '1MB', out });
+  await assert.rejects(into(join(folder, 'no', 'x')), /\[store\] there is no folder .*no; create it or choose another -o/);
+  await assert.rejects(into(folder), /\[store\] .* is a folder; name a file in it/);
+  await assert.rejects(into('/dev/null'), /\[store\] \/dev\/null is a pipe, a socket or a device/);
+  await assert.rejects(into(join(folder, 'x'.repeat(300))), /\[store\] cannot write beside .* \(ENAMETOOLONG/);
+  await assert.rejects(into(undefined as never), /\[store\] out is undefined; give a path/);
+  await assert.rejects(train('', { out: 'x' }), /\[train\] source is ""; give a path/);
 });
 
 test('a link is written through; what is no file is left alone', async () => {
@@ -50,7 +73,7 @@ test('a link is written through; what is no file is left alone', async () => {
   assert.equal(readlinkSync(link), real);
   const pipe = join(folder, 'pipe');
   execFileSync('mkfifo', [pipe]);
-  await assert.rejects(WorkFolder.open('store', pipe, {}, false), /\[store\] .*pipe is a pipe, a socket or a device; name a file/);
+  assert.throws(() => placeOf('store', 'photos', pipe), /\[store\] .*pipe is a pipe, a socket or a device; name a file/);
 });
 
 test('what the system refuses says whose it is, with the way out, and holds nothing', async () => {

@@ -1,6 +1,6 @@
 /** Unfinished work: a folder beside the result, with what a later call of the same command needs to go on. One process has it at a time. */
-import { existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { errorCode, errorMessage } from '../io/errors.ts';
 import { FormatError, writeFileAtomic } from '../io/index.ts';
@@ -8,6 +8,7 @@ import { FileLock } from '../io/lock.ts';
 
 const Note = z.object({ question: z.record(z.string(), z.unknown()), done: z.array(z.string()) });
 type Note = z.output<typeof Note>;
+const NOTE = 'work.json';
 
 export class WorkFolder {
   /** The file that the work is to make. */
@@ -31,22 +32,18 @@ export class WorkFolder {
 
   /**
    * Opens the work on `out`. `question` is all that the result depends on.
-   * @throws Error where another process is at it, and where unfinished work lies there that began otherwise; with `fresh` that is discarded
+   * @throws Error where another process is at it, and where unfinished work lies there that began otherwise; with `fresh` that is discarded, as is
+   * without it work that came to nothing
    */
   static async open(who: string, out: string, question: Record<string, unknown>, fresh: boolean): Promise<WorkFolder> {
-    if (!existsSync(dirname(out))) throw new Error(`[${who}] there is no folder ${dirname(out)}; create it or choose another -o`);
     let lock: FileLock | undefined;
     try {
-      const found = statSync(out, { throwIfNoEntry: false });
-      if (found?.isDirectory()) throw new Error(`[${who}] ${out} is a folder; name a file in it with -o`);
-      if (found && !found.isFile()) throw new Error(`[${who}] ${out} is a pipe, a socket or a device; name a file with -o`);
-      const target = found ? realpathSync(out) : out; // a link is written through
+      const target = existsSync(out) ? realpathSync(out) : out; // a link is written through
       lock = new FileLock(target);
       return await WorkFolder.#take(who, target, lock, question, fresh);
     } catch (error) {
       lock?.release();
-      if (errorCode(error) === undefined) throw error;
-      throw new Error(`[${who}] cannot write beside ${out} (${errorMessage(error)}); choose another -o`, { cause: error });
+      throw notWritable(who, out, error);
     }
   }
 
@@ -54,8 +51,8 @@ export class WorkFolder {
     const folder = folderOf(out);
     if (fresh) rmSync(folder, { recursive: true, force: true });
     const asked = JSON.parse(JSON.stringify(question)) as Note['question'];
-    const left = existsSync(join(folder, 'work.json')) ? Note.safeParse(readJson(join(folder, 'work.json'))) : undefined;
-    if (left?.success) {
+    const left = existsSync(join(folder, NOTE)) ? Note.safeParse(readJson(join(folder, NOTE))) : undefined;
+    if (left?.success && readdirSync(folder).some((name) => name !== NOTE && !name.endsWith('.lock'))) {
       const changed = Object.keys({ ...asked, ...left.data.question }).filter(
         (key) => JSON.stringify(asked[key]) !== JSON.stringify(left.data.question[key]),
       );
@@ -107,18 +104,40 @@ export class WorkFolder {
 
   async #save(): Promise<void> {
     try {
-      await writeFileAtomic(this.path('work.json'), Buffer.from(JSON.stringify(this.#note)));
+      await writeFileAtomic(this.path(NOTE), Buffer.from(JSON.stringify(this.#note)));
     } catch (error) {
       throw new Error(`[${this.#who}] ${(error as Error).message}`, { cause: error });
     }
   }
 }
 
-/** @throws Error where the result would take the place of what it is made from */
-export function keepSource(who: string, source: string, out: string): void {
-  if (existsSync(source) && existsSync(out) && realpathSync(source) === realpathSync(out))
+/**
+ * Where the result goes, as an absolute path: looked at before anything is read, which may take long.
+ * @throws Error where no file can be made there, and where it would take the place of what it is made from
+ */
+export function placeOf(who: string, source: string, given: string): string {
+  for (const [name, path] of Object.entries({ source, out: given }))
+    if (typeof path !== 'string' || path === '') throw new TypeError(`[${who}] ${name} is ${JSON.stringify(path)}; give a path`);
+  const out = resolve(given);
+  if (!existsSync(dirname(out))) throw new Error(`[${who}] there is no folder ${dirname(out)}; create it or choose another -o`);
+  let found: ReturnType<typeof statSync>;
+  try {
+    found = statSync(out, { throwIfNoEntry: false });
+  } catch (error) {
+    throw notWritable(who, out, error);
+  }
+  if (found && existsSync(source) && realpathSync(source) === realpathSync(out))
     throw new Error(`[${who}] ${out} is what the work reads, and would be replaced by its result; choose another -o`);
+  if (found?.isDirectory()) throw new Error(`[${who}] ${out} is a folder; name a file in it with -o`);
+  if (found && !found.isFile()) throw new Error(`[${who}] ${out} is a pipe, a socket or a device; name a file with -o`);
+  return out;
 }
+
+/** What the system says, with whose error it is and the way out; other errors as they are. */
+const notWritable = (who: string, out: string, error: unknown): unknown =>
+  errorCode(error) === undefined
+    ? error
+    : new Error(`[${who}] cannot write beside ${out} (${errorMessage(error)}); choose another -o`, { cause: error });
 
 const folderOf = (out: string): string => `${out}.unfinished`;
 

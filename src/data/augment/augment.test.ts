@@ -146,6 +146,9 @@ test('distributions have their moments', () => {
   for (const a of [0.8, 1, 3]) {
     const b = moments(() => beta(random, a, a));
     assert.ok(Math.abs(b.mean - 0.5) < 0.01 && Math.abs(b.variance - 1 / (4 * (2 * a + 1))) < 0.004, `beta(${a})`);
+    const skew = moments(() => beta(random, a, 2));
+    const variance = (2 * a) / ((a + 2) ** 2 * (a + 3));
+    assert.ok(Math.abs(skew.mean - a / (a + 2)) < 0.01 && Math.abs(skew.variance - variance) < 0.004, `beta(${a}, 2)`);
   }
 });
 

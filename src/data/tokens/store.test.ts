@@ -8,7 +8,8 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { FormatError } from '../../io/errors.ts';
-import { FrameReader } from '../../io/frames.ts';
+import { FrameReader, FrameWriter } from '../../io/frames.ts';
+import { headerOf } from './description.ts';
 import { CODECS, type CodecId, estimateStoreBytes, TokenStore, type TokenStoreConfig, TokenStoreWriter } from './index.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'thimble-tokens-'));
@@ -92,6 +93,39 @@ test('20,000 images of 49 tokens: overhead under 2 % with the codebook, entropy 
   assert.equal(store.bytesPerImage, sizes[1]! / images);
   store.verify();
   assert.ok(store.residentBytes < 8 << 20);
+});
+
+test('shards are kept until they fill what they may take', () => {
+  const config = { ...DIGITS, classes: [], shardImages: 10 }; // 490 bytes of tokens a shard
+  const path = write('kept', config, 60);
+  const resident = (cacheBytes: number): number => {
+    using store = new TokenStore(path, { cacheBytes });
+    const empty = store.residentBytes;
+    for (let i = 0; i < store.size; i++) assert.deepEqual(store.read(i), imageOf(i, config));
+    return store.residentBytes - empty;
+  };
+  assert.equal(resident(1470) - resident(0), 1470);
+  assert.equal(resident(1469) - resident(0), 980);
+  assert.equal(resident(1 << 20) - resident(0), 2940);
+});
+
+test('shards out of order, of too many images or too long for them are refused', () => {
+  const config = { ...DIGITS, channels: 0, classes: [], shardImages: 10 };
+  const open = (name: string, bytes: number, images: number): TokenStore => {
+    const path = join(folder, 'odd');
+    using frames = FrameWriter.create(path, headerOf(config), { overwrite: true });
+    frames.append(name, new Uint8Array(bytes), images);
+    frames.commit({ final: true });
+    return new TokenStore(path);
+  };
+  open('tokens.0', 490, 10).close();
+  const refused = /section 'tokens\.\d' \(shard 0\) has \d+ images in \d+ bytes; at most 10 images in \d+ bytes/;
+  for (const [name, bytes, images] of [
+    ['tokens.1', 490, 10],
+    ['tokens.0', 539, 11],
+    ['tokens.0', 491, 10],
+  ] as const)
+    assert.throws(() => open(name, bytes, images), refused, `${name} ${bytes} ${images}`);
 });
 
 test('a new process reads the same tokens', async () => {
