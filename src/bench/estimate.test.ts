@@ -24,6 +24,6 @@ for (const name of ['reference', 'vit', 'light'] as const)
     step.run();
     const ratios: number[] = [];
     const close = (): boolean => ratios.some((r) => r > 0.5 && r < 2);
-    while (ratios.length < 3 && !close()) ratios.push(ratio(step));
+    while (ratios.length < 6 && !close()) ratios.push(ratio(step));
     assert.ok(close(), `planned / measured ${ratios.map((r) => r.toFixed(2))}`);
   });
