@@ -155,14 +155,7 @@ async function toPixels(source: Sharp, channels: 1 | 3): Promise<Image> {
   const { width, height } = info;
   const pixels = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   if (info.channels === channels) return { width, height, channels, pixels };
-  if (info.channels === 1 && channels === 3) return { width, height, channels, pixels: greyToRgb(pixels) };
   throw new Error(`decoded to ${info.channels} channels, expected ${channels}`);
-}
-
-function greyToRgb(grey: Uint8Array): Uint8Array {
-  const out = new Uint8Array(grey.length * 3);
-  for (let i = 0; i < grey.length; i++) out.fill(grey[i]!, 3 * i, 3 * i + 3);
-  return out;
 }
 
 /** The size before cropping or padding. */

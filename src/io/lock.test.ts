@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import fs, { existsSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
@@ -38,6 +39,42 @@ test('the lock of another machine is left alone', () => {
   const path = join(folder, 'shared');
   lockOf(path, { pid: 1, host: 'elsewhere' });
   assert.throws(() => new FileLock(path), /process 1 on elsewhere/);
+});
+
+test('a lock says when its process began, which does not change', { skip: !existsSync('/proc/self/stat') }, () => {
+  const path = join(folder, 'began');
+  const lock = new FileLock(path);
+  const { began } = JSON.parse(readFileSync(lock.path, 'utf8')) as { began: string };
+  const stat = readFileSync('/proc/self/stat', 'latin1');
+  // proc(5): (22) starttime, where (2) comm is what is in parentheses
+  assert.equal(began, stat.slice(stat.lastIndexOf(')')).split(' ')[22 - 2]);
+  lock.release();
+});
+
+test('a lock without a name is that of a process that is just starting, and after five seconds of none', () => {
+  const path = join(folder, 'nameless');
+  writeFileSync(`${path}.lock`, '');
+  assert.throws(() => new FileLock(path), /by a process that is just starting/);
+  const then = Date.now() / 1000 - 6;
+  utimesSync(`${path}.lock`, then, then);
+  new FileLock(path).release();
+});
+
+test('on a full disk no lock is left', () => {
+  const path = join(folder, 'full');
+  const { writeSync } = fs;
+  fs.writeSync = (() => {
+    throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+  }) as never;
+  syncBuiltinESMExports();
+  try {
+    assert.throws(() => new FileLock(path), /no space left/);
+  } finally {
+    fs.writeSync = writeSync;
+    syncBuiltinESMExports();
+  }
+  assert.equal(existsSync(`${path}.lock`), false);
+  new FileLock(path).release();
 });
 
 test('a killed process that its parent has not asked after is dead', { skip: !existsSync('/proc/self/stat') }, async () => {

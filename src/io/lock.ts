@@ -50,9 +50,15 @@ export class FileLock {
       if (errorCode(error) === 'EEXIST') return false;
       throw error;
     }
-    writeSync(file, this.#text);
-    closeSync(file);
-    return true;
+    try {
+      writeSync(file, this.#text);
+      return true;
+    } catch (error) {
+      unlinkSync(this.path); // of a full disk: a lock that names nobody would keep its owner out, too
+      throw error;
+    } finally {
+      closeSync(file);
+    }
   }
 
   /** Removes the dead lock `text`, but not a live one that took its place a moment ago: that one is put back. */

@@ -6,7 +6,11 @@ export function assertJson(value: unknown, who: string, path = 'config', above: 
   if (typeof value === 'number' && Number.isFinite(value)) return;
   if (above.includes(value)) throw new TypeError(`[${who}] ${path} contains itself, which JSON does not hold; leave it out`);
   const within = [...above, value];
-  if (Array.isArray(value)) return value.forEach((x, i) => assertJson(x, who, `${path}[${i}]`, within));
+  if (Array.isArray(value)) {
+    const hole = Array.from(value).indexOf(undefined);
+    if (hole >= 0) throw new TypeError(`[${who}] ${path}[${hole}] is undefined, which JSON makes null of; leave it out, or write null`);
+    return value.forEach((x, i) => assertJson(x, who, `${path}[${i}]`, within));
+  }
   const proto: unknown = typeof value === 'object' ? Object.getPrototypeOf(value) : undefined;
   if (proto !== Object.prototype && proto !== null) {
     const what = typeof value === 'object' ? `a ${value.constructor.name}` : String(value).slice(0, 40);
@@ -17,7 +21,7 @@ export function assertJson(value: unknown, who: string, path = 'config', above: 
 
 /** Where two plain values differ: `model.width: 128, now 256`. Keys that are undefined count as absent; their order does not count. */
 export function differences(before: unknown, now: unknown, path = ''): string[] {
-  if (Object.is(before, now)) return [];
+  if (before === now) return []; // -0 too, which JSON holds as 0
   if (isObject(before) && isObject(now) && Array.isArray(before) === Array.isArray(now)) {
     const keys = new Set([...Object.keys(before), ...Object.keys(now)]);
     return [...keys].flatMap((key) => differences(own(before, key), own(now, key), path ? `${path}.${key}` : key));
