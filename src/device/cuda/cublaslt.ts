@@ -1,9 +1,9 @@
-/** Matrix products through cuBLASLt; descriptors and the chosen algorithm are kept by shape. */
+/** Matrix products through cuBLASLt; descriptors and the chosen algorithm are kept by shape, as long as a program has a product of it. */
 import koffi from 'koffi';
 import { type DType, itemSize } from '../../tensor/dtype.ts';
 import type { Call, View } from '../../tensor/lower/program.ts';
 import { cacheKey } from './cache.ts';
-import { openLibrary } from './libraries.ts';
+import { type Found, openLibrary } from './libraries.ts';
 import { type Bench, choose } from './tuning.ts';
 
 type Fn = (...args: unknown[]) => number;
@@ -40,6 +40,13 @@ export interface Product {
   run(operands: readonly number[], stream: number): void;
 }
 
+/** What the library makes for a product, and the functions that make it and take it back. */
+const made = { desc: 'MatmulDesc', layout: 'MatrixLayout', pref: 'MatmulPreference' } as const;
+type Made = keyof typeof made;
+
+/** Products that no program has any more give back what the library made for them. */
+const unused = new FinalizationRegistry<() => void>((release) => release());
+
 interface Operand {
   transposed: boolean;
   leading: number;
@@ -73,24 +80,28 @@ export class CublasLt {
   readonly #workspace: number;
   readonly #workspaceBytes: number;
   readonly #bench: Bench;
-  readonly #products = new Map<string, Product>();
+  readonly #products = new Map<string, WeakRef<Product>>();
   readonly #one = new Float32Array(32).fill(1);
   readonly #zero = new Float32Array(32);
   readonly version: number;
 
-  constructor(workspace: number, workspaceBytes: number, bench: Bench) {
-    const { lib } = openLibrary('cublasLt');
+  constructor(workspace: number, workspaceBytes: number, bench: Bench, { lib }: Pick<Found, 'lib'> = openLibrary('cublasLt')) {
     const f = (name: string, args: string[]): Fn => lib.func(`cublasLt${name}`, 'int', args) as unknown as Fn;
     const p = 'void *';
     const handles = (n: number): string[] => new Array<string>(n).fill('uintptr_t');
     this.#lib = {
       create: f('Create', [p]),
-      desc: f('MatmulDescCreate', [p, 'int', 'int']),
+      desc: f(`${made.desc}Create`, [p, 'int', 'int']),
       setDesc: f('MatmulDescSetAttribute', ['uintptr_t', 'int', p, 'size_t']),
-      layout: f('MatrixLayoutCreate', [p, 'int', 'uint64_t', 'uint64_t', 'int64_t']),
+      layout: f(`${made.layout}Create`, [p, 'int', 'uint64_t', 'uint64_t', 'int64_t']),
       setLayout: f('MatrixLayoutSetAttribute', ['uintptr_t', 'int', p, 'size_t']),
-      pref: f('MatmulPreferenceCreate', [p]),
+      pref: f(`${made.pref}Create`, [p]),
       setPref: f('MatmulPreferenceSetAttribute', ['uintptr_t', 'int', p, 'size_t']),
+      destroy: {
+        desc: f(`${made.desc}Destroy`, ['uintptr_t']),
+        layout: f(`${made.layout}Destroy`, ['uintptr_t']),
+        pref: f(`${made.pref}Destroy`, ['uintptr_t']),
+      },
       heuristic: f('MatmulAlgoGetHeuristic', [...handles(7), 'int', p, p]),
       check: f('MatmulAlgoCheck', [...handles(6), p, p]),
       matmul: f('Matmul', [...handles(14), 'size_t', 'uintptr_t']),
@@ -106,7 +117,7 @@ export class CublasLt {
   #check(status: number, what: string): void {
     if (status !== 0) throw new Error(`[cuda] ${what}: cuBLASLt says ${this.#lib.statusName(status)}`);
   }
-  #get(name: 'create' | 'desc' | 'layout' | 'pref', ...args: unknown[]): bigint {
+  #get(name: 'create' | Made, ...args: unknown[]): bigint {
     const out = new BigUint64Array(16);
     this.#check(this.#lib[name](out, ...args), name);
     return out[0]!;
@@ -121,13 +132,39 @@ export class CublasLt {
     const { m, n, k, batch, bias, residual, gelu } = call.attrs;
     const operands = [...call.reads, ...call.writes].map((v) => [v.dtype, ...v.strides.slice(1)]);
     const key = JSON.stringify([m, n, k, batch[1], bias, residual, gelu, operands, tf32, align, this.#workspaceBytes]);
-    let made = this.#products.get(key);
-    if (!made) this.#products.set(key, (made = this.#prepare(call, tf32, align, key)));
-    return made;
+    const known = this.#products.get(key)?.deref();
+    if (known) return known;
+    const handles: [Made, bigint][] = [];
+    const release = (): void => {
+      for (const [kind, handle] of handles.splice(0)) this.#lib.destroy[kind](handle);
+    };
+    const get = (kind: Made, ...args: unknown[]): bigint => {
+      const handle = this.#get(kind, ...args);
+      handles.push([kind, handle]);
+      return handle;
+    };
+    try {
+      const product = this.#prepare(call, tf32, align, key, get);
+      this.#products.set(key, new WeakRef(product));
+      unused.register(product, () => {
+        release();
+        if (!this.#products.get(key)?.deref()) this.#products.delete(key);
+      });
+      return product;
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
   /** Row-major C = A B is column-major C^T = B^T A^T: the operands change places. */
-  #prepare(call: Call<'gemm'>, tf32: boolean, align: readonly number[], key: string): Product {
+  #prepare(
+    call: Call<'gemm'>,
+    tf32: boolean,
+    align: readonly number[],
+    key: string,
+    get: (kind: Made, ...args: unknown[]) => bigint,
+  ): Product {
     const { m, n, k, batch, bias, residual, gelu } = call.attrs;
     const operands = [...call.reads, ...call.writes];
     const [a, b] = call.reads as [View, View];
@@ -140,12 +177,12 @@ export class CublasLt {
     const name = `${call.label} [${m}, ${k}] x [${k}, ${n}]${batch[1] > 1 ? ` (${batch[1]} times)` : ''} of ${a.dtype}`;
     const x = operandOf(a.strides[2]!, a.strides[3]!, m, k)!;
     const y = operandOf(b.strides[2]!, b.strides[3]!, k, n)!;
-    const desc = this.#get('desc', tf32 && a.dtype === 'f32' ? TF32_COMPUTE : F32_COMPUTE, 0);
+    const desc = get('desc', tf32 && a.dtype === 'f32' ? TF32_COMPUTE : F32_COMPUTE, 0);
     const word = (value: number): Int32Array => new Int32Array(32).fill(value);
     if (y.transposed) this.#check(l.setDesc(desc, DESC_TRANSA, word(OP_T), 4), name);
     if (x.transposed) this.#check(l.setDesc(desc, DESC_TRANSB, word(OP_T), 4), name);
     const layout = (dtype: DType, rows: number, columns: number, leading: number, stride: number): bigint => {
-      const h = this.#get('layout', types[dtype], rows, columns, leading);
+      const h = get('layout', types[dtype], rows, columns, leading);
       if (batch[1] > 1) {
         this.#check(l.setLayout(h, LAYOUT_BATCH, word(batch[1]), 4), name);
         this.#check(l.setLayout(h, LAYOUT_STRIDE, new BigInt64Array(16).fill(BigInt(stride)), 8), name);
@@ -167,7 +204,7 @@ export class CublasLt {
       this.#check(l.setDesc(desc, DESC_AUXILIARY_TYPE, word(types[auxiliary.dtype]!), 4), name);
       point(DESC_AUXILIARY, align[atAuxiliary]!); // proposals are for an address like this
     }
-    const pref = this.#get('pref');
+    const pref = get('pref');
     this.#check(l.setPref(pref, PREF_REDUCTIONS, word(EXACT_REDUCTIONS), 4), name);
     for (const [attribute, at] of Object.entries({ 5: 1, 6: 0, 7: atResidual, 8: atC })) // PREF_MIN_ALIGNMENT_A to _D
       this.#check(l.setPref(pref, Number(attribute), word(align[at]!), 4), name);

@@ -139,6 +139,12 @@ export function openDriver(): Driver {
   return driver;
 }
 
+const MAX_DYNAMIC_SHARED = 8; // CUfunction_attribute
+/** Lets a kernel have so many bytes of dynamic shared memory. What it may have already stays: it may be launched with several sizes. */
+export function allowShared(d: Driver, fn: number, bytes: number): void {
+  if (bytes > d.get('cuFuncGetAttribute', MAX_DYNAMIC_SHARED, fn)) d.cuFuncSetAttribute(fn, MAX_DYNAMIC_SHARED, bytes);
+}
+
 export interface GpuInfo {
   name: string;
   /** Compute capability x 10, e.g. 90. */

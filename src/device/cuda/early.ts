@@ -5,13 +5,12 @@
  */
 import type { Program } from '../../tensor/lower/program.ts';
 import type { Launch } from './calls.ts';
-import type { Driver, GpuInfo } from './driver.ts';
+import { allowShared, type Driver, type GpuInfo } from './driver.ts';
 
 type KernelLaunch = Extract<Launch, { kind: 'kernel' }>;
 
 // CUfunction_attribute
 const STATIC_SHARED = 1;
-export const MAX_DYNAMIC_SHARED = 8;
 const PREFERRED_SHARED_PERCENT = 9;
 
 /** Bytes of shared memory that each block takes beside its own, and in what steps it is given. */
@@ -69,7 +68,7 @@ export function earlyRule(
       const half = Math.ceil((sharedBytes + RESERVED) / 2) - RESERVED - d.get('cuFuncGetAttribute', STATIC_SHARED, fn);
       return { ...l, shared: Math.max(shared, half + UNIT) };
     }
-    if (shared) d.cuFuncSetAttribute(fn, MAX_DYNAMIC_SHARED, shared);
+    allowShared(d, fn, shared);
     const room = multiprocessors * d.get('cuOccupancyMaxActiveBlocksPerMultiprocessor', fn, block, shared);
     return blocks >= FULL * room ? l : undefined;
   };

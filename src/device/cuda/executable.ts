@@ -15,13 +15,13 @@ import { archOf, cachedCubin } from './nvrtc.ts';
 const forgotten = new FinalizationRegistry<() => void>((unload) => unload());
 
 /** Apart from the executable, which what this returns must not hold. */
-function unloading(gpu: Gpu, module: number, graphs: Graphs): () => void {
+function unloading(gpu: Gpu, module: number, graphs?: Graphs): () => void {
   return () => {
     if (gpu.driver.lost) return; // with everything else on the GPU
     try {
       gpu.enter();
       gpu.synchronize(); // its last run may not have ended
-      graphs.clear();
+      graphs?.clear();
       if (module) gpu.driver.cuModuleUnload(module);
     } catch (error) {
       if (!(error instanceof CudaError)) throw error; // of a run, whose caller is told as well
@@ -45,22 +45,27 @@ export class CudaExecutable implements Executable {
     this.#apart = apart;
     const names = new Set(launches.flat().flatMap((l) => (l.kind === 'kernel' ? [l.name] : [])));
     const module = names.size ? d.get('cuModuleLoadData', cachedCubin(source, archOf(source, gpu.info.capability))) : 0;
-    const functions = new Map([...names].map((name) => [name, d.get('cuModuleGetFunction', module, name)]));
-    const earlyOf = earlyRule(
-      d,
-      gpu.info,
-      program,
-      launches.flat().find((l) => l.kind === 'kernel'),
-    );
-    const step = (call: AnyCall, l: Launch): Step => {
-      if (l.kind === 'gemm') return gemmStep(gpu.stream, l, gpu.blas.product(l.call, gpu.tf32, alignmentsOf(program, l)));
-      if (l.kind === 'cudnn') return cudnnStep(l, gpu.cudnn);
-      const fn = functions.get(l.name)!;
-      const early = earlyOf(l, fn);
-      return kernelStep(d, gpu.stream, call, early ?? l, fn, !!early);
-    };
-    this.#calls = launches.map((list, i) => list.map((l) => step(program.calls[i]!, l)));
-    this.#graphs = new Graphs(d, gpu.stream, this.#calls.flat(), program.externals, (b) => program.buffers[b]!.external);
+    try {
+      const functions = new Map([...names].map((name) => [name, d.get('cuModuleGetFunction', module, name)]));
+      const earlyOf = earlyRule(
+        d,
+        gpu.info,
+        program,
+        launches.flat().find((l) => l.kind === 'kernel'),
+      );
+      const step = (call: AnyCall, l: Launch): Step => {
+        if (l.kind === 'gemm') return gemmStep(gpu.stream, l, gpu.blas.product(l.call, gpu.tf32, alignmentsOf(program, l)));
+        if (l.kind === 'cudnn') return cudnnStep(l, gpu.cudnn);
+        const fn = functions.get(l.name)!;
+        const early = earlyOf(l, fn);
+        return kernelStep(d, gpu.stream, call, early ?? l, fn, !!early);
+      };
+      this.#calls = launches.map((list, i) => list.map((l) => step(program.calls[i]!, l)));
+      this.#graphs = new Graphs(d, gpu.stream, this.#calls.flat(), program.externals, (b) => program.buffers[b]!.external);
+    } catch (error) {
+      unloading(gpu, module)();
+      throw error;
+    }
     forgotten.register(this, unloading(gpu, module, this.#graphs));
   }
 

@@ -3,6 +3,7 @@ import koffi from 'koffi';
 import { CublasLt } from './cublaslt.ts';
 import { AttentionLibrary } from './cudnn.ts';
 import { CudaError, type Driver, type GpuInfo, openGpu } from './driver.ts';
+import { capture, destroy } from './graphs.ts';
 import { Memory } from './memory.ts';
 import { nvrtcAbilities } from './nvrtc.ts';
 import { unmet } from './requirements.ts';
@@ -109,21 +110,8 @@ export class Gpu {
   captured(work: () => void): CapturedWork {
     const d = this.driver;
     this.enter();
-    const graph = new BigUint64Array(16);
-    d.cuStreamBeginCapture_v2(this.stream, 2);
-    try {
-      work();
-    } finally {
-      d.cuStreamEndCapture(this.stream, graph);
-    }
-    const executable = d.get('cuGraphInstantiateWithFlags', graph[0], 0);
-    return {
-      launch: () => d.cuGraphLaunch(executable, this.stream),
-      free() {
-        d.cuGraphExecDestroy(executable);
-        d.cuGraphDestroy(graph[0]);
-      },
-    };
+    const graph = capture(d, this.stream, work);
+    return { launch: () => d.cuGraphLaunch(graph.executable, this.stream), free: () => destroy(d, graph) };
   }
   /** Milliseconds from each event to the next; the events are given up. */
   between(events: readonly number[]): number[] {

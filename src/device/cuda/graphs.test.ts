@@ -14,8 +14,12 @@ class Stream {
   readonly ran: string[] = [];
   graphLaunches = 0;
   patches = 0;
+  /** Captured graphs that were not given up. */
+  readonly graphs = new Set<number>();
+  /** What instantiation says instead of succeeding. */
+  refusal: Error | undefined;
   #captured: Node[] | undefined;
-  readonly #graphs: Node[][] = [];
+  readonly #graphs: Node[][] = [[]]; // no handle is 0
   readonly #latest = new BigUint64Array(16);
 
   put(name: string, addresses: number[]): void {
@@ -29,20 +33,24 @@ class Stream {
   readonly driver = {
     cuStreamBeginCapture_v2: () => void (this.#captured = []),
     cuStreamEndCapture: (_: number, out: BigUint64Array) => {
-      out[0] = BigInt(this.#graphs.push(this.#captured!) - 1);
+      this.graphs.add(this.#graphs.push(this.#captured!) - 1);
+      out[0] = BigInt(this.#graphs.length - 1);
       this.#captured = undefined;
     },
     cuStreamGetCaptureInfo_v2: (...args: BigUint64Array[]) => {
       this.#latest[0] = BigInt(this.#captured!.length - 1);
       args[4]![0] = koffi.address(this.#latest);
     },
-    get: (_: string, graph: number) => graph,
+    get: (_: string, graph: number) => {
+      if (this.refusal) throw this.refusal;
+      return graph;
+    },
     cuGraphLaunch: (graph: number) => {
       this.graphLaunches++;
       for (const { name, addresses } of this.#graphs[graph]!) this.put(name, addresses);
     },
     cuGraphExecDestroy: () => {},
-    cuGraphDestroy: () => {},
+    cuGraphDestroy: (graph: number | bigint) => void this.graphs.delete(Number(graph)),
   } as unknown as Driver;
 }
 
@@ -125,4 +133,39 @@ test('a product on a batch that is never at the same place twice runs between gr
   }
   assert.equal(stream.graphLaunches, 2 * (30 - 10)); // nine addresses to see that it moves, one more call to see the rest again
   assert.equal(stream.ran.filter((r) => r.startsWith('g6')).length, 30);
+});
+
+test('graphs of a program of which one cannot be made leave nothing, and the next run makes them', () => {
+  const stream = new Stream();
+  const steps = stepsOn(
+    stream,
+    chain(
+      13,
+      (i) => i === 6,
+      (i) => (i === 6 ? 0 : 8),
+    ),
+  );
+  let failure: Error | undefined;
+  const last = steps.at(-1)!;
+  const failing: Step = {
+    ...last,
+    submit(where) {
+      if (failure) throw failure;
+      last.submit(where);
+    },
+  };
+  const graphs = new Graphs(stream.driver, 0, [...steps.slice(0, -1), failing], EXTERNALS, externalOf);
+  const run = (call: number): void => graphs.run(0, [call, 50, 60, 70], at([call, 50, 60, 70]));
+  for (let call = 0; call < 10; call++) run(call); // the product's operand moves: there will be a graph before it and one behind
+  failure = new Error('the launch');
+  assert.throws(() => run(10), failure);
+  assert.equal(stream.graphs.size, 0);
+  failure = undefined;
+  stream.refusal = new Error('the graph');
+  assert.throws(() => run(11), stream.refusal);
+  assert.equal(stream.graphs.size, 0);
+  stream.refusal = undefined;
+  const before = stream.ran.length;
+  run(12);
+  assert.deepEqual([stream.graphs.size, stream.ran.length - before], [2, 13]);
 });

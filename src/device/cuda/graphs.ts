@@ -4,7 +4,7 @@
  * comes to rest is launched by itself, between the graphs of what is before and after it.
  */
 import koffi from 'koffi';
-import type { Driver } from './driver.ts';
+import { CudaError, type Driver } from './driver.ts';
 import { type Address, type Step, viewOf } from './launch.ts';
 
 /** Graphs kept per program, and addresses that a buffer may have before it counts as one that moves. */
@@ -13,9 +13,42 @@ const MAX_KNOWN = 1000;
 /** Fewer launches than this are not worth a graph. */
 const WORTH_A_GRAPH = 4;
 
-interface Captured {
+interface Graph {
   graph: number;
   executable: number;
+}
+
+/** What `work` puts on the stream, as one graph. Where that fails the stream is as it was, and nothing is left. */
+export function capture(d: Driver, stream: number, work: () => void): Graph {
+  const out = new BigUint64Array(16);
+  d.cuStreamBeginCapture_v2(stream, 2);
+  try {
+    work();
+  } catch (error) {
+    try {
+      d.cuStreamEndCapture(stream, out);
+      if (out[0]) d.cuGraphDestroy(out[0]);
+    } catch (later) {
+      if (!(later instanceof CudaError)) throw later; // the first says why
+    }
+    throw error;
+  }
+  d.cuStreamEndCapture(stream, out);
+  const graph = Number(out[0]);
+  try {
+    return { graph, executable: d.get('cuGraphInstantiateWithFlags', graph, 0) };
+  } catch (error) {
+    d.cuGraphDestroy(graph);
+    throw error;
+  }
+}
+/** Its nodes are named by those of the graph that was captured: both stay until the end. */
+export function destroy(d: Driver, { graph, executable }: Graph): void {
+  d.cuGraphExecDestroy(executable);
+  d.cuGraphDestroy(graph);
+}
+
+interface Captured extends Graph {
   /** The nodes of launches that can be given other addresses. */
   nodes: Map<Step, number>;
 }
@@ -112,32 +145,31 @@ export class Graphs {
       else parts.push(this.#graph(run, at));
       run = [];
     };
-    for (const step of this.#steps) {
-      if (step.patch || ![...this.#externals(step)].some((e) => this.#moving.has(e))) run.push(step);
-      else {
-        close();
-        parts.push(step);
+    try {
+      for (const step of this.#steps) {
+        if (step.patch || ![...this.#externals(step)].some((e) => this.#moving.has(e))) run.push(step);
+        else {
+          close();
+          parts.push(step);
+        }
       }
+      close();
+    } catch (error) {
+      this.#destroy(parts);
+      throw error;
     }
-    close();
     return { parts, addresses: [...addresses] };
   }
 
   #graph(steps: readonly Step[], at: Address): Captured {
-    const d = this.#driver;
     const nodes = new Map<Step, number>();
-    const out = new BigUint64Array(16);
-    d.cuStreamBeginCapture_v2(this.#stream, 2);
-    try {
+    const graph = capture(this.#driver, this.#stream, () => {
       for (const step of steps) {
         step.submit(at);
         if (step.patch && this.#externals(step).size) nodes.set(step, this.#latestNode());
       }
-    } finally {
-      d.cuStreamEndCapture(this.#stream, out);
-    }
-    const graph = Number(out[0]); // stays: its nodes name those of the executable
-    return { graph, executable: d.get('cuGraphInstantiateWithFlags', graph, 0), nodes };
+    });
+    return { ...graph, nodes };
   }
   /** The node that the next launch on the captured stream will depend on: the latest. */
   #latestNode(): number {
@@ -146,14 +178,12 @@ export class Graphs {
     return Number(koffi.decode(out[3]!, 'uint64_t'));
   }
 
+  #destroy(parts: readonly (Captured | Step)[]): void {
+    for (const part of parts) if ('graph' in part) destroy(this.#driver, part);
+  }
   /** Gives all graphs up; the next runs make new ones. */
   clear(): void {
-    for (const { parts } of this.#variants.values())
-      for (const part of parts)
-        if ('graph' in part) {
-          this.#driver.cuGraphExecDestroy(part.executable);
-          this.#driver.cuGraphDestroy(part.graph);
-        }
+    for (const { parts } of this.#variants.values()) this.#destroy(parts);
     this.#variants.clear();
     this.#known.clear();
   }

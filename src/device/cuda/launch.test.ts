@@ -16,9 +16,12 @@ import {
   transpose,
   typeOf,
 } from '../../tensor/index.ts';
+import type { AnyCall } from '../../tensor/lower/program.ts';
 import { HOPPER } from './calls.ts';
 import { readable } from './cublaslt.ts';
+import type { Driver } from './driver.ts';
 import { preludeSource, programSource } from './index.ts';
+import { kernelStep } from './launch.ts';
 import { rulesOn } from './rules.ts';
 
 const ampere = { capability: 80, sharedBytes: 163 << 10, multiprocessors: 108 };
@@ -39,6 +42,23 @@ test('no grid is larger than a GPU takes, however odd the shape', () => {
     for (const l of programSource(program, ampere).launches.flat())
       if (l.kind === 'kernel')
         assert.ok(l.grid[0] < 2 ** 31 && Math.max(l.grid[1], l.grid[2]) <= 65535, `${JSON.stringify(of)}: grid ${l.grid.join(' x ')}`);
+  }
+});
+
+test('a kernel that is launched with several sizes may always have the largest', () => {
+  for (const sizes of [
+    [100 << 10, 60 << 10],
+    [60 << 10, 100 << 10],
+  ]) {
+    let allowed = 48 << 10;
+    const driver = {
+      get: () => allowed,
+      cuFuncSetAttribute: (_fn: number, _attribute: number, bytes: number) => void (allowed = bytes),
+    } as unknown as Driver;
+    const call = { label: '', writes: [] } as unknown as AnyCall;
+    const launch = { kind: 'kernel', name: '', grid: [1, 1, 1], block: 32, views: [] } as const;
+    for (const shared of sizes) kernelStep(driver, 0, call, { ...launch, shared }, 0, false);
+    assert.equal(allowed, 100 << 10);
   }
 });
 

@@ -5,8 +5,7 @@ import type { AnyCall, Call, Program, View } from '../../tensor/lower/program.ts
 import type { Launch } from './calls.ts';
 import type { Product } from './cublaslt.ts';
 import type { AttentionLibrary } from './cudnn.ts';
-import { CudaError, type Driver } from './driver.ts';
-import { MAX_DYNAMIC_SHARED } from './early.ts';
+import { allowShared, CudaError, type Driver } from './driver.ts';
 import type { Shared } from './shared.ts';
 import { describe, isMatrix, MAP_BYTES, type Matrix } from './tensor-map.ts';
 
@@ -97,7 +96,7 @@ export function kernelStep(
   early: boolean,
 ): Step {
   const { views, grid, block, shared = 0, cluster = 1 } = launch;
-  if (shared) d.cuFuncSetAttribute(fn, MAX_DYNAMIC_SHARED, shared);
+  allowShared(d, fn, shared);
   if (cluster > MOST_TOGETHER) d.cuFuncSetAttribute(fn, LARGE_CLUSTERS, 1);
   const parameters = new Parameters(d, views);
   // CUDA_KERNEL_NODE_PARAMS: function, grid, block, shared bytes, parameters, extra
