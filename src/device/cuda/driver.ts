@@ -12,6 +12,7 @@ const signatures = {
   cuDeviceGetName: ['void *', 'int', 'int'],
   cuDeviceGetAttribute: ['void *', 'int', 'int'],
   cuDevicePrimaryCtxRetain: ['void *', 'int'],
+  cuDevicePrimaryCtxRelease_v2: ['int'],
   cuCtxSetCurrent: ['uintptr_t'],
   cuMemGetInfo_v2: ['void *', 'void *'],
   cuDeviceGetDefaultMemPool: ['void *', 'int'],

@@ -28,38 +28,43 @@ export class Gpu {
 
   constructor(index: number) {
     const { driver, context, device, info } = openGpu(index);
-    const bytes = new BigUint64Array(16);
-    driver.cuMemGetInfo_v2(bytes, bytes.subarray(8));
-    const { version: nvrtc, architectures } = nvrtcAbilities();
-    const why = unmet({
-      ...info,
-      driver: info.driverVersion,
-      freeBytes: Number(bytes[0]),
-      totalBytes: Number(bytes[8]),
-      nvrtc,
-      architectures,
-    });
-    if (why) throw new Error(`[cuda] ${why}`);
-    this.driver = driver;
-    this.info = info;
-    this.#context = context;
-    this.stream = driver.get('cuStreamCreate', 1);
-    this.memory = new Memory(driver, device, this.stream);
-    const workspace = driver.get('cuMemAlloc_v2', 4 * WORKSPACE_FLOATS);
-    const bench: Bench = {
-      machine: `${info.name}, driver ${info.driverVersion}`,
-      stream: this.stream,
-      captured: (work) => this.captured(work),
-      timed: (bodies) => this.timed(bodies),
-      scratch: (bytes, body) => this.memory.scratch(bytes, body),
-    };
-    this.blas = new CublasLt(workspace, 4 * WORKSPACE_FLOATS, bench);
-    this.cudnn = new AttentionLibrary(bench);
-    const bad = driver.get('cuMemHostAlloc', 64, 2);
-    this.bad = new Uint32Array(koffi.view(BigInt(bad), 64));
-    const tickets = driver.get('cuMemAlloc_v2', 4 * TICKETS);
-    this.memory.write({ address: tickets, bytes: 4 * TICKETS }, new Uint8Array(4 * TICKETS));
-    this.shared = { bad, workspace, tickets };
+    try {
+      const bytes = new BigUint64Array(16);
+      driver.cuMemGetInfo_v2(bytes, bytes.subarray(8));
+      const { version: nvrtc, architectures } = nvrtcAbilities();
+      const why = unmet({
+        ...info,
+        driver: info.driverVersion,
+        freeBytes: Number(bytes[0]),
+        totalBytes: Number(bytes[8]),
+        nvrtc,
+        architectures,
+      });
+      if (why) throw new Error(`[cuda] ${why}`);
+      this.driver = driver;
+      this.info = info;
+      this.#context = context;
+      this.stream = driver.get('cuStreamCreate', 1);
+      this.memory = new Memory(driver, device, this.stream);
+      const workspace = driver.get('cuMemAlloc_v2', 4 * WORKSPACE_FLOATS);
+      const bench: Bench = {
+        machine: `${info.name}, driver ${info.driverVersion}`,
+        stream: this.stream,
+        captured: (work) => this.captured(work),
+        timed: (bodies) => this.timed(bodies),
+        scratch: (bytes, body) => this.memory.scratch(bytes, body),
+      };
+      this.blas = new CublasLt(workspace, 4 * WORKSPACE_FLOATS, bench);
+      this.cudnn = new AttentionLibrary(bench);
+      const bad = driver.get('cuMemHostAlloc', 64, 2);
+      this.bad = new Uint32Array(koffi.view(BigInt(bad), 64));
+      const tickets = driver.get('cuMemAlloc_v2', 4 * TICKETS);
+      this.memory.write({ address: tickets, bytes: 4 * TICKETS }, new Uint8Array(4 * TICKETS));
+      this.shared = { bad, workspace, tickets };
+    } catch (error) {
+      driver.cuDevicePrimaryCtxRelease_v2(device); // with all that was allocated
+      throw error;
+    }
   }
 
   /** Before the driver is called: a context belongs to the thread that entered it. */
