@@ -33,6 +33,17 @@ test('what others read too is stored, and read', () => {
   );
 });
 
+test('numbers that lie side by side in one vector are two numbers', () => {
+  assert.deepEqual(
+    calls((qkv, cache, at) => {
+      const both = t.tanh(t.cast(t.concat([t.reshape(at, [1]), t.reshape(t.add(at, 5), [1])]), 'f32'));
+      const [start, end] = t.split(t.cast(both, 'i32'), 2, 0) as [Tensor, Tensor];
+      return step(t.tanh(qkv), cache, start, t.add(end, 1));
+    }).at(-1),
+    'decodeAttention decodeAttention',
+  );
+});
+
 test('a write of other keys than the last ones stays apart', () => {
   assert.deepEqual(
     calls((qkv, cache, at) => step(t.tanh(qkv), cache, at, t.add(at, 2))),

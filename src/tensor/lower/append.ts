@@ -5,7 +5,7 @@
 import type { Target } from '../device.ts';
 import { is, type Node, type Value } from '../graph.ts';
 import { stridesOf } from '../shape.ts';
-import { type Fusion, isPointwise, storedUnder, type Unit } from './cluster.ts';
+import { type Fusion, isPointwise, isView, storedUnder, type Unit } from './cluster.ts';
 import { type Emitter, flopsOf } from './emit.ts';
 import { COPY, expressionOf } from './expression.ts';
 import type { View } from './program.ts';
@@ -31,15 +31,21 @@ function seenIn(base: Value, v: Value): View | undefined {
   return x && viewOf(node, x);
 }
 
+/** The value of one number that `v`, of one number too, is under another shape. */
+function numberUnder(v: Value): Value {
+  let value = v;
+  while (isView(value.node) && value.node.inputs[0]!.type.size === 1) value = value.node.inputs[0]!;
+  return value;
+}
+
 /** Whether `total` is `start` and `count` more. */
 function isSum(total: Value, start: Value, count: number): boolean {
-  const { node } = total;
-  if (node.op === 'reshape') return isSum(node.inputs[0]!, start, count);
+  const { node } = numberUnder(total);
   const constant = (v: Value): boolean => {
-    const { node: n } = storedUnder(v);
+    const { node: n } = numberUnder(v);
     return is(n, 'full') && n.attrs.value === count;
   };
-  return node.op === 'add' && node.inputs.some((v, i) => storedUnder(v) === storedUnder(start) && constant(node.inputs[1 - i]!));
+  return node.op === 'add' && node.inputs.some((v, i) => numberUnder(v) === numberUnder(start) && constant(node.inputs[1 - i]!));
 }
 
 function appendOf(node: Node<'decodeAttention'>): Append | undefined {
