@@ -29,6 +29,15 @@ const patterns: [string, (...xs: Tensor[]) => Tree, (readonly number[])[], strin
   ['bias and gelu', (x, b) => t.gelu(t.add(x!, b!)), [X, [128]], ['map']],
   ['AdamW of one parameter', (...xs) => adam(...(xs as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor])), [X, X, X, X, [], []], ['map']],
   ['a product that is read transposed', (a, b) => t.transpose(t.matmul(a!, b!)), [X, [128, 32]], ['gemm']],
+  [
+    'a batch of products that are read transposed',
+    (a, b) => t.transpose(t.matmul(a!, b!)),
+    [
+      [2, 3, 4, 5],
+      [2, 3, 5, 6],
+    ],
+    ['gemm'],
+  ],
   ['a reduced expression', (x) => t.sum(t.square(x!), 1), [X], ['reduce']],
   [
     'softmax by hand',
