@@ -67,6 +67,10 @@ const mistakes: [() => unknown, RegExp][] = [
   [() => t.bicubicResize(of(2, 3), [4, 4], [0, 2]), /\[bicubicResize\] axis 2 is out of range/],
   [() => t.conv2d(of(1, 3, 8, 8), of(4, 2, 3, 3)), /\[conv2d\] x \[1, 3, 8, 8\] and weight \[4, 2, 3, 3\] do not fit/],
   [() => t.conv2d(of(1, 3, 2, 2), of(4, 3, 3, 3)), /a 3x3 window does not fit into 2x2 with padding 0x0; pad more/],
+  [
+    () => t.convTranspose2d(of(1, 3, 1, 4), of(3, 2, 1, 3), undefined, { padding: 1 }),
+    /\[convTranspose2d\] x \[1, 3, 1, 4\] and weight \[3, 2, 1, 3\] give an image of -1 x 4 with padding 1x1; pad less/,
+  ],
   [() => t.convTranspose2d(of(1, 3, 8, 8), of(2, 4, 3, 3)), /\[convTranspose2d\] x \[1, 3, 8, 8\] and weight \[2, 4, 3, 3\]/],
   [() => t.layerNorm(of(2, 3), of(4)), /\[norm\] gain and bias must be f32\[3\] for f32\[2,3\], not f32\[4\]/],
   [() => t.layerNorm(of(2, 3), undefined, of(3)), /\[layerNorm\] a bias needs a gain/],

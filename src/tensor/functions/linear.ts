@@ -81,8 +81,13 @@ export function convTranspose2d(
   const w = window([kh, kw], options);
   const extra = pair(options.outputPadding, 0);
   const size = (n: number, i: 0 | 1): number => (n - 1) * w.stride[i] - 2 * w.padding[i] + w.dilation[i] * (w.kernel[i] - 1) + 1 + extra[i];
+  const [height, width] = [size(H, 0), size(W, 1)];
+  if (!(height >= 0 && width >= 0))
+    throw new ShapeError(
+      `[convTranspose2d] x ${show(x.shape)} and weight ${show(weight.shape)} give an image of ${height} x ${width} with padding ${w.padding.join('x')}; pad less`,
+    );
   const columns = matmul(transpose(reshape(weight, [1, C, O * kh * kw])), reshape(x, [B, C, H * W]));
-  const y = apply('fold', { ...w, height: size(H, 0), width: size(W, 1) }, [columns]);
+  const y = apply('fold', { ...w, height, width }, [columns]);
   return bias ? biased(y, reshape(bias, [1, O, 1, 1])) : y;
 }
 

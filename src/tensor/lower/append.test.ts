@@ -33,6 +33,38 @@ test('what others read too is stored, and read', () => {
   );
 });
 
+test('entries of another expression, queries that repeat and keys that are no heads of the cache stay apart', () => {
+  const last = (f: (q: Tensor, entries: Tensor, cache: Tensor, at: Tensor) => Tensor[]): string | undefined =>
+    calls((qkv, cache, at) => {
+      const [q, entries] = t.split(t.tanh(qkv), [2, 4], 2) as [Tensor, Tensor];
+      return f(q, entries, cache, at);
+    }).at(-1);
+  const attend = (q: Tensor, cache: Tensor, at: Tensor, positions = 32): Tensor => {
+    const [keys, values] = t.split(t.slice(cache, null, [0, positions]), 2, 2) as [Tensor, Tensor];
+    return t.decodeAttention(q, keys, values, t.add(at, 1));
+  };
+  const together = last((q, entries, cache, at) => {
+    const written = t.updateAt(cache, entries, at, 1);
+    return [attend(q, written, at), written];
+  });
+  assert.equal(together, 'appendAttention tanh+updateAt+decodeAttention');
+  for (const f of [
+    (q, _, cache, at) => {
+      const written = t.updateAt(cache, t.sin(t.concat([q, q], 2)), at, 1);
+      return [attend(q, written, at), written];
+    },
+    (q, entries, cache, at) => {
+      const written = t.updateAt(cache, entries, at, 1);
+      return [attend(t.broadcastTo(t.slice(q, null, null, [0, 1]), [1, 1, 2, 8]), written, at), written];
+    },
+    (q, entries, cache, at) => {
+      const written = t.updateAt(cache, entries, at, 1);
+      return [attend(q, written, at, 16), written];
+    },
+  ] satisfies Parameters<typeof last>[0][])
+    assert.equal(last(f), 'decodeAttention decodeAttention');
+});
+
 test('numbers that lie side by side in one vector are two numbers', () => {
   assert.deepEqual(
     calls((qkv, cache, at) => {
