@@ -84,3 +84,22 @@ test('without a folder nothing stays, and side by side every arm is told', async
   for (const work of works) assert.ok(!existsSync(work));
   assert.match(lines[0]!, /^\[toy\] 2 arms on 2 seeds; 4 to run, 4,000 training steps$/);
 });
+
+test('side by side, an arm that fails takes nothing from the others: they go on in their folder, and are saved', async () => {
+  for (const save of [join(folder, 'fails'), undefined]) {
+    let late: string | undefined;
+    lines.length = 0;
+    const run: Toy['run'] = async (name, seed, work) => {
+      if (name === 'a') throw new Error(`no room for ${seed}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      assert.ok(existsSync(work));
+      late = work;
+      return { name, accuracy: 1 };
+    };
+    await assert.rejects(runArms(toy(save, { together: true, seeds: [3], run })), /no room for 3/);
+    assert.ok(late);
+    assert.ok(lines.includes('[toy] a, seed 3 failed: no room for 3'));
+    if (save) assert.deepEqual((await readdir(save)).toSorted(), ['seed-3', 'seed-3.b.json']);
+    else assert.ok(!existsSync(late));
+  }
+});

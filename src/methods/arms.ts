@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { errorMessage } from '../io/errors.ts';
 import { writeFileAtomic } from '../io/index.ts';
 import type { SeedRun } from './seeds.ts';
 
@@ -64,7 +65,10 @@ export async function runArms<Arm extends { name: string }, Setting extends obje
     await mkdir(work, { recursive: true });
     if (save) await write(settingOf(seed), setting, []);
     const runArm = async (name: string): Promise<void> => {
-      const arm = await options.run(name, seed, work, teller(`${name}, seed ${seed}`, log));
+      const arm = await options.run(name, seed, work, teller(`${name}, seed ${seed}`, log)).catch((error: unknown) => {
+        log(`[${method}] ${name}, seed ${seed} failed: ${errorMessage(error)}`);
+        throw error;
+      });
       if (save) await write(pathOf(seed, name), setting, [arm]);
       arms.push(arm);
       paid += options.steps(name);
@@ -75,15 +79,20 @@ export async function runArms<Arm extends { name: string }, Setting extends obje
     };
     let whole = false;
     try {
-      if (together) await Promise.all(left.map(runArm));
+      if (together) await allOf(left.map(runArm));
       else for (const name of left) await runArm(name);
       whole = true;
     } finally {
       if (whole || !save) await rm(work, { recursive: true, force: true });
     }
   };
-  if (together) await Promise.all(bySeed.map(runSeed));
+  if (together) await allOf(bySeed.map(runSeed));
   else for (const one of bySeed) await runSeed(one);
+}
+
+/** Waits for all, though one fails: the others have their folder to the end, and are saved. @throws what the first of them threw */
+async function allOf(jobs: readonly Promise<void>[]): Promise<void> {
+  for (const job of await Promise.allSettled(jobs)) if (job.status === 'rejected') throw job.reason;
 }
 
 const write = (path: string, setting: { seed: number }, arms: readonly { name: string }[]): Promise<number> =>

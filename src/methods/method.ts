@@ -71,7 +71,8 @@ export function defineMethod<C extends Contract, S extends z.ZodType>(method: Me
     throw new TypeError(`[${method.id}] ${why}`);
   };
   if (!idPattern.test(method.id)) refuse(`the id is not lower-case words joined by '-'; name the method as its folder`);
-  if (!(method.contract in contracts)) refuse(`there is no contract '${method.contract}'; use one of ${Object.keys(contracts).join(', ')}`);
+  if (!Object.hasOwn(contracts, method.contract))
+    refuse(`there is no contract '${method.contract}'; use one of ${Object.keys(contracts).join(', ')}`);
   if (method.saves.length === 0) refuse(`saves nothing; list one or more of ${savings.join(', ')}`);
   const defaults = method.config.safeParse({});
   if (!defaults.success)
