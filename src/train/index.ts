@@ -10,4 +10,5 @@ export type { CheckpointOptions, EvaluateOptions, TrainOptions, TrainProgress, T
 export { copyTree } from './snapshot.ts';
 export { calibrate, measureSpeed, type Speed, secondsOf } from './speed.ts';
 export type { Placed, StepResult, TrainStep } from './stepper.ts';
+export type { TreeReadOptions } from './tree-file.ts';
 export { loadModel, type ModelInfo, modelInfo, type SaveModelOptions, saveModel } from './weights.ts';
