@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -42,8 +42,13 @@ test('work that came to nothing bars no other', async () => {
   const [began, lock] = [join(folder, 'nothing'), 'half.lock'];
   {
     using work = await WorkFolder.open('train', began, { seed: 1 }, false);
-    writeFileSync(work.path(lock), 'of a process that was killed');
+    assert.ok(existsSync(work.folder));
   }
+  assert.ok(!existsSync(`${began}.unfinished`));
+  // a process that was killed leaves it
+  mkdirSync(`${began}.unfinished`);
+  writeFileSync(join(`${began}.unfinished`, 'work.json'), JSON.stringify({ question: { seed: 1 }, done: [] }));
+  writeFileSync(join(`${began}.unfinished`, lock), '{}');
   using other = await WorkFolder.open('train', began, { seed: 2 }, false);
   assert.ok(!other.resumed && !existsSync(other.path(lock)));
 });

@@ -52,7 +52,7 @@ export class WorkFolder {
     if (fresh) rmSync(folder, { recursive: true, force: true });
     const asked = JSON.parse(JSON.stringify(question)) as Note['question'];
     const left = existsSync(join(folder, NOTE)) ? Note.safeParse(readJson(join(folder, NOTE))) : undefined;
-    if (left?.success && readdirSync(folder).some((name) => name !== NOTE && !name.endsWith('.lock'))) {
+    if (left?.success && holdsWork(folder)) {
       const changed = Object.keys({ ...asked, ...left.data.question }).filter(
         (key) => JSON.stringify(asked[key]) !== JSON.stringify(left.data.question[key]),
       );
@@ -97,8 +97,9 @@ export class WorkFolder {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  /** Lets others at it: whatever is unfinished stays. */
+  /** Lets others at it: whatever is unfinished stays, of work that came to nothing nothing. */
   [Symbol.dispose](): void {
+    if (existsSync(this.folder) && !holdsWork(this.folder)) rmSync(this.folder, { recursive: true, force: true });
     this.#lock.release();
   }
 
@@ -138,6 +139,9 @@ const notWritable = (who: string, out: string, error: unknown): unknown =>
   errorCode(error) === undefined
     ? error
     : new Error(`[${who}] cannot write beside ${out} (${errorMessage(error)}); choose another -o`, { cause: error });
+
+/** Whether there is anything to go on from. */
+const holdsWork = (folder: string): boolean => readdirSync(folder).some((name) => name !== NOTE && !name.endsWith('.lock'));
 
 const folderOf = (out: string): string => `${out}.unfinished`;
 
