@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import '../device/index.ts';
+import { CpuDevice } from '../device/index.ts';
 import * as t from './index.ts';
 
 type Tensor = t.Tensor;
@@ -63,6 +63,28 @@ test('an asynchronous call takes donated tensors at once, and fails as a call do
   assert.throws(() => x.data(), /donated to step/);
   assert.deepEqual((await running).toArray(), [3, 1, 2]);
   await assert.rejects(step.async(t.tensor([1, 2, 3]), t.tensor(Int32Array.of(2, -1, 3))), /2 indices of take or scatter were outside/);
+});
+
+test('calls of every kind, those that fail too, give back what they held', async () => {
+  const device = new CpuDevice(); // whose bytes nobody else has
+  const f = t.compile((x: Tensor, i: Tensor) => t.take(t.mul(x, 2), i), { device });
+  const round = async (): Promise<void> => {
+    const [x, good, bad] = [
+      t.tensor([1, 2, 3], { device }),
+      t.tensor(Int32Array.of(2), { device }),
+      t.tensor(Int32Array.of(9), { device }),
+    ];
+    for (const y of [f(x, good), await f.async(x, good), f.enqueue(x, good), f.profile(x, good).result]) {
+      assert.deepEqual(y.toArray(), [6]);
+      y.dispose();
+    }
+    assert.equal(f.findNonFinite(x, good), undefined);
+    assert.throws(() => f(x, bad), /outside/);
+    await assert.rejects(f.async(x, bad), /outside/);
+    t.disposeTree([x, good, bad]);
+  };
+  await round();
+  assert.equal(device.allocatedBytes, device.arenaBytes);
 });
 
 const chain = (x: Tensor): Tensor => t.sum(t.softmax(t.log(t.matmul(x, x))));
