@@ -32,6 +32,36 @@ test('CIFAR-10 sheets: images cut from their place, labels beside them', {
   assert.equal((await openImages(folder, { split: 'test' })).size, 10_000);
 });
 
+test('every image is cut from its place in its sheet', async (t) => {
+  const small = mkdtempSync(join(tmpdir(), 'thimble-cifar-'));
+  t.after(() => rmSync(small, { recursive: true }));
+  writeFileSync(join(small, 'classes.txt'), 'cat dog');
+  const images = 2500 + 53; // a whole sheet, and two rows of another
+  writeFileSync(
+    join(small, 'train-labels.u8'),
+    Uint8Array.from({ length: images }, (_, i) => i % 2),
+  );
+  const width = 50 * 32;
+  const shade = (image: number, y: number, x: number, c: number): number => (image * 7 + (y >> 3) * 5 + (x >> 3) * 3 + c) % 256;
+  for (const [sheet, height] of [width, 64].entries()) {
+    const pixels = new Uint8Array(width * height * 3);
+    for (let at = 0; at < pixels.length; at++) {
+      const [y, x, c] = [Math.floor(at / 3 / width), Math.floor(at / 3) % width, at % 3];
+      pixels[at] = shade(sheet * 2500 + Math.floor(y / 32) * 50 + Math.floor(x / 32), y % 32, x % 32, c);
+    }
+    writeFileSync(join(small, `train-0${sheet}.webp`), await encodePng({ width, height, channels: 3, pixels }));
+  }
+  const set = await openCifarSheets(small);
+  assert.equal(set.size, images);
+  for (const i of [0, 1, 50, 2499, 2500, 2551, 2552]) {
+    const { pixels, label } = await set.read(i);
+    assert.equal(label, i % 2);
+    const expected = Array.from({ length: 3072 }, (_, at) => shade(i, Math.floor(at / 96), Math.floor(at / 3) % 32, at % 3));
+    assert.deepEqual([...pixels], expected, `image ${i}`);
+  }
+  await assert.rejects(openCifarSheets(small, { split: 'test' }), { code: 'ENOENT' });
+});
+
 test('sheets are labelled in the classes of a model, and refused where it has not all of them', async (t) => {
   const small = mkdtempSync(join(tmpdir(), 'thimble-cifar-'));
   t.after(() => rmSync(small, { recursive: true }));
