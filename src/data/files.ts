@@ -44,6 +44,8 @@ export interface FileSetOptions extends ScanOptions, SizeOptions {
  */
 export async function openImageFiles(source: string, files: readonly ImageFile[], options: FileSetOptions = {}): Promise<ImageSet> {
   if (options.size) checkSize(source, options.size);
+  if (!['fail', 'skip', undefined].includes(options.onBad))
+    throw new TypeError(`[images] onBad is '${options.onBad}'; let an unreadable image 'fail', or 'skip' it`);
   const decode: DecodeOptions = options.maxPixels === undefined ? {} : { maxPixels: options.maxPixels };
   const reasons = new Array<string | undefined>(files.length);
   const tolerate = async (i: number, work: () => Promise<void>): Promise<void> => {

@@ -62,9 +62,10 @@ export function catalogue(): CatalogueItem[] {
 export async function loadMethod(id: string): Promise<AnyMethod> {
   const entry = registry.find((one) => one.id === id);
   if (!entry) {
-    const near = registry.filter((one) => one.id.includes(id) || id.includes(one.id)).map((one) => one.id);
+    const asked = String(id);
+    const near = registry.filter((one) => one.id.includes(asked) || asked.includes(one.id)).map((one) => one.id);
     throw new Error(
-      `[methods] there is no method '${id}'; ${near.length > 0 ? `did you mean ${near.join(', ')}?` : 'thimble methods lists them'}`,
+      `[methods] there is no method '${asked}'; ${near.length > 0 ? `did you mean ${near.join(', ')}?` : 'thimble methods lists them'}`,
     );
   }
   return loadEntry(entry);

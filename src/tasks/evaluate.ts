@@ -46,6 +46,8 @@ export async function openUnlabelled(
   paths: readonly string[],
   options: EvaluateOptions,
 ): Promise<{ model: Model; images: ImageSet; files: ImageFile[] }> {
+  if (!Array.isArray(paths) || !paths.length || !paths.every((one) => typeof one === 'string'))
+    throw new TypeError('[predict] no images are named; give paths of files and folders');
   const model = await openModel(path);
   const files: ImageFile[] = [];
   for (const path of paths) {

@@ -6,7 +6,8 @@ import { TokenStore } from '../data/tokens/index.ts';
 import type { CodecTarget, StagePlan } from '../methods/index.ts';
 import { trainingConfig } from './config.ts';
 import { openLabelled, openUnlabelled } from './evaluate.ts';
-import { codecMethod, defaultMethod, reading, type TaskOptions } from './task.ts';
+import { checkEffort } from './store.ts';
+import { codecMethod, defaultMethod, needed, reading, type TaskOptions } from './task.ts';
 
 /** What is to be planned, as the task would be asked. */
 export type Work =
@@ -35,7 +36,7 @@ export interface Planned {
   seconds: number | null;
 }
 
-/** @throws BudgetError, as the task would */
+/** @throws BudgetError, as the task would; TypeError for a task that there is not */
 export async function plan(work: Work, options: PlanOptions = {}): Promise<Planned> {
   const { method, target, skipped = [], fileBytes = null, stages } = await planOf(work, options);
   const seconds = stages.reduce((sum, stage) => sum + stage.seconds, 0);
@@ -52,6 +53,8 @@ export async function plan(work: Work, options: PlanOptions = {}): Promise<Plann
   };
 }
 
+const tasks: readonly Work['task'][] = ['store', 'train', 'eval', 'predict'];
+
 interface Found {
   method: string;
   target: CodecTarget;
@@ -61,6 +64,8 @@ interface Found {
 }
 
 async function planOf(work: Work, options: PlanOptions): Promise<Found> {
+  const { task } = needed('plan', work);
+  if (!tasks.includes(task)) throw new TypeError(`[plan] there is no plan of the task '${task}'; plan ${tasks.join(', ')}`);
   const { method: id = defaultMethod, device } = options;
   const where = device === undefined ? {} : { device };
   if (work.task === 'eval' || work.task === 'predict') {
@@ -80,6 +85,7 @@ async function planOf(work: Work, options: PlanOptions): Promise<Found> {
   }
   const { source, size, onBad = 'fail', effort } = work;
   const budget = Budget.of(work.budget);
+  if (effort !== undefined) checkEffort(effort);
   const images = await openImages(source, { ...reading(options), onBad, ...(size !== undefined && { size: [size, size] }) });
   const config = method.fit(budget.bytes, images);
   const stages = (await method.create(config).plan?.(images, { ...where, ...(effort !== undefined && { effort }) })) ?? [];

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { Budget, fileBytes } from '../bytes/index.ts';
 import { imageBytes, openImages, type SkippedFile } from '../data/index.ts';
-import { type Cost, codecMethod, defaultMethod, measured, reading, seedOf, type TaskOptions } from './task.ts';
+import { type Cost, codecMethod, defaultMethod, measured, needed, reading, seedOf, type TaskOptions } from './task.ts';
 import { placeOf, WorkFolder } from './work-folder.ts';
 
 export interface StoreOptions extends TaskOptions {
@@ -33,16 +33,21 @@ export interface Stored extends Cost {
   bytesPerImage: number;
 }
 
+/** @throws RangeError for what is no share of a method's steps */
+export function checkEffort(effort: number): void {
+  if (!(effort > 0 && effort <= 1)) throw new RangeError(`[store] effort ${effort} is not a share; give a number above 0, up to 1`);
+}
+
 /**
  * Stores a folder with one folder per class, an IDX file, or a CSV manifest.
  *
  * @throws BudgetError that names the least budget that works; ImageError that names the unreadable image
  */
 export async function store(source: string, options: StoreOptions): Promise<Stored> {
-  const { size, onBad = 'fail', method: id = defaultMethod, effort = 1, fresh = false } = options;
+  const { size, onBad = 'fail', method: id = defaultMethod, effort = 1, fresh = false } = needed('store', options);
   const seed = seedOf(options);
   const budget = Budget.of(options.budget);
-  if (!(effort > 0 && effort <= 1)) throw new RangeError(`[store] effort ${effort} is not a share; give a number above 0, up to 1`);
+  checkEffort(effort);
   const out = placeOf('store', source, options.out);
   const method = await codecMethod(id);
   const images = await openImages(source, { ...reading(options), onBad, ...(size !== undefined && { size: [size, size] }) });

@@ -15,6 +15,12 @@ export interface TaskOptions {
   onProgress?: (what: string, done: number, total: number, note?: string) => void;
 }
 
+/** The options of a task that needs some. @throws TypeError for none, which plain JavaScript would tell as a property of undefined */
+export function needed<T>(who: string, options: T): T {
+  if (typeof options !== 'object' || options === null) throw new TypeError(`[${who}] its options are ${String(options)}; give an object`);
+  return options;
+}
+
 /** @throws RangeError, before anything is begun, for what is no seed */
 export function seedOf({ seed = 0 }: TaskOptions): number {
   if (!(Number.isSafeInteger(seed) && seed >= 0)) throw new RangeError(`[seed] ${seed} is no seed; give a whole number from 0`);

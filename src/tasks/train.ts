@@ -3,7 +3,7 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileBytes } from '../bytes/index.ts';
 import { trainingConfig } from './config.ts';
-import { type Cost, codecMethod, defaultMethod, measured, seedOf, type TaskOptions } from './task.ts';
+import { type Cost, codecMethod, defaultMethod, measured, needed, seedOf, type TaskOptions } from './task.ts';
 import { placeOf, WorkFolder } from './work-folder.ts';
 
 export interface TrainOptions extends TaskOptions {
@@ -26,7 +26,7 @@ export interface Trained extends Cost {
 
 /** Trains from a store that `store` wrote, and nothing else. @throws FormatError for a damaged store. */
 export async function train(storePath: string, options: TrainOptions): Promise<Trained> {
-  const { method: id = defaultMethod, epochs, fresh = false } = options;
+  const { method: id = defaultMethod, epochs, fresh = false } = needed('train', options);
   const seed = seedOf(options);
   const out = placeOf('train', storePath, options.out);
   const source = resolve(storePath);
