@@ -116,7 +116,7 @@ test('a damaged header is an error or another array, never a large allocation', 
     { numRuns: 200 },
   );
   const vast = await put('vast', Uint8Array.from([...header(0xffffffff, 0xffffffff), 1]));
-  await assert.rejects(readIdx(vast), /takes .* TiB, the limit is 4\.0 GiB/);
+  await assert.rejects(readIdx(vast), /takes .* PiB, the limit is 4\.0 GiB/);
 });
 
 test('a small packed file that unpacks to more than its header says is stopped', async () => {

@@ -2,7 +2,8 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { createBrotliDecompress, createGunzip } from 'node:zlib';
-import { errorCode, errorMessage, FormatError, showBytes } from '../io/errors.ts';
+import { printPair } from '../bytes/index.ts';
+import { errorCode, errorMessage, FormatError } from '../io/errors.ts';
 import type { ImageShape } from './image-set.ts';
 import { PackedImages } from './packed.ts';
 
@@ -70,8 +71,10 @@ export async function readIdx(path: string, { signal, maxBytes = 2 ** 32 }: IdxO
         if (!head) continue;
         chunks.splice(0, chunks.length, start);
         limit = head.bytes + elements(head.dims);
-        if (limit > maxBytes)
-          throw new FormatError(`[idx] ${path}: [${head.dims}] takes ${showBytes(limit)}, the limit is ${showBytes(maxBytes)}`);
+        if (limit > maxBytes) {
+          const [takes, most] = printPair(limit, maxBytes);
+          throw new FormatError(`[idx] ${path}: [${head.dims}] takes ${takes}, the limit is ${most}`);
+        }
       }
       if (got > limit) throw new FormatError(`[idx] ${path}: more bytes than its header [${head.dims}] says (${limit})`);
     }

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto';
 import * as nodeFs from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { errorCode, errorMessage, showBytes } from './errors.ts';
+import { printBytes, printPair } from '../bytes/index.ts';
+import { errorCode, errorMessage } from './errors.ts';
 import { writeWhole } from './whole.ts';
 
 /** The file operations that an atomic write needs; tests inject faults here. */
@@ -178,10 +179,10 @@ async function freeBytes(fs: AtomicFs, folder: string): Promise<number | undefin
 }
 
 function diskFull(path: string, needed: number, free: number | undefined, cause?: unknown): Error {
-  const room = free === undefined ? 'unknown' : showBytes(free);
+  const [least, room] = free === undefined ? [printBytes(needed), 'an unknown number'] : printPair(needed, free);
   return Object.assign(
     new Error(
-      `[io] cannot write ${path}: at least ${showBytes(needed)} needed, ${room} free on its disk; ` +
+      `[io] cannot write ${path}: at least ${least} needed, ${room} free on its disk; ` +
         'free some space or choose another folder (the old file is untouched)',
       { cause },
     ),
@@ -204,6 +205,6 @@ async function explain(error: unknown, fs: AtomicFs, path: string, folder: strin
       code,
     });
   const free = await freeBytes(fs, folder);
-  const room = needed > 0 && free !== undefined ? ` (${showBytes(needed)} needed, ${showBytes(free)} free)` : '';
+  const room = needed > 0 && free !== undefined ? ` (${printPair(needed, free).join(' needed, ')} free)` : '';
   return Object.assign(new Error(`[io] cannot write ${path}: ${folder} ${why}${room}`, { cause: error }), { code });
 }

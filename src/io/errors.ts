@@ -20,13 +20,6 @@ export function errorMessage(error: unknown): string {
 export const cannotOpen = (who: string, path: string, cause: unknown): Error =>
   Object.assign(new Error(`[${who}] ${path}: ${systemReason(cause) ?? errorMessage(cause)}`, { cause }), { code: errorCode(cause) });
 
-/** `1.5 MiB`: sizes as the messages of this layer print them. */
-export function showBytes(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  const power = Math.min(units.length - 1, bytes < 1 ? 0 : Math.floor(Math.log2(bytes) / 10));
-  return power === 0 ? `${bytes} B` : `${(bytes / 1024 ** power).toFixed(1)} ${units[power]}`;
-}
-
 /** The content of a file does not follow its format, or was damaged. */
 export class FormatError extends Error {
   override readonly name = 'FormatError';

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
+import { printPair } from '../bytes/index.ts';
 import { type DType, itemSize } from '../tensor/dtype.ts';
 import { openAtomic } from './atomic.ts';
-import { cannotOpen, FormatError, showBytes } from './errors.ts';
+import { cannotOpen, FormatError } from './errors.ts';
 import { encodeHeader, type Header, parseHeader, type StoredTensor, sealDigest } from './safetensors-header.ts';
 import { hashWhole, readWhole } from './whole.ts';
 
@@ -82,7 +83,8 @@ export async function openSafetensors(path: string, options: OpenOptions = {}): 
       throw new FormatError(`[safetensors] ${path}: header of ${length} bytes in a file of ${size}; truncated or not safetensors`);
     }
     if (length > maxHeaderBytes) {
-      throw new FormatError(`[safetensors] ${path}: header of ${showBytes(length)}, the format allows ${showBytes(maxHeaderBytes)}`);
+      const [found, most] = printPair(length, maxHeaderBytes);
+      throw new FormatError(`[safetensors] ${path}: header of ${found}, the format allows ${most}`);
     }
     const text = new Uint8Array(length);
     await readFully(handle, path, text, 8);

@@ -57,6 +57,21 @@ for (const c of goldenCases<ScaleAttrs>('loss-scale'))
     });
   });
 
+test('unless told otherwise, a scale begins at 2^16, doubles after 2000 finite steps up to 2^24, and halves down to 1', () => {
+  const scale = new LossScale();
+  assert.deepEqual([scale.init().scale.item(), scale.init().finiteSteps.item()], [2 ** 16, 0]);
+  const next = (from: number, steps: number, finite: number): number[] => {
+    const state = { scale: tensor(from), finiteSteps: tensor(Int32Array.of(steps), { shape: [] }) };
+    const after = scale.next(state, allFinite([tensor([finite])]));
+    return [after.scale.item(), after.finiteSteps.item()];
+  };
+  assert.deepEqual(next(4, 1998, 1), [4, 1999]);
+  assert.deepEqual(next(4, 1999, 1), [8, 0]);
+  assert.deepEqual(next(2 ** 24, 1999, 1), [2 ** 24, 0]);
+  assert.deepEqual(next(4, 1998, Number.NaN), [2, 0]);
+  assert.deepEqual(next(1, 5, Number.POSITIVE_INFINITY), [1, 0]);
+});
+
 test('f16 trains: a step that overflows changes nothing but the scale, the others follow f32', () => {
   interface State {
     model: { w: Tensor };
