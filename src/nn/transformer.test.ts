@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import '../device/index.ts';
 import { add, ones, random, type Tensor } from '../tensor/index.ts';
 import { initialize, xavierStd } from './init.ts';
-import { Block, dropPath, Mlp, SelfAttention } from './transformer.ts';
+import { Block, dropPath, forwardBlocks, Mlp, type Noise, SelfAttention } from './transformer.ts';
 
 const rows = (t: Tensor): number[][] => t.toArray() as number[][];
 const deviation = (t: Tensor): number => Math.sqrt(Array.from(t.data()).reduce((n, x) => n + x * x, 0) / t.size);
@@ -81,4 +81,28 @@ test('a dropped branch is dropped for a sample as a whole, and the rest made up 
   for (const p of [1, -0.1, Number.NaN])
     assert.throws(() => dropPath(random.key(8), dropped, p), /\[dropPath\] p is .*at least 0 and below 1/);
   assert.equal(dropPath(random.key(8), dropped, 0), dropped);
+});
+
+test('drop path grows linearly with depth, and each block has a key of its own', () => {
+  const seen: (Noise | undefined)[] = [];
+  const block = {
+    forward(x: Tensor, noise?: Noise): Tensor {
+      seen.push(noise);
+      return add(x, 1);
+    },
+  };
+  const x = ones([1, 1, 1]);
+  const noise = { key: random.key(9), dropPath: 0.3, dropout: 0.1 };
+  assert.equal(forwardBlocks([block, block, block, block], x, noise).item(), 5);
+  const rates = seen.map((n) => n!.dropPath!);
+  assert.ok(rates.every((p, i) => Math.abs(p - i * 0.1) < 1e-12) && seen.every((n) => n!.dropout === 0.1), `${rates}`);
+  assert.equal(new Set(seen.map((n) => n!.key.data().join())).size, 4);
+  seen.length = 0;
+  forwardBlocks([block], x, noise);
+  forwardBlocks([block], x);
+  forwardBlocks([block, block], x, { key: noise.key });
+  assert.deepEqual(
+    seen.map((n) => n?.dropPath),
+    [0, undefined, 0, 0],
+  );
 });

@@ -139,6 +139,15 @@ export class Block {
   }
 }
 
+/** Blocks in turn, each with a key of its own. Drop path grows linearly with depth, from 0 to that of `noise`. x [B, T, width]. */
+export function forwardBlocks(blocks: readonly Pick<Block, 'forward'>[], x: Tensor, noise?: Noise): Tensor {
+  const most = noise?.dropPath ?? 0;
+  return blocks.reduce((h, block, i) => {
+    const dropPath = (most * i) / Math.max(1, blocks.length - 1);
+    return block.forward(h, noise && { ...noise, key: random.foldIn(noise.key, i), dropPath });
+  }, x);
+}
+
 /** Drops the whole branch for a sample with probability p and scales the rest by 1/(1-p). x [B, ...]. */
 export function dropPath(key: random.Key, x: Tensor, p: number): Tensor {
   if (!(p >= 0 && p < 1)) throw new RangeError(`[dropPath] p is ${p}; it must be at least 0 and below 1`);

@@ -5,7 +5,7 @@
 import { add, bicubicResize, cast, mean, random, reshape, type Tensor, tensor } from '../../tensor/index.ts';
 import { truncatedNormal, zerosParameter } from '../init.ts';
 import { Conv2d, gridToSequence, LayerNorm, Linear } from '../module.ts';
-import { Block, type Noise } from '../transformer.ts';
+import { Block, forwardBlocks, type Noise } from '../transformer.ts';
 
 export interface VitConfig {
   /** Of the input grid. */
@@ -75,18 +75,8 @@ export class Vit {
   features(x: Tensor, noise?: Noise): Tensor {
     const patches = this.stem.forward(x);
     const grid = patches.shape.slice(2) as [number, number];
-    let h = add(gridToSequence(patches), cast(this.positionsFor(grid), patches.dtype));
-    this.blocks.forEach((block, i) => {
-      h = block.forward(
-        h,
-        noise && {
-          ...noise,
-          key: random.foldIn(noise.key, i),
-          dropPath: ((noise.dropPath ?? 0) * i) / Math.max(1, this.blocks.length - 1),
-        },
-      );
-    });
-    return this.norm.forward(h);
+    const placed = add(gridToSequence(patches), cast(this.positionsFor(grid), patches.dtype));
+    return this.norm.forward(forwardBlocks(this.blocks, placed, noise));
   }
 
   /** x [B, C, H, W] -> logits [B, classes]. */

@@ -1,5 +1,5 @@
 /** The part that pre-training and fine-tuning share: a stem that makes patches, a class token, transformer blocks. */
-import { Block, Conv2d, Embedding, gridToSequence, LayerNorm, type Noise, truncatedNormal } from '../../../nn/index.ts';
+import { Block, Conv2d, Embedding, forwardBlocks, gridToSequence, LayerNorm, type Noise, truncatedNormal } from '../../../nn/index.ts';
 import { broadcastTo, cast, concat, dropout, permute, random, reshape, type Tensor } from '../../../tensor/index.ts';
 
 export interface EncoderConfig {
@@ -100,11 +100,6 @@ export class TokenEncoder<S extends Stem = Stem> {
   attend(patches: Tensor, noise?: Noise): Tensor {
     const [B, , D] = patches.shape as [number, number, number];
     const cls = cast(broadcastTo(reshape(this.cls, [1, 1, D]), [B, 1, D]), patches.dtype);
-    let x = concat([cls, patches], 1);
-    this.blocks.forEach((block, i) => {
-      const dropPath = ((noise?.dropPath ?? 0) * i) / Math.max(1, this.blocks.length - 1);
-      x = block.forward(x, noise && { ...noise, key: random.foldIn(noise.key, i), dropPath });
-    });
-    return x;
+    return forwardBlocks(this.blocks, concat([cls, patches], 1), noise);
   }
 }
