@@ -48,6 +48,18 @@ test('every candidate is a valid configuration whose images come out at about th
     }
 });
 
+test('a codebook is as large as 32 uses of each code allow, from 16 codes to 1024', () => {
+  for (const size of [5, 60, 1000, 40_000]) {
+    const all = candidates({ size, shape: [28, 28, 1], classes: names(2) });
+    for (const grid of new Set(all.map(({ tokenizer }) => tokenizer.grid))) {
+      const most = Math.max(...all.filter(({ tokenizer }) => tokenizer.grid === grid).map(({ tokenizer }) => tokenizer.codes));
+      const allowed = (size * grid ** 2) / 32;
+      assert.ok(most === 16 || most <= allowed, `${most} codes for ${size} images of ${grid} x ${grid}`);
+      assert.ok(most === 1024 || 2 * most > allowed, `${most} codes for ${size} images of ${grid} x ${grid}`);
+    }
+  }
+});
+
 test('the published store of ImageNet takes 9 bits a token packed, and the encoder, the maps, the codebook and the labels beside', () => {
   const bytes = storeBytes(Config.parse({ codec: 'packed' }), imagenet);
   const tokens = (1_281_167 * 1024 * 9) / 8;

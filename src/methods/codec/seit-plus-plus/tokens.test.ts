@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import '../../../device/index.ts';
 import { initialize } from '../../../nn/index.ts';
-import { compile, iota, mul, random, reshape, type Tensor, tensor, withDevice } from '../../../tensor/index.ts';
+import { cast, compile, iota, mul, random, reshape, type Tensor, tensor, withDevice } from '../../../tensor/index.ts';
+import { copyTree } from '../../../train/index.ts';
 import { newVit } from './classifier.ts';
 import { Config, imageSide, presets } from './config.ts';
 import { learnState, learnStep } from './learn.ts';
@@ -10,7 +11,7 @@ import { patchify, unpatchify } from './patches.ts';
 import { toInput } from './pixels.ts';
 import { blank } from './records.ts';
 import { Tokenizer } from './tokenizer.ts';
-import { codesToGrid, gridToCodes } from './tokens.ts';
+import { channelsLast, codesToGrid, gridToCodes } from './tokens.ts';
 import { trainStep } from './train.ts';
 
 const list = (t: Tensor): number[] => Array.from(t.data());
@@ -91,6 +92,36 @@ test('learning lowers the reconstruction error and brings the codebook to life',
   assert.ok(losses.at(-1)! < 0.3 * losses[0]!, `${losses[0]} -> ${losses.at(-1)}`);
   const used = new Set(list(compile((m: Tokenizer, x: Tensor) => m.tokenize(toInput(x, side, 1)))(state.model, pixels)));
   assert.ok(used.size >= 8, `${used.size} codes are used`);
+});
+
+test('codes that nothing chose become vectors of the batch when it is time, and only then', () => {
+  const { tokenizer: config } = Config.parse({
+    ...presets.fashion,
+    tokenizer: { ...presets.fashion.tokenizer, grid: 4, codes: 64, codeDim: 4, width: 16 },
+    crop: 4,
+  });
+  const side = imageSide(config);
+  const pixels = compile((k: Tensor) => cast(random.randint(k, [16, side, side, 1], 0, 256), 'u8'))(random.key(1));
+  const vectors = compile((m: Tokenizer, x: Tensor) => reshape(channelsLast(m.quantise(toInput(x, side, 1)).z), [-1, 4]));
+  const rows = (t: Tensor): number[][] => t.toArray() as number[][];
+  const placeIn = (all: number[][], row: number[]): number => all.findIndex((z) => z.every((v, i) => Math.abs(v - row[i]!) < 1e-5));
+  const step = learnStep(config, 1, 3);
+  const states = [learnState(config, 1, 1)];
+  for (let i = 0; i < 4; i++) states.push(step(copyTree(states[i]!), pixels, random.key(i), tensor(1e-3)).state);
+  const tokens = 16 * 16;
+  assert.deepEqual(
+    states.map(({ usage }) => list(usage).reduce((a, b) => a + b)),
+    [0, tokens, 2 * tokens, 3 * tokens, tokens],
+  );
+  for (const [at, state] of states.slice(0, 4).entries()) {
+    const [all, next, used] = [rows(vectors(state.model, pixels)), states[at + 1]!, list(state.usage)];
+    const places = rows(next.model.codebook).map((row) => placeIn(all, row));
+    const replaced = places.map((place) => place >= 0);
+    assert.deepEqual(replaced, at % 3 ? replaced.map(() => false) : used.map((n) => n === 0), `step ${at}`);
+    rows(next.optimizer.m.codebook).forEach((m, code) => replaced[code] && assert.deepEqual(m, [0, 0, 0, 0]));
+    if (at === 0) assert.ok(Math.max(...places) > tokens / 2 && new Set(places).size > 32, 'drawn from the whole batch');
+  }
+  assert.ok(list(states[3]!.usage).some((n) => n === 0) && list(states[3]!.usage).some((n) => n > 0));
 });
 
 test('the published ImageNet-size configuration plans', (t) => {
