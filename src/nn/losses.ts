@@ -23,8 +23,8 @@ import {
  * smoothing e: targets (1 - e) onehot + e/C (Szegedy et al. 2016).
  */
 export function classificationLoss(logits: Tensor, labels: Tensor, smoothing = 0): Tensor {
-  const C = logits.shape.at(-1)!;
   const losses = crossEntropy(logits, labels);
+  const C = logits.shape.at(-1)!;
   const inside = mul(cast(greaterEqual(labels, 0), 'f32'), cast(less(labels, C), 'f32'));
   const counted = maximum(sum(inside), 1);
   const hard = div(sum(losses), counted);

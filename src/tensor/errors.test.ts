@@ -68,6 +68,23 @@ const mistakes: [() => unknown, RegExp][] = [
   [() => t.conv2d(of(1, 3, 8, 8), of(4, 2, 3, 3)), /\[conv2d\] x \[1, 3, 8, 8\] and weight \[4, 2, 3, 3\] do not fit/],
   [() => t.conv2d(of(1, 3, 2, 2), of(4, 3, 3, 3)), /a 3x3 window does not fit into 2x2 with padding 0x0; pad more/],
   [
+    () => t.conv2d(of(1, 1, 4, 4), of(1, 1, 2, 2), undefined, { stride: 1.5 }),
+    /\[conv2d\] stride 1\.5 x 1\.5 must be whole numbers from 1/,
+  ],
+  [
+    () => t.conv2d(of(1, 1, 4, 4), of(1, 1, 2, 2), undefined, { dilation: [1, 0] }),
+    /\[conv2d\] dilation 1 x 0 must be whole numbers from 1/,
+  ],
+  [() => t.conv2d(of(1, 1, 4, 4), of(1, 1, 2, 2), undefined, { padding: -1 }), /\[conv2d\] padding -1 x -1 must be whole numbers from 0/],
+  [() => t.convTranspose2d(of(1, 1, 4, 4), of(1, 1, 2, 2), undefined, { stride: 0 }), /\[convTranspose2d\] stride 0 x 0 must be whole/],
+  [() => t.avgPool2d(of(1, 1, 4, 4), 0), /\[avgPool2d\] kernel 0 x 0 must be whole numbers from 1/],
+  [() => t.full([2], '1' as never), /\[full\] 1 is no number; give one/],
+  [
+    () => t.linearCrossEntropy(of(2, 4), of(3, 4), int(2), { reduction: 'average' as never }),
+    /\[linearCrossEntropy\] there is no reduction 'average'; use mean, sum or none/,
+  ],
+  [() => t.linearCrossEntropy(of(2, 4), of(3, 4), int(2), { memory: -1 }), /\[linearCrossEntropy\] memory is -1; it must be a number >= 0/],
+  [
     () => t.convTranspose2d(of(1, 3, 1, 4), of(3, 2, 1, 3), undefined, { padding: 1 }),
     /\[convTranspose2d\] x \[1, 3, 1, 4\] and weight \[3, 2, 1, 3\] give an image of -1 x 4 with padding 1x1; pad less/,
   ],

@@ -60,7 +60,7 @@ function attrsOf({ e, c }: Operands, o: LogitOptions, shard = { first: 0, total:
   const filter = presets[o.preset ?? 'cce'];
   if (!filter) throw new RangeError(`[linearCrossEntropy] there is no preset '${o.preset}'; use one of ${Object.keys(presets).join(', ')}`);
   const eps = o.filterEps === undefined || o.filterEps === 'auto' ? machineEpsilon[e.dtype] / 32 : o.filterEps;
-  for (const [name, x] of Object.entries({ softCap: o.softCap ?? 0, filterEps: eps }))
+  for (const [name, x] of Object.entries({ softCap: o.softCap ?? 0, filterEps: eps, memory: o.memory ?? 48e6 }))
     if (!(x >= 0 && Number.isFinite(x))) throw new RangeError(`[linearCrossEntropy] ${name} is ${x}; it must be a number >= 0`);
   const filters = eps > 0 && (filter.e || filter.c);
   return {
@@ -139,6 +139,8 @@ export function linearCrossEntropyWithLse(
 }
 
 function reduced(losses: Tensor, counted: Tensor, reduction: 'mean' | 'sum' | 'none'): Tensor {
+  if (!['mean', 'sum', 'none'].includes(reduction))
+    throw new RangeError(`[linearCrossEntropy] there is no reduction '${reduction}'; use mean, sum or none`);
   if (reduction === 'none') return losses;
   return reduction === 'sum' ? sum(losses) : div(sum(losses), maximum(counted, 1));
 }

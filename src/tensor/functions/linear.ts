@@ -31,8 +31,18 @@ export interface ConvOptions {
 const pair = (x: number | readonly [number, number] | undefined, otherwise: number): readonly [number, number] =>
   x === undefined ? [otherwise, otherwise] : typeof x === 'number' ? [x, x] : x;
 
-function window(kernel: readonly [number, number], o: ConvOptions): Window2d {
-  return { kernel, stride: pair(o.stride, 1), padding: pair(o.padding, 0), dilation: pair(o.dilation, 1) };
+/** @throws ShapeError where a window would not move, or between two pixels */
+function window(op: string, kernel: readonly [number, number], o: ConvOptions): Window2d {
+  const w = { kernel, stride: pair(o.stride, 1), padding: pair(o.padding, 0), dilation: pair(o.dilation, 1) };
+  for (const [name, least] of [
+    ['kernel', 1],
+    ['stride', 1],
+    ['padding', 0],
+    ['dilation', 1],
+  ] as const)
+    if (!w[name].every((n) => Number.isInteger(n) && n >= least))
+      throw new ShapeError(`[${op}] ${name} ${w[name].join(' x ')} must be whole numbers from ${least}`);
+  return w;
 }
 
 /** y + bias in the type of y: under mixed precision a bias stays f32 and the activations do not. Widened first, so that its gradient is summed in f32. */
@@ -48,7 +58,7 @@ export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOp
     throw new ShapeError(`[conv2d] x ${show(x.shape)} and weight ${show(weight.shape)} do not fit [B, C, H, W] and [O, C, kh, kw]`);
   const [B, C, H, W] = x.shape as [number, number, number, number];
   const [O, , kh, kw] = weight.shape as [number, number, number, number];
-  const w = window([kh, kw], options);
+  const w = window('conv2d', [kh, kw], options);
   const tiles = w.stride[0] === kh && w.stride[1] === kw && !w.padding[0] && !w.padding[1] && w.dilation[0] === 1 && w.dilation[1] === 1;
   let y: Tensor;
   if (tiles && H >= kh && W >= kw) {
@@ -78,11 +88,11 @@ export function convTranspose2d(
     );
   const [B, C, H, W] = x.shape as [number, number, number, number];
   const [, O, kh, kw] = weight.shape as [number, number, number, number];
-  const w = window([kh, kw], options);
+  const w = window('convTranspose2d', [kh, kw], options);
   const extra = pair(options.outputPadding, 0);
   const size = (n: number, i: 0 | 1): number => (n - 1) * w.stride[i] - 2 * w.padding[i] + w.dilation[i] * (w.kernel[i] - 1) + 1 + extra[i];
   const [height, width] = [size(H, 0), size(W, 1)];
-  if (!(height >= 0 && width >= 0))
+  if (!(Number.isInteger(height) && Number.isInteger(width) && height >= 0 && width >= 0))
     throw new ShapeError(
       `[convTranspose2d] x ${show(x.shape)} and weight ${show(weight.shape)} give an image of ${height} x ${width} with padding ${w.padding.join('x')}; pad less`,
     );
@@ -96,7 +106,7 @@ export function avgPool2d(x: Tensor, kernel: number, options: { stride?: number 
   checkTensors('avgPool2d', [x]);
   const s = options.stride ?? kernel;
   const [B, C, H, W] = x.shape as [number, number, number, number];
-  const columns = apply('unfold', window([kernel, kernel], { stride: s }), [x]);
+  const columns = apply('unfold', window('avgPool2d', [kernel, kernel], { stride: s }), [x]);
   const oh = Math.floor((H - kernel) / s) + 1;
   const ow = Math.floor((W - kernel) / s) + 1;
   const summed = apply('sum', { axes: [2] }, [reshape(columns, [B, C, kernel * kernel, oh * ow])]);

@@ -10,7 +10,10 @@ import { apply } from '../trace.ts';
 export type Operand = Tensor | number;
 
 /** A tensor filled with one number; costs no memory inside a compiled function. */
-export const full = (shape: Shape, value: number, dtype: DType = 'f32'): Tensor => apply('full', { shape, value, dtype }, []);
+export function full(shape: Shape, value: number, dtype: DType = 'f32'): Tensor {
+  if (typeof value !== 'number' && typeof value !== 'boolean') throw new TypeError(`[full] ${String(value)} is no number; give one`);
+  return apply('full', { shape, value, dtype }, []);
+}
 export const zeros = (shape: Shape, dtype: DType = 'f32'): Tensor => full(shape, 0, dtype);
 export const ones = (shape: Shape, dtype: DType = 'f32'): Tensor => full(shape, 1, dtype);
 export function zerosLike(x: Tensor): Tensor {
