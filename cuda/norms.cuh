@@ -2,7 +2,7 @@
 
 // S rows of each of O operands on their way to a group of threads: each thread fetches the packs that it will hold itself, to places of shared
 // memory that only it touches. What cannot be copied that way, and S = 0, is read when it is taken.
-template <class T, int D, int G, int S, int O> struct Ahead {
+template <class T, int D, int G, int S, int O, int B = Row<T, D, G>::BLOCK> struct Ahead {
   using In = Row<T, D, G>;
   using Pack = typename In::Pack;
   static constexpr bool async = S > 0 && ASYNC_COPIES && sizeof(Pack) >= 4;
@@ -17,7 +17,7 @@ template <class T, int D, int G, int S, int O> struct Ahead {
       #pragma unroll
       for (u32 s = 0; s < S; s++) fetch(s);
   }
-  __device__ Pack &place(u32 s, int o, int n) { return own[((s * O + o) * In::N + n) * 256]; }
+  __device__ Pack &place(u32 s, int o, int n) { return own[((s * O + o) * In::N + n) * B]; }
   __device__ void fetch(u32 s) {
     if (next < end)
       #pragma unroll
@@ -27,22 +27,26 @@ template <class T, int D, int G, int S, int O> struct Ahead {
     commit_copies();
     next += step;
   }
-  // The next row of each, and one more is on its way; nothing from `end` on.
+  // The next row of each is there; nothing from `end` on.
+  __device__ void await() { if constexpr (async) await_copies<(S > 0 ? S - 1 : 0)>(); }
+  __device__ Pack at(int o, int n) {
+    if constexpr (async) return place(stage, o, n);
+    else return *(const Pack *)(x[o] + next * D + In::at(n));
+  }
+  // It is no longer wanted, and one more is on its way.
+  __device__ void pass() {
+    if constexpr (async) fetch(stage), stage = stage + 1 == S ? 0 : stage + 1;
+    else next += step;
+  }
+  // All of it at once.
   __device__ void take(In (&row)[O]) {
-    if constexpr (async) {
-      await_copies<(S > 0 ? S - 1 : 0)>();
+    await();
+    if (async || next < end)
       #pragma unroll
       for (int o = 0; o < O; o++)
         #pragma unroll
-        for (int n = 0; n < In::N; n++) if (In::has(n)) row[o].p[n] = place(stage, o, n);
-      fetch(stage);
-      stage = stage + 1 == S ? 0 : stage + 1;
-    } else {
-      if (next < end)
-        #pragma unroll
-        for (int o = 0; o < O; o++) row[o].read(x[o] + next * D);
-      next += step;
-    }
+        for (int n = 0; n < In::N; n++) if (In::has(n)) row[o].p[n] = at(o, n);
+    pass();
   }
 };
 
@@ -50,7 +54,7 @@ template <class T, int D, int G, int S, int O> struct Ahead {
 template <int D, int G, int S, class T> __device__ inline void norm(const T *x, const float *gamma, const float *beta, T *y, float *mean, float *rstd, u64 R, float eps, bool rms) {
   extern __shared__ uint4 ring[];
   using In = Row<T, D, G>;
-  u64 step = gridDim.x * (256ull / G), first = blockIdx.x * (256ull / G) + threadIdx.x / G;
+  u64 step = gridDim.x * (u64)In::GROUPS, first = In::first();
   Ahead<T, D, G, S, 1> rows({x}, first, step, R, ring);
   Parameters<In::W> g[In::N], b[In::N];
   #pragma unroll
@@ -76,69 +80,100 @@ template <int D, int G, int S, class T> __device__ inline void norm(const T *x, 
   }
 }
 
-// A block takes rowsPerPart rows: their dx, and its own part of the sums that dgamma and dbeta [parts, D] are, or of the first AFFINE of the two.
-template <int D, int G, int S, int AFFINE, class T> __device__ inline void norm_grad(const T *dy, const T *x, const float *gamma, const float *mean, const float *rstd, T *dx, float *dgamma, float *dbeta, u64 R, u64 rowsPerPart, bool rms) {
+// Blocks of B threads go over the rows, groups of G of them a row each, S > 0 ahead: dx, and each block's part of the sums that dgamma and dbeta
+// [blocks, D] are, or of the first AFFINE of the two.
+template <int D, int G, int B, int S, int AFFINE, class T> __device__ inline void norm_grad(const T *dy, const T *x, const float *gamma, const float *mean, const float *rstd, T *dx, float *dgamma, float *dbeta, u64 R, bool rms) {
   extern __shared__ uint4 ring[];
   using In = Row<T, D, G>;
-  constexpr int W = In::W, M = In::N * W, groups = 256 / G;
-  u64 first = blockIdx.x * rowsPerPart, end = min(R, first + rowsPerPart), r = first + threadIdx.x / G;
-  Ahead<T, D, G, S, 2> rows({dy, x}, r, groups, end, ring);
+  constexpr int W = In::W, M = In::N * W, groups = B / G;
+  constexpr bool HELD = M <= (sizeof(T) > 2 ? 16 : 24); // a row has registers; else it is read from shared memory, and gamma from the cache, twice
+  u64 step = gridDim.x * (u64)groups, r = blockIdx.x * (u64)groups + threadIdx.x / G;
+  Ahead<T, D, G, S, 2, B> rows({dy, x}, r, step, R, ring);
   float sg[M] = {}, sb[M] = {}, next_m = 0, next_k = 0;
-  auto read_moments = [&](u64 r) { if (r < end) next_m = rms ? 0 : mean[r], next_k = rstd[r]; };
+  auto read_moments = [&](u64 r) { if (r < R) next_m = rms ? 0 : mean[r], next_k = rstd[r]; };
   read_moments(r);
   u32 turn = 0;
-  for (u64 at = first; at < end; at += groups, r += groups, turn ^= 1) {
+  for (u64 at = blockIdx.x * (u64)groups; at < R; at += step, r += step, turn ^= 1) {
     In row[2];
-    In &a = row[0], &v = row[1];
-    rows.take(row);
-    float g[M], m = next_m, k = next_k, sums[2] = {};
-    read_moments(r + groups);
-    if (r < end) {
+    if (HELD) rows.take(row);
+    else rows.await();
+    auto of = [&](int o, int n) { return HELD ? row[o].p[n] : rows.at(o, n); };
+    float m = next_m, k = next_k, sums[2] = {}, due[M]; // gamma, then dy * gamma
+    auto gains = [&](int n) {
+      pack<float, W, (W < 4 ? W : 4) * 4> g;
+      if (AFFINE > 0) g = *(const decltype(g) *)(gamma + In::at(n));
+      #pragma unroll
+      for (int e = 0; e < W; e++) due[n * W + e] = AFFINE > 0 ? g.x[e] : 1;
+    };
+    read_moments(r + step);
+    if (HELD && r < R)
+      #pragma unroll
+      for (int n = 0; n < In::N; n++) if (In::has(n)) gains(n);
+    if (r < R)
       #pragma unroll
       for (int n = 0; n < In::N; n++) if (In::has(n)) {
-        Parameters<W> own;
-        own.read(gamma, In::at(n), 1);
+        if (!HELD) gains(n);
+        auto d = of(0, n), v = of(1, n);
         #pragma unroll
-        for (int e = 0; e < W; e++) g[n * W + e] = own.x[e];
+        for (int e = 0; e < W; e++) {
+          int j = n * W + e;
+          float own = element(d, e), hat = (element(v, e) - m) * k;
+          if (AFFINE > 0) sg[j] += own * hat;
+          if (AFFINE > 1) sb[j] += own;
+          due[j] *= own;
+          sums[0] += due[j], sums[1] += due[j] * hat;
+        }
       }
+    share_sums<G, B>(sums, turn);
+    float p = rms ? 0 : sums[0] * (1.f / D) * k, q = sums[1] * (1.f / D) * k * k;
+    if (r < R)
       #pragma unroll
-      for (int j = 0; j < M; j++) if (In::has(j / W)) {
-        float d = a[j], hat = (v[j] - m) * k;
-        if (AFFINE > 0) sg[j] += d * hat;
-        if (AFFINE > 1) sb[j] += d;
-        d *= g[j];
-        sums[0] += d, sums[1] += d * hat;
+      for (int n = 0; n < In::N; n++) if (In::has(n)) {
+        auto v = of(1, n);
+        if constexpr (!HELD) {
+          gains(n);
+          auto d = of(0, n);
+          #pragma unroll
+          for (int e = 0; e < W; e++) due[n * W + e] *= element(d, e);
+        }
+        float o[W];
+        #pragma unroll
+        for (int e = 0; e < W; e++) o[e] = k * due[n * W + e] - p - (element(v, e) - m) * q;
+        put<W * sizeof(T)>(dx + r * D + In::at(n), o);
       }
-    }
-    share_sums<G>(sums, turn);
-    float p = rms ? 0 : sums[0] * (1.f / D), q = sums[1] * (1.f / D) * k;
-    if (r < end) a.write(dx + r * D, [&](int j, int, float d) { return k * (d * g[j] - p - (v[j] - m) * q); });
+    if (!HELD) rows.pass();
   }
-  // The sums of a group: number j of each of its threads, one thread beside the other, at a pitch by which neighbours of a row meet different banks.
-  constexpr int PITCH = G + (W > 1 ? 32 / W : 0);
-  __shared__ float parts[groups][groups > 1 ? M * PITCH : 1];
-  for (int which = 0; which < AFFINE; which++) {
-    float *to = (which ? dbeta : dgamma) + (u64)blockIdx.x * D;
-    if (groups == 1) {
+  if (AFFINE == 0) return;
+  if constexpr (groups == 1) {
+    #pragma unroll
+    for (int which = 0; which < AFFINE; which++)
       #pragma unroll
       for (int n = 0; n < In::N; n++) if (In::has(n)) {
         float own[W];
         #pragma unroll
         for (int e = 0; e < W; e++) own[e] = which ? sb[n * W + e] : sg[n * W + e];
-        put<(W < 4 ? W : 4) * 4>(to + In::at(n), own);
+        put<(W < 4 ? W : 4) * 4>((which ? dbeta : dgamma) + blockIdx.x * (u64)D + In::at(n), own);
       }
-      continue;
-    }
+  } else {
+    // The sums of a group, where the rows were: number j of each of its threads, one thread beside the other, at a pitch by which neighbours of a row
+    // meet different banks.
+    constexpr int PITCH = G + (W > 1 ? 32 / W : 0), GROUP = M * PITCH + G % 32, ALL = groups * GROUP;
+    float *parts = (float *)ring;
     __syncthreads();
     #pragma unroll
-    for (int j = 0; j < M; j++) parts[threadIdx.x / G][j * PITCH + In::lane()] = which ? sb[j] : sg[j];
+    for (int j = 0; j < M; j++) {
+      float *own = parts + threadIdx.x / G * GROUP + j * PITCH + In::lane();
+      if (AFFINE > 0) own[0] = sg[j];
+      if (AFFINE > 1) own[ALL] = sb[j];
+    }
     __syncthreads();
-    for (int i = threadIdx.x; i < D; i += 256) {
-      int at = (i / (G * W) * W + i % W) * PITCH + i / W % G;
-      float sum = parts[0][at];
+    for (int i = threadIdx.x; i < AFFINE * D; i += B) {
+      int which = i / D, c = i % D;
+      const float *from = parts + which * ALL + (c / (G * W) * W + c % W) * PITCH + c / W % G;
+      float sum = from[0];
       #pragma unroll
-      for (int w = 1; w < groups; w++) sum += parts[w][at];
-      to[i] = sum;
+      for (int w = 1; w < groups; w++) sum += from[w * GROUP];
+      (which ? dbeta : dgamma)[blockIdx.x * (u64)D + c] = sum;
     }
   }
 }
@@ -152,22 +187,31 @@ template <class T> __device__ inline void norm_long(const T *x, const float *gam
   float m = rms ? 0 : share_sum<256>(s) / D;
   walk<256>(x, D, [&](u32, const float *v, u32 n) { for (u32 k = 0; k < n; k++) q += (v[k] - m) * (v[k] - m); });
   float k = rsqrtf(share_sum<256>(q) / D + eps);
-  for (u32 i = threadIdx.x; i < D; i += 256) store(y[i], (load(x[i]) - m) * k * (gamma ? gamma[i] : 1) + (beta ? beta[i] : 0));
+  walk<256>(x, D, [&](u32 i, const float *v, u32 n) {
+    float o[16 / sizeof(T)];
+    #pragma unroll
+    for (u32 j = 0; j < n; j++) o[j] = (v[j] - m) * k * (gamma ? gamma[i + j] : 1) + (beta ? beta[i + j] : 0);
+    put_walked(y + i, o, n);
+  });
   if (threadIdx.x == 0) { if (mean) mean[r] = m; rstd[r] = k; }
 }
 template <class T> __device__ inline void norm_grad_x_long(const T *dy, const T *x, const float *gamma, const float *mean, const float *rstd, T *dx, u32 D, bool rms) {
   u64 r = blockIdx.x;
   dy += r * D, x += r * D, dx += r * D;
   float m = rms ? 0 : mean[r], k = rstd[r], a = 0, b = 0;
-  for (u32 i = threadIdx.x; i < D; i += 256) {
-    float d = load(dy[i]) * (gamma ? gamma[i] : 1.f);
-    a += d, b += d * (load(x[i]) - m) * k;
-  }
+  walk_both<256>(dy, x, D, [&](u32 i, const float *g, const float *v, u32 n) {
+    for (u32 j = 0; j < n; j++) {
+      float d = g[j] * (gamma ? gamma[i + j] : 1.f);
+      a += d, b += d * (v[j] - m) * k;
+    }
+  });
   float sa = rms ? 0 : share_sum<256>(a) / D, sb = share_sum<256>(b) / D;
-  for (u32 i = threadIdx.x; i < D; i += 256) {
-    float d = load(dy[i]) * (gamma ? gamma[i] : 1.f);
-    store(dx[i], k * (d - sa - (load(x[i]) - m) * k * sb));
-  }
+  walk_both<256>(dy, x, D, [&](u32 i, const float *g, const float *v, u32 n) {
+    float o[16 / sizeof(T)];
+    #pragma unroll
+    for (u32 j = 0; j < n; j++) o[j] = k * (g[j] * (gamma ? gamma[i + j] : 1.f) - sa - (v[j] - m) * k * sb);
+    put_walked(dx + i, o, n);
+  });
 }
 // Partial sums over rowsPerPart rows: 32 columns by 8 rows of threads a block; grid (columns, parts).
 template <class T> __device__ inline void norm_grad_parameters_long(const T *dy, const T *x, const float *mean, const float *rstd, float *dgamma, float *dbeta, u64 R, u64 D, u64 rowsPerPart, bool rms) {

@@ -4,8 +4,10 @@
 // A row over G threads: each holds N packs of W neighbours, pack n of thread `lane` at (n * G + lane) * W.
 template <class T, int D, int G> struct Row {
   static constexpr int W = pack_width(D, sizeof(T)), N = (D + G * W - 1) / (G * W);
+  static constexpr int BLOCK = G > 256 ? G : 256, GROUPS = BLOCK / G; // threads of a block, and rows that it holds
   using Pack = pack<T, W, W * sizeof(T)>;
   Pack p[N];
+  static __device__ u64 first() { return blockIdx.x * (u64)GROUPS + threadIdx.x / G; }
   static __device__ int lane() { return threadIdx.x % G; }
   static __device__ int at(int n) { return (n * G + lane()) * W; }
   static __device__ bool has(int n) { return D % (G * W) == 0 || at(n) < D; }
@@ -55,23 +57,29 @@ template <class P, int G> __device__ inline P share(P p) {
 }
 // The sums of K numbers over the G threads of a row, in each of them. All threads of the block call it; two places take turns, so that one barrier
 // is enough.
-template <int G, int K> __device__ inline void share_sums(float (&x)[K], u32 turn) {
+template <int G, int B = (G > 256 ? G : 256), int K> __device__ inline void share_sums(float (&x)[K], u32 turn) {
   #pragma unroll
   for (int k = 0; k < K; k++)
     #pragma unroll
-    for (int mask = 16; mask; mask >>= 1) x[k] += __shfl_xor_sync(~0u, x[k], mask);
+    for (int mask = G < 32 ? G / 2 : 16; mask; mask >>= 1) x[k] += __shfl_xor_sync(~0u, x[k], mask);
   if constexpr (G > 32) {
-    __shared__ float parts[2][K][8];
-    u32 warp = threadIdx.x / 32, first = warp / (G / 32) * (G / 32);
+    constexpr int WARPS = G / 32, W = WARPS % 4 ? 1 : 4;
+    __shared__ alignas(16) float parts[2][K][B / 32];
+    u32 warp = threadIdx.x / 32, first = G == B ? 0 : warp / WARPS * WARPS;
     if (threadIdx.x % 32 == 0)
       #pragma unroll
       for (int k = 0; k < K; k++) parts[turn][k][warp] = x[k];
-    __syncthreads();
+    if constexpr (G == B) __syncthreads();
+    else asm volatile("bar.sync %0, %1;" ::"r"(1 + threadIdx.x / G), "n"(G) : "memory"); // the other rows of the block do not wait
     #pragma unroll
     for (int k = 0; k < K; k++) {
-      x[k] = parts[turn][k][first];
+      x[k] = 0;
       #pragma unroll
-      for (int w = 1; w < G / 32; w++) x[k] += parts[turn][k][first + w];
+      for (int w = 0; w < WARPS; w += W) {
+        auto some = *(const pack<float, W, W * 4> *)&parts[turn][k][first + w];
+        #pragma unroll
+        for (int i = 0; i < W; i++) x[k] += some.x[i];
+      }
     }
   }
 }
@@ -119,6 +127,22 @@ template <int B, class T, class F> __device__ inline void walk(const T *x, u32 D
   u32 last = head + packs * W + threadIdx.x;
   if (last < D) { float v = load(x[last]); f(last, &v, 1); }
 }
+// The same of two rows side by side, f(first index, values, values, their number); one by one where they do not lie alike.
+template <int B, class T, class F> __device__ inline void walk_both(const T *x, const T *y, u32 D, F f) {
+  constexpr u32 W = 16 / sizeof(T), LINE = 128;
+  u32 head = ((u64)x ^ (u64)y) & 15 ? D : min(D, (u32)((LINE - (u64)x % LINE) % LINE / sizeof(T))), packs = (D - head) / W;
+  for (u32 i = threadIdx.x; i < head; i += B) { float v = load(x[i]), w = load(y[i]); f(i, &v, &w, 1); }
+  #pragma unroll 2
+  for (u32 n = threadIdx.x; n < packs; n += B) {
+    auto p = *(const pack<T, W, 16> *)(x + head + n * W), q = *(const pack<T, W, 16> *)(y + head + n * W);
+    float v[W], w[W];
+    #pragma unroll
+    for (u32 k = 0; k < W; k++) v[k] = element(p, k), w[k] = element(q, k);
+    f(head + n * W, v, w, W);
+  }
+  u32 last = head + packs * W + threadIdx.x;
+  if (last < D) { float v = load(x[last]), w = load(y[last]); f(last, &v, &w, 1); }
+}
 // n results to a place that is aligned as the row that was walked, or not at all.
 template <class T> __device__ inline void put_walked(T *to, const float (&r)[16 / sizeof(T)], u32 n) {
   if (n > 1 && ((u64)to & 15) == 0) { put<16>(to, r); return; }
@@ -127,7 +151,7 @@ template <class T> __device__ inline void put_walked(T *to, const float (&r)[16 
 }
 
 template <int D, int G, class T> __device__ inline void softmax(const T *x, T *y, u64 R) {
-  u64 r = blockIdx.x * (256ull / G) + threadIdx.x / G;
+  u64 r = Row<T, D, G>::first();
   if (r >= R) return;
   Row<T, D, G> row;
   row.read(x + r * D);
@@ -142,9 +166,9 @@ template <int D, int G, class T> __device__ inline void softmax(const T *x, T *y
   row.write(y + r * D, [&](int j, int, float) { return e[j] * k; });
 }
 template <int D, int G, class T> __device__ inline void softmax_grad(const T *dy, const T *y, T *dx, u64 R) {
-  u64 r = blockIdx.x * (256ull / G) + threadIdx.x / G;
-  if (r >= R) return;
   using In = Row<T, D, G>;
+  u64 r = In::first();
+  if (r >= R) return;
   In d, p;
   d.read(dy + r * D), p.read(y + r * D);
   float dot = 0;
@@ -176,9 +200,14 @@ template <class T> __device__ inline void softmax_long(const T *x, T *y, u32 D) 
 template <class T> __device__ inline void softmax_grad_long(const T *dy, const T *y, T *dx, u32 D) {
   dy += blockIdx.x * (u64)D, y += blockIdx.x * (u64)D, dx += blockIdx.x * (u64)D;
   float dot = 0;
-  for (u32 i = threadIdx.x; i < D; i += 256) dot += load(dy[i]) * load(y[i]);
+  walk_both<256>(dy, y, D, [&](u32, const float *d, const float *p, u32 n) { for (u32 k = 0; k < n; k++) dot += d[k] * p[k]; });
   dot = share_sum<256>(dot);
-  for (u32 i = threadIdx.x; i < D; i += 256) store(dx[i], load(y[i]) * (load(dy[i]) - dot));
+  walk_both<256>(dy, y, D, [&](u32 i, const float *d, const float *p, u32 n) {
+    float r[16 / sizeof(T)];
+    #pragma unroll
+    for (u32 k = 0; k < n; k++) r[k] = p[k] * (d[k] - dot);
+    put_walked(dx + i, r, n);
+  });
 }
 template <class T, class L> __device__ inline void cross_entropy(const T *x, const L *labels, float *loss, float *lse, u32 D) {
   u64 r = blockIdx.x;

@@ -4,7 +4,10 @@ import type { AnyCall, Call, Program, View } from './lower/program.ts';
 import type { TensorType } from './shape.ts';
 
 /** What lowering asks of a device. */
-export type Target = Pick<Device, 'fused' | 'gemmReads' | 'epilogue' | 'scratchBytes' | 'skinny' | 'appends' | 'reduceParts'>;
+export type Target = Pick<
+  Device,
+  'fused' | 'gemmReads' | 'epilogue' | 'scratchBytes' | 'skinny' | 'appends' | 'reduceParts' | 'normGradParts'
+>;
 
 /** A piece of device memory. `address` means something to its device only. */
 export interface DeviceBuffer {
@@ -41,6 +44,8 @@ export interface Device {
   scratchBytes?(call: AnyCall): number;
   /** Parts that a reduction over the middle of [outer, count, inner] is wished to be split into, to be reduced again. Absent: few. */
   reduceParts?(outer: number, count: number, inner: number): number;
+  /** Parts in which the gradient of a norm of x [..., width] gives its sums over the rows. Absent: 16 to 256. */
+  normGradParts?(x: TensorType): number;
   /** Products of a few rows that take their neighbours in (lower/skinny.ts); absent: every product is a gemm. */
   readonly skinny?: {
     /** Whether a [m, k] x [k, n] may be one. */

@@ -32,9 +32,6 @@ import { ShapeError } from './shape.ts';
 import type { Tensor } from './tensor.ts';
 import { apply, applyAll } from './trace.ts';
 
-/** Rows of each partial sum of a norm's parameter gradients: 16 to 256 parts, whatever the machine, so that any has enough to share out. */
-export const normGradRows = (rows: number): number => Math.max(1, Math.ceil(rows / Math.min(256, Math.max(16, Math.ceil(rows / 64)))));
-
 interface At<A> {
   attrs: A;
   inputs: readonly Tensor[];
@@ -168,11 +165,7 @@ export const gradients: { [K in OpName]: GradientRule<OpAttrs[K]> } = {
 
   norm(_, { attrs: { rms, affine }, inputs: [x, ...params], outputs: [, mean, rstd], gs: [g, ...saved] }) {
     if (!g || saved.some((s) => s)) return 'reference';
-    const D = x!.shape.at(-1)!;
-    const rows = normGradRows(x!.size / D);
-    const [dx, dg, db] = applyAll('normGrad', { rms, affine, rows }, [g, x!, ...(affine ? [params[0]!] : []), mean!, rstd!]);
-    const total = (t: Tensor): Tensor => sum(t, 0);
-    return [dx, ...[dg!, db!].slice(0, affine).map(total)];
+    return applyAll('normGrad', { rms, affine }, [g, x!, ...(affine ? [params[0]!] : []), mean!, rstd!]).slice(0, 1 + affine);
   },
   softmax: (g, { outputs: [y] }) => [apply('softmaxGrad', {}, [g, y!])],
   crossEntropy(_, { inputs: [logits, labels], outputs: [, lse], gs: [g, gLse] }) {

@@ -45,11 +45,10 @@ export const fusedOps: Pick<OpTable, FusedOp> = {
   },
   normGrad: {
     kind: 'fused',
-    // dy, x, [gain], mean, rstd -> dx, partial dgain, partial dbias ([parts, D] each)
-    infer({ rows }, [, x]) {
-      const D = x!.shape.at(-1)!;
-      const part = typeOf([Math.max(1, Math.ceil(x!.size / D / rows)), D], 'f32');
-      return [x!, part, part];
+    // dy, x, [gain], mean, rstd -> dx, dgain, dbias
+    infer(_, [, x]) {
+      const parameter = typeOf([x!.shape.at(-1)!], 'f32');
+      return [x!, parameter, parameter];
     },
     flops: perInput(14),
     bytes: traffic,

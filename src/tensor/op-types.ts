@@ -49,7 +49,7 @@ export interface OpAttrs extends Record<UnaryName | BinaryName | CompareName, No
   custom: { outputs: number; vjp: unknown };
   // fused: each means a function of the ops above (functions/fused.ts), which is also what its kernels are tested against
   norm: { eps: number; rms: boolean; affine: 0 | 1 | 2 };
-  normGrad: { rms: boolean; affine: 0 | 1 | 2; rows: number };
+  normGrad: { rms: boolean; affine: 0 | 1 | 2 };
   softmax: None;
   softmaxGrad: None;
   crossEntropy: None;

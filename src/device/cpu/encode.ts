@@ -149,7 +149,8 @@ function encodeCall(call: AnyCall, ref: Ref, tileRows: number): Encoded {
       return { extent: rows, grain: rowGrain(rows, width), words };
     }
     case 'normGrad': {
-      const { rows, width, rms, affine, rowsPerPart } = call.attrs;
+      const { rows, width, rms, affine, parts } = call.attrs;
+      const rowsPerPart = ceil(rows, parts);
       const at = reads.length;
       const words = [
         ...ints(rows, width, +rms),

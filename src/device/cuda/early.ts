@@ -26,18 +26,18 @@ const ASKED = 2 << 20;
 
 /**
  * Code that asks, before a kernel's turn, for what its blocks read first: of `rows` rows of each operand, block after block begins `step` rows
- * further and reads `first` at once.
+ * further and reads `first` at once. @param most bytes of each operand.
  */
 export function askFor(
   operands: readonly { pointer: string; rowBytes: number }[],
-  { rows, step, first = step }: { rows: number; step: number; first?: number },
+  { rows, step, first = step, most = ASKED }: { rows: number; step: number; first?: number; most?: number },
   blocks: number,
   multiprocessors: number,
 ): string {
   const early = Math.min(blocks, multiprocessors * MOST_RESIDENT);
   return operands
     .map(({ pointer, rowBytes }) => {
-      const bytes = Math.floor(Math.min(ASKED / early, Math.min(first, rows) * rowBytes) / 16) * 16;
+      const bytes = Math.floor(Math.min(most / early, Math.min(first, rows) * rowBytes) / 16) * 16;
       return bytes ? `ask_for_first(${pointer}, ${bytes}u, ${step * rowBytes}ull, ${rows * rowBytes}ull, ${early}u);` : '';
     })
     .join(' ');

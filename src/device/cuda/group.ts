@@ -4,6 +4,7 @@
  */
 import { itemSize } from '../../tensor/dtype.ts';
 import type { AnyCall, Program, View } from '../../tensor/lower/program.ts';
+import { FEW_TERMS } from './reductions.ts';
 
 /** Parameters of a kernel take at most 4 KiB on every GPU. */
 const MOST_POINTERS = 500;
@@ -25,8 +26,8 @@ interface Group {
 const overlap = (a: readonly Range[], b: readonly Range[]): boolean =>
   a.some((x) => b.some((y) => x.space === y.space && x.from < y.to && y.from < x.to));
 
-/** Elements of a reduction from which it fills a GPU by itself. */
-const LARGE_REDUCTION = 2 ** 20;
+/** Elements of a reduction from which it fills a GPU by itself; more where each block has little to add up. */
+const largeReduction = (count: number): number => (count <= FEW_TERMS ? 2 ** 22 : 2 ** 20);
 
 /** What calls must share to run together, undefined for one that runs by itself. */
 function kindOf({ kernel, attrs, reads, writes }: AnyCall): string | undefined {
@@ -39,7 +40,7 @@ function kindOf({ kernel, attrs, reads, writes }: AnyCall): string | undefined {
       return undefined;
     return `map ${text(attrs.expression)} ${places((v) => (v.strides[0] === 0 ? `@${v.buffer}+${v.offset}` : `%${alignment(v)}`))}`;
   }
-  if (kernel === 'reduce' && attrs.outer * attrs.count * attrs.inner < LARGE_REDUCTION)
+  if (kernel === 'reduce' && attrs.outer * attrs.count * attrs.inner < largeReduction(attrs.count))
     return `reduce ${text(attrs)} ${places((v) => `[${v.strides}]%${alignment(v)}`)}`;
   return undefined;
 }

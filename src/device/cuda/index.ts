@@ -102,6 +102,9 @@ export class CudaDevice implements Device {
   reduceParts(outer: number, count: number, inner: number): number {
     return this.#rules.reduceParts(outer, count, inner);
   }
+  normGradParts(x: TensorType): number {
+    return this.#rules.normGradParts(x);
+  }
   scratchBytes(call: AnyCall): number {
     const { cudnn } = this.#gpu;
     const byLibrary = (call.kernel === 'attention' || call.kernel === 'attentionGrad') && cudnn.takes(call);

@@ -82,7 +82,7 @@ const MANY_ROWS = 8192;
 const LONG = 8192;
 
 /** Terms of columns that one block adds up in less time than a second launch takes. */
-const FEW_TERMS = 256;
+export const FEW_TERMS = 256;
 
 /** Threads of blocks that add up columns together: two of them fit on a multiprocessor. */
 const TOGETHER = 512;

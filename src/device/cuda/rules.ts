@@ -11,6 +11,7 @@ import { type GemvTarget, skinnyOn } from './gemv.ts';
 import { crossEntropyFits, crossEntropyScratch } from './linear-cross-entropy.ts';
 import { argsortScratch } from './order.ts';
 import { reduceParts } from './reductions.ts';
+import { normGradParts } from './rows.ts';
 import { scatterScratch } from './scatter.ts';
 
 /** Whether there is a kernel for a fused op on such operands. */
@@ -38,6 +39,7 @@ export const rulesOn = (card: GemvTarget = HOPPER) =>
     fused: (op, inputs) => hasKernel(op, inputs, card.capability),
     gemmReads: readable,
     reduceParts: (outer, count, inner) => reduceParts(outer, count, inner, card.capability),
+    normGradParts: (x) => normGradParts(x, card),
     scratchBytes: (call) => scratchBytes(call, card),
     epilogue: hasEpilogue,
     skinny: skinnyOn(card),

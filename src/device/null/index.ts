@@ -41,13 +41,14 @@ export class NullDevice implements Device {
 
 /** What lowering asks, answered by `device`; what it leaves out stays out. */
 function rulesOf(device: Target): Target {
-  const { skinny, gemmReads, scratchBytes, reduceParts, epilogue, appends } = device;
+  const { skinny, gemmReads, scratchBytes, reduceParts, normGradParts, epilogue, appends } = device;
   return {
     fused: (op, inputs) => device.fused(op, inputs),
     ...(skinny && { skinny }),
     ...(gemmReads && { gemmReads: (operand) => device.gemmReads!(operand) }),
     ...(scratchBytes && { scratchBytes: (call) => device.scratchBytes!(call) }),
     ...(reduceParts && { reduceParts: (...extents) => device.reduceParts!(...extents) }),
+    ...(normGradParts && { normGradParts: (x) => device.normGradParts!(x) }),
     ...(epilogue && { epilogue: (call) => device.epilogue!(call) }),
     ...(appends && { appends: (tokens) => device.appends!(tokens) }),
   };

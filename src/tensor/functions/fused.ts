@@ -159,7 +159,7 @@ export const references: { [K in FusedOp]: (attrs: OpAttrs[K], inputs: readonly 
     const rows = x!.shape.slice(0, -1);
     return [cast(y, x!.dtype), reshape(m, rows), reshape(r, rows)];
   },
-  normGrad({ rms, affine, rows }, inputs) {
+  normGrad({ rms, affine }, inputs) {
     const [dy, x] = inputs.map((t) => cast(t, 'f32')) as [Tensor, Tensor];
     const gain = affine ? inputs[2] : undefined;
     const [m, r] = inputs.slice(-2).map((t) => unsqueeze(t, -1)) as [Tensor, Tensor];
@@ -167,12 +167,8 @@ export const references: { [K in FusedOp]: (attrs: OpAttrs[K], inputs: readonly 
     const d = gain ? mul(dy, gain) : dy;
     const back = sub(d, mul(hat, mean(mul(d, hat), -1, { keepDims: true })));
     const dx = mul(r, rms ? back : sub(back, mean(d, -1, { keepDims: true })));
-    const D = x.shape.at(-1)!;
-    // any split into parts has the same meaning: only their sum is read; here everything is in the first
-    const parts = Math.max(1, Math.ceil(x.size / D / rows));
-    const partial = (t: Tensor): Tensor =>
-      mul(sum(reshape(t, [-1, D]), 0, { keepDims: true }), cast(reshape(less(iota(parts), 1), [parts, 1]), 'f32'));
-    return [cast(dx, inputs[0]!.dtype), partial(mul(dy, hat)), partial(dy)];
+    const overRows = (t: Tensor): Tensor => sum(reshape(t, [-1, x.shape.at(-1)!]), 0);
+    return [cast(dx, inputs[0]!.dtype), overRows(mul(dy, hat)), overRows(dy)];
   },
   softmax(_, [x]) {
     const f = cast(x!, 'f32');

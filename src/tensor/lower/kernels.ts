@@ -75,8 +75,14 @@ export function emitNode(e: Emitter, node: Node, fusion: Fusion): void {
     return e.call('norm', { ...rowsOf(out.type.shape), eps, rms, affine }, all(), writes(), node.op, flops);
   }
   if (is(node, 'normGrad')) {
-    const { rms, affine, rows } = node.attrs;
-    return e.call('normGrad', { ...rowsOf(out.type.shape), rms, affine, rowsPerPart: rows }, all(), writes(), node.op, flops);
+    const { rms, affine } = node.attrs;
+    const { rows, width } = rowsOf(out.type.shape);
+    const parts = e.target.normGradParts?.(out.type) ?? fewNormGradParts(rows);
+    const [dx, ...whole] = writes() as [View, ...View[]];
+    const partial = whole.slice(0, affine).map((to) => (parts === 1 ? to : e.fresh([parts, width], to.dtype)));
+    e.call('normGrad', { rows, width, rms, affine, parts }, all(), [dx, ...partial], node.op, flops);
+    if (parts > 1) partial.forEach((from, i) => void joinParts(e, from, whole[i]!, 'sum', [1, parts, width], node.op));
+    return;
   }
   if (is(node, 'softmax') || is(node, 'softmaxGrad') || is(node, 'crossEntropy') || is(node, 'crossEntropyGrad'))
     return e.call(node.op, rowsOf(node.inputs[0]!.type.shape), all(), writes(), node.op, flops);
@@ -201,14 +207,27 @@ function emitReduce(e: Emitter, node: Node<'sum'> | Node<'reduceMax'> | Node<'ar
   if (parts === 1) return e.call('reduce', { dims, expression, op, outer, count, inner }, reads, [to], node.op, flops);
   const partial = e.fresh([outer, parts, inner], to.dtype);
   e.call('reduce', { dims, expression, op, outer: outer * parts, count: count / parts, inner }, reads, [partial], node.op, flops);
-  const again = collapse(partial.shape, [partial.strides]);
-  e.call(
-    'reduce',
-    { dims: again.dims, expression: { loads: 1, steps: [], results: [0] }, op, outer, count: parts, inner },
-    [{ ...partial, shape: again.dims, strides: again.strides[0]! }],
-    [to],
-    node.op,
-  );
+  joinParts(e, partial, to, op, [outer, parts, inner], node.op);
+}
+
+/** What was reduced in parts, reduced again: [outer, parts, inner]. */
+function joinParts(
+  e: Emitter,
+  partial: View,
+  to: View,
+  op: 'sum' | 'max',
+  [outer, count, inner]: readonly [number, number, number],
+  label: string,
+): void {
+  const { dims, strides } = collapse(partial.shape, [partial.strides]);
+  const expression: Expression = { loads: 1, steps: [], results: [0] };
+  e.call('reduce', { dims, expression, op, outer, count, inner }, [{ ...partial, shape: dims, strides: strides[0]! }], [to], label);
+}
+
+/** Parts of the sums over the rows of a norm's gradient: 16 to 256, whatever the machine, so that any has enough to share out; none is empty. */
+function fewNormGradParts(rows: number): number {
+  const perPart = Math.ceil(rows / Math.min(256, Math.max(16, Math.ceil(rows / 64))));
+  return Math.ceil(rows / perPart);
 }
 
 /** A divisor of n: the largest in [2, wish], else the smallest up to 4 * wish; 1 if there is none, or no wish. */

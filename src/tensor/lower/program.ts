@@ -79,7 +79,8 @@ export interface CallAttrs {
     result: Expression;
   };
   norm: { rows: number; width: number; eps: number; rms: boolean; affine: number };
-  normGrad: { rows: number; width: number; rms: boolean; affine: number; rowsPerPart: number };
+  /** writes: dx, and [parts, width] of each of the first `affine` of dgain and dbias. */
+  normGrad: { rows: number; width: number; rms: boolean; affine: number; parts: number };
   softmax: { rows: number; width: number };
   softmaxGrad: { rows: number; width: number };
   crossEntropy: { rows: number; width: number };

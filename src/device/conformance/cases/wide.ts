@@ -34,12 +34,39 @@ export const wide: Case[] = apart((): Case[] => [
     f: (x, g, b) => t.layerNorm(x, g, b),
   },
   { name: 'rmsNorm of a block', ops: ['norm', 'normGrad'], inputs: [floats([5, 1544]), floats([1544])], f: (x, g) => t.rmsNorm(x, g) },
-  {
-    name: 'layerNorm, long',
-    ops: ['norm', 'normGrad'],
-    inputs: [floats([2, 8200]), floats([8200]), floats([8200])],
-    f: (x, g, b) => t.layerNorm(x, g, b),
-  },
+  ...[
+    [2500, 72],
+    [9, 900],
+    [4, 1031],
+    [5, 3000],
+    [3, 8200],
+    [2, 12292],
+    [2, 16392],
+  ].map(
+    ([rows, width]): Case => ({
+      name: `layerNorm of [${rows}, ${width}]`,
+      ops: ['norm', 'normGrad'],
+      inputs: [floats([rows!, width!]), floats([width!]), floats([width!])],
+      f: (x, g, b) => t.layerNorm(x, g, b),
+    }),
+  ),
+  ...[
+    [1300, 256],
+    [3, 4096],
+    [2, 12289],
+    [3, 16384],
+    [2, 16390],
+  ].map(
+    ([rows, width]): Case => ({
+      name: `layerNorm of bf16 [${rows}, ${width}]`,
+      ops: ['norm', 'normGrad'],
+      inputs: [halves([rows!, width!]), floats([width!]), floats([width!])],
+      f: (x, g, b) => t.layerNorm(x, g, b),
+      tolerance: 6e-2,
+    }),
+  ),
+  { name: 'rmsNorm of more', ops: ['norm', 'normGrad'], inputs: [floats([3, 12000]), floats([12000])], f: (x, g) => t.rmsNorm(x, g) },
+  { name: 'layerNorm of more, plain', ops: ['norm', 'normGrad'], inputs: [floats([3, 16384])], f: (x) => t.layerNorm(x) },
   {
     name: 'layerNorm of bf16',
     ops: ['norm', 'normGrad'],
@@ -49,7 +76,15 @@ export const wide: Case[] = apart((): Case[] => [
   },
   { name: 'softmax of a warp', ops: ['softmax', 'softmaxGrad'], inputs: [floats([9, 1000], -6, 6)], f: (x) => t.softmax(x) },
   { name: 'softmax of a block', ops: ['softmax', 'softmaxGrad'], inputs: [floats([3, 1031], -6, 6)], f: (x) => t.softmax(x) },
-  { name: 'softmax, long', ops: ['softmax', 'softmaxGrad'], inputs: [floats([2, 8195], -6, 6)], f: (x) => t.softmax(x) },
+  { name: 'softmax of a large block', ops: ['softmax', 'softmaxGrad'], inputs: [floats([2, 8196], -6, 6)], f: (x) => t.softmax(x) },
+  { name: 'softmax, long', ops: ['softmax', 'softmaxGrad'], inputs: [floats([2, 16387], -6, 6)], f: (x) => t.softmax(x) },
+  {
+    name: 'softmax of bf16, long',
+    ops: ['softmax', 'softmaxGrad'],
+    inputs: [halves([2, 16392], 4)],
+    f: (x) => t.mul(t.softmax(x), 16),
+    tolerance: 1e-2,
+  },
   {
     name: 'crossEntropy of odd bf16 rows',
     ops: ['crossEntropy', 'crossEntropyGrad'],
