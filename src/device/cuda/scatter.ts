@@ -37,9 +37,10 @@ function partsOf(call: Scatter): number[] {
 export const scatterScratch = (call: Scatter, card: Card): number =>
   classesOf(call, card) ? 0 : partsOf(call).reduce((n, bytes) => n + aligned(bytes), 0);
 
-/** Blocks of the one launch, which must be on the card all at once, neighbouring rows of a class, and slices of columns. */
-const [BLOCKS, UNIT, SLICES] = [132, 4, 6];
-const THREADS = 1024;
+/** Blocks of the one launch, which must be on the card all at once, and slices of columns. */
+const [BLOCKS, SLICES] = [132, 6];
+/** Threads of a block, and those of them that write zeros. */
+const [THREADS, CLEARING] = [1024, 64];
 /** Entries of a group of threads whose rows are on their way at once. */
 const AHEAD = 8;
 /** Indices of a list at most, and rows from which blocks have enough of them each. */
@@ -62,14 +63,13 @@ function classesOf({ attrs: { outer, axis, inner, picks }, reads: [dy] }: Scatte
   if (card.multiprocessors < BLOCKS || outer > 1 || picks === 0 || picks > LISTED || (axis < MANY_ROWS && 16 * axis < picks))
     return undefined;
   const packs = inner / rowPack(inner, [dy!]);
-  const lanes = Math.min(THREADS / 2, Math.ceil(packs / SLICES));
+  const lanes = Math.min(512, Math.ceil(packs / SLICES));
   const slices = Math.ceil(packs / lanes);
-  const turns = Math.ceil(axis / UNIT);
-  const classes = Math.min(turns, Math.max(1, Math.floor(BLOCKS / slices)));
+  const classes = Math.min(axis, Math.max(1, Math.floor(BLOCKS / slices)));
   const shift = Math.ceil(Math.log2(picks));
-  const rows = Math.ceil(turns / classes) * UNIT;
-  const sharedBytes = 4 * (2 * 2 ** shift + rows);
-  return rows * 2 ** shift <= 2 ** 32 && sharedBytes + PARTIAL_BYTES <= card.sharedBytes
+  const rows = Math.ceil(axis / classes);
+  const sharedBytes = 4 * (2 * 2 ** shift + 5 + rows + Math.ceil(rows / 32));
+  return rows * 2 ** shift < 2 ** 32 && sharedBytes + PARTIAL_BYTES <= card.sharedBytes
     ? { shift, lanes, slices, classes, sharedBytes }
     : undefined;
 }
@@ -84,7 +84,7 @@ function sumRows(
     [dy!, index!, out!, 'bad'],
     [c.classes * c.slices, 1, 1],
     (p) =>
-      `scatter_rows<${THREADS}, ${c.shift}, ${UNIT}, ${c.lanes}, ${width}, ${AHEAD}>(${[0, 1, 2, 3].map(p).join(', ')}, ` +
+      `scatter_rows<${THREADS}, ${THREADS - CLEARING}, ${c.shift}, ${c.lanes}, ${width}, ${AHEAD}>(${[0, 1, 2, 3].map(p).join(', ')}, ` +
       `${axis}u, ${inner}u, ${picks}u, ${c.classes}u, ${c.slices}u);`,
     { block: THREADS, resident: 1, shared: c.sharedBytes },
   );

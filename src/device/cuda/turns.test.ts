@@ -78,32 +78,35 @@ test('norms of more rows than are under way at once, and their gradients', { ski
 
 test('sums by index of many', { skip }, () => {
   const skewed = (n: number, axis: number): number[] => pseudo(n, 2 * axis).map((v) => Math.floor((v / (2 * axis)) ** 3 * axis));
-  for (const [picks, axis, width, ids] of [
+  for (const [picks, axis, width, ids, dtype = 'f32'] of [
     [1, 9, 8, skewed(1, 9)],
     [777, 1, 8, skewed(777, 1)],
     [16384, 50257, 64, skewed(16384, 50257)],
+    [16384, 50257, 64, skewed(16384, 50257), 'bf16'],
     [16384, 50257, 8, pseudo(16384, 50257).map((v) => (v % 2 ? 7 : v))],
     [16384, 50257, 8, new Array<number>(16384).fill(50256)],
     [16384, 1024, 12, pseudo(16384, 1024)],
     [16385, 1 << 18, 8, skewed(16385, 1 << 18)],
     [900, 300, 12288, skewed(900, 300)], // chunks of few rows
+    [1500, 4003, 1096, skewed(1500, 4003), 'f16'], // rows of zeros in pieces, the last of them short
     [1500, 400, 6, skewed(1500, 400)], // rows that are not copied by 16 bytes
     [1500, 400, 5, skewed(1500, 400)],
+    [1500, 400, 12, skewed(1500, 400), 'bf16'],
   ] as const) {
-    const name = `${picks} of ${axis}, rows of ${width}`;
+    const name = `${picks} of ${axis}, rows of ${width} ${dtype}`;
     const values = pseudo(picks * width, 16);
     const f = compile((dy: Tensor, i: Tensor) => scatterAdd(dy, i, axis));
     const index = on(ids, [picks], 'i32');
-    const y = f(on(values, [picks, width], 'f32'), index).data();
-    const want = new Float32Array(axis * width);
+    const y = f(on(values, [picks, width], dtype), index).data();
+    const want = new Array<number>(axis * width).fill(0);
     ids.forEach((id, p) => {
       for (let k = 0; k < width; k++) want[id * width + k]! += values[p * width + k]!;
     });
-    assert.deepEqual(y, want, name);
+    assert.deepEqual(y, on(want, [axis, width], dtype).data(), name);
     const rounded = on(
       values.map((v) => v / 7),
       [picks, width],
-      'f32',
+      dtype,
     );
     assert.deepEqual(f(rounded, index).data(), f(rounded, index).data(), `${name}: the same bits twice`);
   }
