@@ -274,6 +274,8 @@ export function launchesOf(
           );
     case 'decodeAttention':
     case 'appendAttention':
-      return decodeKernels(call, capability).flatMap(({ views, grid, body, ...shape }) => kernel(views, grid, body, shape));
+      return decodeKernels(call, { capability, multiprocessors, sharedBytes }).flatMap(({ views, grid, body, ...shape }) =>
+        kernel(views, grid, body, shape),
+      );
   }
 }

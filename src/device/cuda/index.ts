@@ -32,6 +32,8 @@ export const preludeSource = (): string =>
     'gemv',
     'gemv-tiles',
     'decode',
+    'decode-any',
+    'decode-halves',
   ]);
 
 /** The .cuh files of Hopper's own instructions, where `text` calls what is in them: all of a module with them is for that architecture only. */

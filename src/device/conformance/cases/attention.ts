@@ -114,6 +114,9 @@ export const attention: Case[] = apart((): Case[] => [
     [16, 8, 70, 9, 2, 2],
     [96, 1, 40, 33, 2, 1],
     [64, 1, 700, 600, 4, 2, 90],
+    [80, 1, 300, 290, 4, 1],
+    [128, 3, 600, 500, 4, 2, 200],
+    [64, 2, 1100, 1050, 8, 1],
     // many at once: from the start, after others, in part, with a window, in heads that have no tiles
     [64, 150, 300, 150, 4, 2],
     [128, 40, 400, 333, 2, 1],
