@@ -2,7 +2,7 @@
  * Where the keys and values of past tokens are kept. A cache has room for `capacity` tokens and a length that lives on the device, so that one
  * compiled program serves every step; it is a plain tree, and a step that is given it to donate writes into it in place.
  */
-import { add, concat, type DType, decodeAttention, full, split, type Tensor, tensor, updateAt } from '../tensor/index.ts';
+import { add, concat, type DType, decodeAttention, full, permute, split, type Tensor, tensor, updateAt } from '../tensor/index.ts';
 
 /** What a cache must know of a model. */
 export interface CacheShape {
@@ -30,9 +30,15 @@ export interface CachePass {
   finish(counted?: Tensor): KvCache;
 }
 
+/** Between [B, T, H, E] and [B, H, T, E]. */
+const turned = (x: Tensor): Tensor => permute(x, [0, 2, 1, 3]);
+
 /** Every key and value of every token, in the type that they were computed in. */
 export class FullCache implements KvCache {
-  /** Of each layer, [B, capacity, 2 kvHeads, headWidth]: keys, then values, of a token side by side, so that one write takes both in. */
+  /**
+   * Of each layer, [B, 2 kvHeads, capacity, headWidth]: the keys of each head, then the values. What a head attends over lies in one piece, and one
+   * write takes both in.
+   */
   readonly entries: readonly Tensor[];
   readonly length: Tensor;
 
@@ -42,12 +48,12 @@ export class FullCache implements KvCache {
   }
 
   static empty({ layers, kvHeads, headWidth }: CacheShape, capacity: number, dtype: DType, batch = 1): FullCache {
-    const entries = Array.from({ length: layers }, () => full([batch, capacity, 2 * kvHeads, headWidth], 0, dtype));
+    const entries = Array.from({ length: layers }, () => full([batch, 2 * kvHeads, capacity, headWidth], 0, dtype));
     return new FullCache(entries, tensor(Int32Array.of(0), { shape: [] }));
   }
 
   get capacity(): number {
-    return this.entries[0]!.shape[1]!;
+    return this.entries[0]!.shape[2]!;
   }
 
   extend(count: number): CachePass {
@@ -57,8 +63,8 @@ export class FullCache implements KvCache {
     const total = add(this.length, count);
     return {
       attend: (layer, q, k, v) => {
-        entries[layer] = updateAt(entries[layer]!, concat([k, v], 2), this.length, 1);
-        const [keys, values] = split(entries[layer], 2, 2) as [Tensor, Tensor];
+        entries[layer] = updateAt(entries[layer]!, turned(concat([k, v], 2)), this.length, 2);
+        const [keys, values] = split(turned(entries[layer]), 2, 2) as [Tensor, Tensor];
         return decodeAttention(q, keys, values, total);
       },
       finish: (counted) => new FullCache(entries, counted ? add(this.length, counted) : total),

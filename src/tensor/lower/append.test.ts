@@ -4,16 +4,18 @@ import { assembleTraced } from '../assemble-traced.ts';
 import * as t from '../index.ts';
 import { type Tensor, typeOf } from '../index.ts';
 
-/** The calls of a step over a cache [1, 32, 4, 8] from four heads [1, 1, 6, 8], by label; what is donated: the cache. */
+/** The calls of a step over a cache [1, 4, 32, 8] from four heads [1, 1, 6, 8], by label; what is donated: the cache. */
 function calls(f: (qkv: Tensor, cache: Tensor, at: Tensor) => Tensor[], appends = true): string[] {
-  const types = [typeOf([1, 1, 6, 8], 'f32'), typeOf([1, 32, 4, 8], 'f32'), typeOf([], 'i32')];
+  const types = [typeOf([1, 1, 6, 8], 'f32'), typeOf([1, 4, 32, 8], 'f32'), typeOf([], 'i32')];
   const { program } = assembleTraced({ fused: () => true, appends: () => appends }, f as (...xs: Tensor[]) => Tensor[], types, [1]);
   return program.calls.map((c) => `${c.kernel} ${c.label}`);
 }
+/** Between [B, T, H, E] and [B, H, T, E]. */
+const turned = (x: Tensor): Tensor => t.permute(x, [0, 2, 1, 3]);
 function step(made: Tensor, cache: Tensor, at: Tensor, length: Tensor): Tensor[] {
   const [q, k, v] = t.split(made, [2, 2, 2], 2) as [Tensor, Tensor, Tensor];
-  const entries = t.updateAt(cache, t.concat([k, v], 2), at, 1);
-  const [keys, values] = t.split(entries, 2, 2) as [Tensor, Tensor];
+  const entries = t.updateAt(cache, turned(t.concat([k, v], 2)), at, 2);
+  const [keys, values] = t.split(turned(entries), 2, 2) as [Tensor, Tensor];
   return [t.decodeAttention(q, keys, values, length), entries];
 }
 
@@ -40,25 +42,25 @@ test('entries of another expression, queries that repeat and keys that are no he
       return f(q, entries, cache, at);
     }).at(-1);
   const attend = (q: Tensor, cache: Tensor, at: Tensor, positions = 32): Tensor => {
-    const [keys, values] = t.split(t.slice(cache, null, [0, positions]), 2, 2) as [Tensor, Tensor];
+    const [keys, values] = t.split(t.slice(turned(cache), null, [0, positions]), 2, 2) as [Tensor, Tensor];
     return t.decodeAttention(q, keys, values, t.add(at, 1));
   };
   const together = last((q, entries, cache, at) => {
-    const written = t.updateAt(cache, entries, at, 1);
+    const written = t.updateAt(cache, turned(entries), at, 2);
     return [attend(q, written, at), written];
   });
   assert.equal(together, 'appendAttention tanh+updateAt+decodeAttention');
   for (const f of [
     (q, _, cache, at) => {
-      const written = t.updateAt(cache, t.sin(t.concat([q, q], 2)), at, 1);
+      const written = t.updateAt(cache, turned(t.sin(t.concat([q, q], 2))), at, 2);
       return [attend(q, written, at), written];
     },
     (q, entries, cache, at) => {
-      const written = t.updateAt(cache, entries, at, 1);
+      const written = t.updateAt(cache, turned(entries), at, 2);
       return [attend(t.broadcastTo(t.slice(q, null, null, [0, 1]), [1, 1, 2, 8]), written, at), written];
     },
     (q, entries, cache, at) => {
-      const written = t.updateAt(cache, entries, at, 1);
+      const written = t.updateAt(cache, turned(entries), at, 2);
       return [attend(q, written, at, 16), written];
     },
   ] satisfies Parameters<typeof last>[0][])

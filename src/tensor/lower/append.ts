@@ -10,14 +10,14 @@ import { type Emitter, flopsOf } from './emit.ts';
 import { COPY, expressionOf } from './expression.ts';
 import type { View } from './program.ts';
 import { UnitGraph } from './unit-graph.ts';
-import { viewOf } from './views.ts';
+import { permuteView, viewOf } from './views.ts';
 
 /** What a decodeAttention takes in. */
 export interface Append {
   update: Node<'updateAt'>;
   /** The value that queries and new entries are parts of. */
   made: Value;
-  /** Where in it they lie. */
+  /** Where in it they lie, [B, T, H, E]. */
   query: View;
   entries: View;
 }
@@ -51,18 +51,18 @@ function isSum(total: Value, start: Value, count: number): boolean {
 function appendOf(node: Node<'decodeAttention'>): Append | undefined {
   const [q, k, v, length] = node.inputs as [Value, Value, Value, Value];
   const { node: update } = storedUnder(k);
-  if (!is(update, 'updateAt') || update.attrs.axis !== 1 || storedUnder(v) !== update.outputs[0]) return undefined;
+  if (!is(update, 'updateAt') || update.attrs.axis !== 2 || storedUnder(v) !== update.outputs[0]) return undefined;
   const [cache, rows, start] = update.inputs as [Value, Value, Value];
   const made = storedUnder(q);
-  const [query, entries] = [seenIn(made, q), storedUnder(rows) === made ? seenIn(made, rows) : undefined];
+  const [query, written] = [seenIn(made, q), storedUnder(rows) === made ? seenIn(made, rows) : undefined];
   const heads = (x: Value): boolean => {
     const view = seenIn(update.outputs[0]!, x);
-    const [B, C, H, E] = cache.type.shape as [number, number, number, number];
-    return !!view && view.shape.join() === [B, C, view.shape[2], E].join() && view.strides.join() === [C * H * E, H * E, E, 1].join();
+    const [B, H, C, E] = cache.type.shape as [number, number, number, number];
+    return !!view && view.shape.join() === [B, C, view.shape[2], E].join() && view.strides.join() === [H * C * E, E, C * E, 1].join();
   };
   const fits = cache.type.shape.length === 4 && cache.type.dtype === made.type.dtype && heads(k) && heads(v);
-  if (!query || !entries || !fits || !isSum(length, start, rows.type.shape[1]!)) return undefined;
-  return { update, made, query, entries };
+  if (!query || !written || !fits || !isSum(length, start, rows.type.shape[2]!)) return undefined;
+  return { update, made, query, entries: permuteView(written, [0, 2, 1, 3]) };
 }
 
 /** Gives each attention over a cache what it takes in. */
