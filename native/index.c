@@ -1,6 +1,8 @@
 // Gathers and scatters along an axis of [O, A, N], and cumulative sums.
 #include "kernels.h"
 
+#define SUMS (SCRATCH_BYTES / 4) // f32 that the scratch holds
+
 INLINE int is_inside(W i, W A) { return i >= 0 && i < A; }
 
 void k_take(const void *args, char *const *base, W lo, W hi, Scratch *scratch) {
@@ -36,34 +38,35 @@ INLINE void add_row(float *restrict to, const void *restrict from, W dtype, W n)
   for (; i < n; i++) to[i] += load_real(from, dtype, i);
 }
 
-// f32 adds where the output lies. Halves are summed in f32 in scratch, as many columns at a time as fit; where not even one
-// does, every addition rounds.
+// f32 adds where the output lies. Halves are summed in f32 in scratch and rounded once: as many columns at a time as fit, and where
+// not even one does, a part of its rows.
 void k_scatter_add(const void *args, char *const *base, W lo, W hi, Scratch *scratch) {
   const ScatterAddArgs *s = args;
   W A = s->A, N = s->N, size = dtype_size(s->dtype), blocks = (N + s->NB - 1) / s->NB, bad = 0;
   const void *index = PTR(base, s->index);
   float *sums = (float *)scratch->bytes;
-  W fit = A ? SCRATCH_BYTES / 4 / A : 0;
+  int direct = s->dtype == F32;
+  W rows = direct ? A : MIN(A, SUMS), fit = rows ? SUMS / rows : 0;
   for (W block = lo; block < hi; block++) {
     W o = block / blocks, first = block % blocks * s->NB, end = MIN(N, first + s->NB);
-    W width = s->dtype == F32 || !fit ? end - first : MIN(end - first, fit);
+    W width = direct ? end - first : MIN(end - first, MAX(1, fit));
     const char *dy = (const char *)PTR(base, s->dy) + o * s->J * N * size;
     char *out = (char *)PTR(base, s->out) + o * A * N * size;
     for (W n = first; n < end; n += width) {
-      W w = MIN(width, end - n);
-      int direct = s->dtype == F32 || !fit;
-      if (direct) for (W a = 0; a < A; a++) memset(out + (a * N + n) * size, 0, (size_t)(w * size));
-      else memset(sums, 0, (size_t)(A * w) * 4);
-      for (W j = 0; j < s->J; j++) {
-        W i = index_at(index, s->indexType, j);
-        if (!is_inside(i, A)) { bad += block == 0 && n == first; continue; }
-        const char *from = dy + (j * N + n) * size;
-        char *to = out + (i * N + n) * size;
-        if (!direct) add_row(sums + i * w, from, s->dtype, w);
-        else if (s->dtype == F32) add_row((float *)to, from, F32, w);
-        else for (W k = 0; k < w; k++) store_real(to, s->dtype, k, load_real(to, s->dtype, k) + load_real(from, s->dtype, k));
-      }
-      for (W a = 0; a < A && !direct; a++) store_row(out + (a * N + n) * size, s->dtype, sums + a * w, w);
+      W w = MIN(width, end - n), top = 0;
+      do {
+        W count = MIN(rows, A - top);
+        if (direct) for (W a = 0; a < A; a++) memset(out + (a * N + n) * size, 0, (size_t)(w * size));
+        else memset(sums, 0, (size_t)(count * w) * 4);
+        for (W j = 0; j < s->J; j++) {
+          W i = index_at(index, s->indexType, j);
+          const char *from = dy + (j * N + n) * size;
+          if (!is_inside(i, A)) bad += block == 0 && n == first && top == 0;
+          else if (direct) add_row((float *)(out + (i * N + n) * size), from, F32, w);
+          else if (is_inside(i - top, count)) add_row(sums + (i - top) * w, from, s->dtype, w);
+        }
+        for (W a = 0; a < count && !direct; a++) store_row(out + ((top + a) * N + n) * size, s->dtype, sums + a * w, w);
+      } while ((top += rows) < A);
     }
   }
   if (bad) count_bad_indices(bad);
@@ -98,17 +101,19 @@ void k_scatter_along(const void *args, char *const *base, W lo, W hi, Scratch *s
   for (W o = lo; o < hi; o++) {
     const char *dy = (const char *)PTR(base, t->x) + o * t->J * N * size;
     char *out = (char *)PTR(base, t->out) + o * A * N * size;
-    int in_scratch = t->dtype != F32 && A * N * 4 <= SCRATCH_BYTES; // sums in f32, rounded once
-    char *sums = in_scratch ? scratch->bytes : out;
-    W type = in_scratch ? F32 : t->dtype;
-    memset(sums, 0, (size_t)(A * N * dtype_size(type)));
-    for (W j = 0; j < t->J; j++)
-      for (W n = 0; n < N; n++) {
-        W i = index_at(index, t->indexType, (o * t->J + j) * N + n), to = i * N + n;
-        if (!is_inside(i, A)) { bad++; continue; }
-        store_real(sums, type, to, load_real(sums, type, to) + load_real(dy, t->dtype, j * N + n));
-      }
-    if (in_scratch) store_row(out, t->dtype, (float *)sums, A * N);
+    W whole = A * N, part = t->dtype == F32 ? whole : MIN(whole, SUMS), first = 0;
+    do { // sums in f32, rounded once: of halves as many at a time as the scratch holds
+      W count = MIN(part, whole - first);
+      float *sums = t->dtype == F32 ? (float *)out : (float *)scratch->bytes;
+      memset(sums, 0, (size_t)count * 4);
+      for (W j = 0; j < t->J; j++)
+        for (W n = 0; n < N; n++) {
+          W i = index_at(index, t->indexType, (o * t->J + j) * N + n), to = i * N + n - first;
+          if (!is_inside(i, A)) bad += first == 0;
+          else if (is_inside(to, count)) sums[to] += load_real(dy, t->dtype, j * N + n);
+        }
+      if (t->dtype != F32) store_row(out + first * size, t->dtype, sums, count);
+    } while ((first += part) < whole);
   }
   if (bad) count_bad_indices(bad);
 }
