@@ -143,38 +143,32 @@ template <int D, int G, int B, int S, int AFFINE, class T> __device__ inline voi
       }
     if (!HELD) rows.pass();
   }
-  if (AFFINE == 0) return;
-  if constexpr (groups == 1) {
+  // Each group leaves its sums behind the rows, whoever is still at work on them, and the block adds them up.
+  constexpr int V = W < 4 ? W : 4;
+  using Sums = pack<float, V, V * 4>;
+  float *all = (float *)((typename In::Pack *)ring + S * 2 * In::N * B);
+  #pragma unroll
+  for (int which = 0; which < AFFINE; which++) {
+    float *to = groups == 1 ? (which ? dbeta : dgamma) + blockIdx.x * (u64)D : all + (threadIdx.x / G * AFFINE + which) * D;
     #pragma unroll
-    for (int which = 0; which < AFFINE; which++)
+    for (int j = 0; j < M; j += V) if (In::has(j / W)) {
+      Sums own;
       #pragma unroll
-      for (int n = 0; n < In::N; n++) if (In::has(n)) {
-        float own[W];
-        #pragma unroll
-        for (int e = 0; e < W; e++) own[e] = which ? sb[n * W + e] : sg[n * W + e];
-        put<(W < 4 ? W : 4) * 4>((which ? dbeta : dgamma) + blockIdx.x * (u64)D + In::at(n), own);
-      }
-  } else {
-    // The sums of a group, where the rows were: number j of each of its threads, one thread beside the other, at a pitch by which neighbours of a row
-    // meet different banks.
-    constexpr int PITCH = G + (W > 1 ? 32 / W : 0), GROUP = M * PITCH + G % 32, ALL = groups * GROUP;
-    float *parts = (float *)ring;
-    __syncthreads();
+      for (int e = 0; e < V; e++) own.x[e] = which ? sb[j + e] : sg[j + e];
+      *(Sums *)(to + In::at(j / W) + j % W) = own;
+    }
+  }
+  if (groups == 1) return;
+  __syncthreads();
+  for (int i = threadIdx.x * V; i < AFFINE * D; i += B * V) {
+    Sums sum = *(const Sums *)(all + i);
     #pragma unroll
-    for (int j = 0; j < M; j++) {
-      float *own = parts + threadIdx.x / G * GROUP + j * PITCH + In::lane();
-      if (AFFINE > 0) own[0] = sg[j];
-      if (AFFINE > 1) own[ALL] = sb[j];
-    }
-    __syncthreads();
-    for (int i = threadIdx.x; i < AFFINE * D; i += B) {
-      int which = i / D, c = i % D;
-      const float *from = parts + which * ALL + (c / (G * W) * W + c % W) * PITCH + c / W % G;
-      float sum = from[0];
+    for (int w = 1; w < groups; w++) {
+      auto other = *(const Sums *)(all + w * AFFINE * D + i);
       #pragma unroll
-      for (int w = 1; w < groups; w++) sum += from[w * GROUP];
-      (which ? dbeta : dgamma)[blockIdx.x * (u64)D + c] = sum;
+      for (int e = 0; e < V; e++) sum.x[e] += other.x[e];
     }
+    *(Sums *)((i < D ? dgamma : dbeta - D) + blockIdx.x * (u64)D + i) = sum;
   }
 }
 

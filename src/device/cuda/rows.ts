@@ -51,18 +51,25 @@ function stagesOf(stageBytes: number, resident: number, sharedBytes: number): nu
 }
 
 /** Elements of dy and of x that a thread has registers for, beside its part of the sums (norm_grad in norms.cuh). */
-const held = (dtype: DType): number => (itemSize[dtype] > 2 ? 16 : 24);
+const inRegisters = (dtype: DType): number => (itemSize[dtype] > 2 ? 16 : 24);
 /**
- * A norm's gradient: the threads of a row, which hold their part of the sums over the rows as well, and of a block, of which a multiprocessor has
- * one; and the bytes of both sums of its groups of threads.
+ * A norm's gradient: the threads of a row, which hold their part of the sums over the rows as well; those of a block, of which a multiprocessor has
+ * one; how many rows it has on their way; and the bytes of these, and of both sums of its groups of threads.
  */
-function gradLayout(width: number, dtype: DType, sharedBytes: number): { threads: number; block: number; sumBytes: number } {
-  const threads = [16, 32, 64, 128, 256].find((n) => elementsOf(width, n, dtype) <= held(dtype)) ?? 512;
-  const pack = packOf(width, dtype);
-  const groupSums = elementsOf(width, threads, dtype) * (threads + (pack > 1 ? 32 / pack : 0)) + (threads % 32);
-  const bytes = (block: number): number => (block > threads ? 8 * (block / threads) * groupSums : 0);
-  const block = bytes(512) > sharedBytes - OWN_SHARED ? Math.max(256, threads) : 512;
-  return { threads, block, sumBytes: bytes(block) };
+function gradLayout(width: number, dtype: DType, sharedBytes: number) {
+  const threads = [16, 32, 64, 128, 256].find((n) => elementsOf(width, n, dtype) <= inRegisters(dtype)) ?? 512;
+  const elements = elementsOf(width, threads, dtype);
+  const room = sharedBytes - OWN_SHARED;
+  const sizes = (block: number): { block: number; rowBytes: number; sumBytes: number } => ({
+    block,
+    rowBytes: 2 * block * elements * itemSize[dtype],
+    sumBytes: block > threads ? (block / threads) * 2 * 4 * width : 0,
+  });
+  const large = sizes(512);
+  const sized = threads > 256 || large.rowBytes + large.sumBytes <= room ? large : sizes(256);
+  // a row that is taken into registers makes room for the next at once
+  const stages = Math.min(elements <= inRegisters(dtype) ? 1 : 2, Math.floor((room - sized.sumBytes) / sized.rowBytes));
+  return { threads, stages, ...sized };
 }
 /** Each block has a part of the sums. */
 export function normGradParts({ shape, dtype }: TensorType, card: { sharedBytes: number; multiprocessors: number }): number {
@@ -106,11 +113,7 @@ export function rowKernels(call: RowCall, kernel: Kernel, gpu: { sharedBytes: nu
       const rstd = reads.at(-1)!;
       const [dGain, dBias] = [affine ? writes[1]! : null, affine > 1 ? writes[2]! : null];
       if (fits(width, [...reads, ...writes])) {
-        const { threads, block, sumBytes } = gradLayout(width, x.dtype, gpu.sharedBytes);
-        const elements = elementsOf(width, threads, x.dtype);
-        const stageBytes = 2 * block * elements * itemSize[x.dtype];
-        // a row that is in registers makes room for the next at once
-        const stages = Math.min(elements <= held(x.dtype) ? 1 : 2, Math.floor((gpu.sharedBytes - OWN_SHARED) / stageBytes));
+        const { threads, stages, block, rowBytes, sumBytes } = gradLayout(width, x.dtype, gpu.sharedBytes);
         const steps = ceil(ASKED, parts * (block / threads) * width * itemSize[x.dtype]);
         return kernel(
           [dy, x, gain, mean, rstd, writes[0]!, dGain, dBias],
@@ -120,7 +123,7 @@ export function rowKernels(call: RowCall, kernel: Kernel, gpu: { sharedBytes: nu
           {
             block,
             resident: 1,
-            shared: Math.max(stages * stageBytes, (affine / 2) * sumBytes),
+            shared: stages * rowBytes + (affine / 2) * sumBytes,
             early: (p) =>
               askFor(
                 [dy, x].map((v, i) => ({ pointer: p(i), rowBytes: width * itemSize[v.dtype] })),
