@@ -3,6 +3,7 @@ import { itemSize, laneOf } from '../../tensor/dtype.ts';
 import type { Call, View } from '../../tensor/lower/program.ts';
 import { alignedRows, forwardTiles, headsOf } from './attention.ts';
 import { constant, statements, storageType } from './codegen.ts';
+import type { GemvTarget } from './gemv.ts';
 import { coordinates, offsetOf } from './packs.ts';
 import { type Shared, TICKETS, WORKSPACE_FLOATS } from './shared.ts';
 
@@ -29,15 +30,6 @@ const MAX_STATIC_BYTES = 18 << 10;
 /** Warps of a block that takes halves on tensor cores, the keys of a tile, and the bytes of tiles on their way: more than half of what a multiprocessor has. */
 const STREAM = { warps: 8, keys: 16, bytes: 128 << 10 };
 
-/** What the launches depend on beside the call. */
-export interface DecodeTarget {
-  /** Compute capability x 10. */
-  capability: number;
-  multiprocessors: number;
-  /** Shared memory that a block may have. */
-  sharedBytes: number;
-}
-
 /** How a block goes through keys: all that a grid depends on. */
 interface Walk {
   /** Of cuda/decode-any.cuh or cuda/decode-halves.cuh. */
@@ -52,7 +44,7 @@ interface Walk {
 }
 
 /** Three queries and more of a head of halves go through tensor cores, where a multiprocessor has room for two tiles of each warp. */
-function walkOf(E: number, { dtype }: View, aligned: boolean, Q: number, { capability, sharedBytes }: DecodeTarget): Walk {
+function walkOf(E: number, { dtype }: View, aligned: boolean, Q: number, { capability, sharedBytes }: GemvTarget): Walk {
   const packs = E / (16 / itemSize[dtype]);
   const { warps, keys, bytes } = STREAM;
   const stage = warps * (2 * Math.ceil(packs / 4) + 4 * Math.ceil(packs / 8)) * 512;
@@ -79,7 +71,7 @@ function walkOf(E: number, { dtype }: View, aligned: boolean, Q: number, { capab
 }
 
 /** The launch of a call; none without elements. */
-export function decodeKernels(call: Call<'decodeAttention'> | Call<'appendAttention'>, target: DecodeTarget): Kernel[] {
+export function decodeKernels(call: Call<'decodeAttention'> | Call<'appendAttention'>, target: GemvTarget): Kernel[] {
   const { capability, multiprocessors } = target;
   if (call.kernel === 'decodeAttention' && hasTiles(call, capability)) return tiles(call);
   const { attrs, reads, writes } = call;
