@@ -40,12 +40,17 @@ export interface FileSetOptions extends ScanOptions, SizeOptions {
 /**
  * A set of image files. Opening it decodes every file once, so that a bad one is known before hours of training.
  *
- * @throws ImageError at the first unreadable file with `onBad: 'fail'`; an error when no image is left
+ * @throws RangeError for a class that is none of `classes`, before anything is read; ImageError at the first unreadable file with
+ * `onBad: 'fail'`; an error when no image is left
  */
 export async function openImageFiles(source: string, files: readonly ImageFile[], options: FileSetOptions = {}): Promise<ImageSet> {
   if (options.size) checkSize(source, options.size);
   if (!['fail', 'skip', undefined].includes(options.onBad))
     throw new TypeError(`[images] onBad is '${options.onBad}'; let an unreadable image 'fail', or 'skip' it`);
+  if (options.classes) {
+    const known = placesIn(options.classes); // reading all of them may take long
+    for (const { path, className } of files) known(path, className);
+  }
   const decode: DecodeOptions = options.maxPixels === undefined ? {} : { maxPixels: options.maxPixels };
   const reasons = new Array<string | undefined>(files.length);
   const tolerate = async (i: number, work: () => Promise<void>): Promise<void> => {

@@ -145,6 +145,9 @@ test('given classes set the labels, so that a model meets its own', async () => 
   assert.deepEqual([...set.labels], [1]);
   await assert.rejects(openFolder(join(root, 'few'), { classes: ['x'] }), /class "b" is not one of x/);
   const many = Array.from({ length: 1000 }, (_, i) => `c${i}`);
+  await put('few-bad/a/1.png', '');
+  await put('few-bad/b/1.png', '');
+  await assert.rejects(openFolder(join(root, 'few-bad'), { classes: ['a'] }), /class "b" is not one of a/, 'before a file is read');
   await assert.rejects(openFolder(join(root, 'few'), { classes: many }), /class "b" is not one of c0, .*c19 and 980 more$/);
 });
 

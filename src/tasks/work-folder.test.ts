@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -61,6 +72,20 @@ test('where a result cannot go is told before a picture is read', async () => {
   await assert.rejects(into(folder), /\[store\] .* is a folder; name a file in it/);
   await assert.rejects(into('/dev/null'), /\[store\] \/dev\/null is a pipe, a socket or a device/);
   await assert.rejects(into(join(folder, 'x'.repeat(300))), /\[store\] cannot write beside .* \(ENAMETOOLONG/);
+  const shut = join(folder, 'shut');
+  mkdirSync(shut, { mode: 0o555 });
+  chmodSync(folder, 0o755);
+  const isRoot = process.geteuid?.() === 0; // who may write everywhere
+  try {
+    if (isRoot) process.seteuid!(65534);
+    assert.throws(() => placeOf('store', 'photos', join(shut, 'x')), /\[store\] cannot write beside .*x \(EACCES.*\); choose another -o/);
+  } finally {
+    if (isRoot) process.seteuid!(0);
+  }
+  {
+    using busy = await WorkFolder.open('store', out, {}, true);
+    await assert.rejects(into(busy.out), /\[lock\] .*result is being written by process \d+/);
+  }
   await assert.rejects(into(undefined as never), /\[store\] out is undefined; give a path/);
   await assert.rejects(train('', { out: 'x' }), /\[train\] source is ""; give a path/);
 });

@@ -38,7 +38,7 @@ export class WorkFolder {
   static async open(who: string, out: string, question: Record<string, unknown>, fresh: boolean): Promise<WorkFolder> {
     let lock: FileLock | undefined;
     try {
-      const target = existsSync(out) ? realpathSync(out) : out; // a link is written through
+      const target = targetOf(out);
       lock = new FileLock(target);
       return await WorkFolder.#take(who, target, lock, question, fresh);
     } catch (error) {
@@ -114,23 +114,23 @@ export class WorkFolder {
 
 /**
  * Where the result goes, as an absolute path: looked at before anything is read, which may take long.
- * @throws Error where no file can be made there, and where it would take the place of what it is made from
+ * @throws Error where no file can be made there, where another process is at it, and where it would take the place of what it is made from
  */
 export function placeOf(who: string, source: string, given: string): string {
   for (const [name, path] of Object.entries({ source, out: given }))
     if (typeof path !== 'string' || path === '') throw new TypeError(`[${who}] ${name} is ${JSON.stringify(path)}; give a path`);
   const out = resolve(given);
   if (!existsSync(dirname(out))) throw new Error(`[${who}] there is no folder ${dirname(out)}; create it or choose another -o`);
-  let found: ReturnType<typeof statSync>;
   try {
-    found = statSync(out, { throwIfNoEntry: false });
+    const found = statSync(out, { throwIfNoEntry: false });
+    if (found && existsSync(source) && realpathSync(source) === realpathSync(out))
+      throw new Error(`[${who}] ${out} is what the work reads, and would be replaced by its result; choose another -o`);
+    if (found?.isDirectory()) throw new Error(`[${who}] ${out} is a folder; name a file in it with -o`);
+    if (found && !found.isFile()) throw new Error(`[${who}] ${out} is a pipe, a socket or a device; name a file with -o`);
+    new FileLock(targetOf(out)).release();
   } catch (error) {
     throw notWritable(who, out, error);
   }
-  if (found && existsSync(source) && realpathSync(source) === realpathSync(out))
-    throw new Error(`[${who}] ${out} is what the work reads, and would be replaced by its result; choose another -o`);
-  if (found?.isDirectory()) throw new Error(`[${who}] ${out} is a folder; name a file in it with -o`);
-  if (found && !found.isFile()) throw new Error(`[${who}] ${out} is a pipe, a socket or a device; name a file with -o`);
   return out;
 }
 
@@ -143,6 +143,8 @@ const notWritable = (who: string, out: string, error: unknown): unknown =>
 /** Whether there is anything to go on from. */
 const holdsWork = (folder: string): boolean => readdirSync(folder).some((name) => name !== NOTE && !name.endsWith('.lock'));
 
+/** A link is written through. */
+const targetOf = (out: string): string => (existsSync(out) ? realpathSync(out) : out);
 const folderOf = (out: string): string => `${out}.unfinished`;
 
 function readJson(path: string): unknown {
