@@ -7,11 +7,16 @@ import { Block, dropPath, forwardBlocks, Mlp, type Noise, SelfAttention } from '
 
 const rows = (t: Tensor): number[][] => t.toArray() as number[][];
 const deviation = (t: Tensor): number => Math.sqrt(Array.from(t.data()).reduce((n, x) => n + x * x, 0) / t.size);
-const apart = (a: Tensor, b: Tensor): number => Math.max(...Array.from(a.data(), (x, i) => Math.abs(x - b.data()[i]!)));
+function apart(a: Tensor, b: Tensor): number {
+  const other = b.data();
+  return Math.max(...Array.from(a.data(), (x, i) => Math.abs(x - other[i]!)));
+}
 
 /** x W + b for one row. */
-const affine = (x: readonly number[], { weight, bias }: { weight: Tensor; bias?: Tensor | undefined }): number[] =>
-  rows(weight)[0]!.map((_, o) => x.reduce((sum, v, i) => sum + v * rows(weight)[i]![o]!, bias ? bias.data()[o]! : 0));
+function affine(x: readonly number[], { weight, bias }: { weight: Tensor; bias?: Tensor | undefined }): number[] {
+  const [w, b] = [rows(weight), bias?.data()];
+  return w[0]!.map((_, o) => x.reduce((sum, v, i) => sum + v * w[i]![o]!, b?.[o] ?? 0));
+}
 
 test('self-attention mixes the values of each head by the softmax of its scores', () => {
   for (const [causal, headWidth] of [
@@ -64,8 +69,8 @@ test('a block adds its branches to what comes in, and noise to the branches alon
   const whole = add(h, block.mlp.forward(block.norm2.forward(h)));
   assert.ok(apart(block.forward(x), whole) < 1e-6);
   const noisy = block.forward(x, { key: random.key(7), dropPath: 0.5 });
-  const kept = (b: number): boolean =>
-    Array.from({ length: 24 }, (_, i) => noisy.data()[24 * b + i] === x.data()[24 * b + i]).every(Boolean);
+  const [after, before] = [noisy.data(), x.data()];
+  const kept = (b: number): boolean => Array.from({ length: 24 }, (_, i) => after[24 * b + i] === before[24 * b + i]).every(Boolean);
   const untouched = Array.from({ length: 64 }, (_, b) => kept(b)).filter(Boolean).length;
   assert.ok(untouched > 6 && untouched < 27, `${untouched} of 64 lost both branches`);
   assert.ok(apart(block.forward(x, { key: random.key(7), dropout: 0.5 }), whole) > 0.1);

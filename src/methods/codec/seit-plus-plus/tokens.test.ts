@@ -104,7 +104,7 @@ test('codes that nothing chose become vectors of the batch when it is time, and 
   const pixels = compile((k: Tensor) => cast(random.randint(k, [16, side, side, 1], 0, 256), 'u8'))(random.key(1));
   const vectors = compile((m: Tokenizer, x: Tensor) => reshape(channelsLast(m.quantise(toInput(x, side, 1)).z), [-1, 4]));
   const rows = (t: Tensor): number[][] => t.toArray() as number[][];
-  const placeIn = (all: number[][], row: number[]): number => all.findIndex((z) => z.every((v, i) => Math.abs(v - row[i]!) < 1e-5));
+  const placeIn = (all: number[][], row: number[]): number => all.findIndex((z) => z.every((v, i) => Math.abs(v - row[i]!) < 1e-4));
   const step = learnStep(config, 1, 3);
   const states = [learnState(config, 1, 1)];
   for (let i = 0; i < 4; i++) states.push(step(copyTree(states[i]!), pixels, random.key(i), tensor(1e-3)).state);
