@@ -20,7 +20,7 @@ function refuseCycle(branch: unknown, path: Path = [], above: readonly unknown[]
   const start = above.indexOf(branch);
   if (start >= 0)
     throw new TypeError(
-      `[tree] an object contains itself, as its '${path.slice(start).join('.')}'; keep such a reference in a #private field or a Map, which no tree looks into`,
+      `[tree] an object contains itself, as its '${path.slice(start).join('.')}'; keep such a reference in a Map, which a tree passes on as it is`,
     );
   for (const k of Object.keys(branch)) refuseCycle(branch[k], [...path, k], [...above, branch]);
 }
@@ -48,7 +48,7 @@ function collect(tree: unknown, out: Tensor[], depth: number): void {
 
 /**
  * The same tree with every tensor replaced. Further trees of the same structure are walked along (a missing branch gives undefined).
- * Class instances keep their prototype.
+ * Class instances keep their prototype, but no #private fields, which nobody else can copy.
  */
 export function mapTree<T>(tree: T, f: (t: Tensor, path: Path, ...others: (Tensor | undefined)[]) => unknown, ...others: unknown[]): T {
   const walk = (x: unknown, path: Path, rest: readonly unknown[]): unknown => {
