@@ -23,7 +23,7 @@ template <u32 B> __device__ inline u32 sum_before(u32 value) {
 template <u32 B, u32 WORKERS, u32 SHIFT, u32 L, int W, u32 AHEAD, class T, class I> __device__ inline void scatter_rows(
     const T *dy, const I *index, T *out, u32 *bad, u32 A, u32 N, u32 J, u32 classes, u32 slices) {
   using Pack = pack<T, W, W * sizeof(T)>;
-  constexpr u32 PLACE = (1u << SHIFT) - 1, AT_ONCE = 16, GROUPS = WORKERS / L, FEW = 128, WORDS = (PLACE + 32) / 32;
+  constexpr u32 PLACE = (1u << SHIFT) - 1, AT_ONCE = 16, GROUPS = WORKERS / L, FEW = 128, ASKED = 96 << 10, PIECE = 2048, WORDS = (PLACE + 32) / 32;
   extern __shared__ u32 list[]; // entries: row of the class << SHIFT | place; behind the last, what is of no row
   // entries as they come, and in order at last; by row of the class: how many, then where the next goes, and at last the end; a bit for each that has any
   u32 k = blockIdx.x % classes, slice = blockIdx.x / classes, rows = (A - k + classes - 1) / classes;
@@ -41,6 +41,10 @@ template <u32 B, u32 WORKERS, u32 SHIFT, u32 L, int W, u32 AHEAD, class T, class
     decltype(load(I())) id[AT_ONCE];
     #pragma unroll
     for (u32 u = 0; u < AT_ONCE; u++) id[u] = base + u * B < J ? load(index[base + u * B]) : 0;
+    if constexpr (sizeof(Pack) == 16) { // memory has nothing else to do: terms are on their way into L2, a piece of each block in turn
+      u64 at = ((u64)threadIdx.x * gridDim.x + blockIdx.x) * PIECE, all = (u64)J * N * sizeof(T);
+      if (first == 0 && threadIdx.x < ASKED / PIECE && at < all) ask_for((const char *)dy + at, (u32)min((u64)PIECE, all - at));
+    }
     #pragma unroll
     for (u32 u = 0; u < AT_ONCE; u++) {
       bool there = base + u * B < J, valid = below(id[u], A);

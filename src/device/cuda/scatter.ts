@@ -40,7 +40,7 @@ export const scatterScratch = (call: Scatter, card: Card): number =>
 /** Blocks of the one launch, which must be on the card all at once, and slices of columns. */
 const [BLOCKS, SLICES] = [132, 6];
 /** Threads of a block, and those of them that write zeros. */
-const [THREADS, CLEARING] = [1024, 64];
+const [THREADS, CLEARING] = [1024, 96];
 /** Entries of a group of threads whose rows are on their way at once. */
 const AHEAD = 8;
 /** Indices of a list at most, and rows from which blocks have enough of them each. */
