@@ -1,7 +1,7 @@
 // Attention over a cache (decode.cuh) of halves on tensor cores: up to eight queries of a kv head cost what one does, and the keys come at the rate of
-// memory. Each warp walks over tiles of 16 keys. What a lane has asked for lies in its own places of shared memory, and is just what it has to give
-// to a product, so that no lane waits for another: of keys as the right operand of query x keys, of values, once those of two keys are put side by
-// side, of probabilities x values. Which feature is in which place of an operand does not matter as long as both have the same.
+// memory. Each warp walks over tiles of 16 keys. What a lane has to give to a product is put into its own places of shared memory as it comes: of keys
+// as the right operand of query x keys, of values, once those of two keys are put side by side, of probabilities x values. Which feature is in which
+// place of an operand does not matter as long as both have the same.
 constexpr int STREAM_WARPS = 8, STREAM_THREADS = 32 * STREAM_WARPS, STREAM_KEYS = 16, STREAM_CHUNK = STREAM_WARPS * STREAM_KEYS;
 
 // The pieces of 16 bytes of a tile that are a lane's: of the keys g and 8 + g the packs t, t + 4, ...; of the values 2 t, 2 t + 1, 8 + 2 t, 9 + 2 t the
