@@ -2,7 +2,7 @@
  * Where the keys and values of past tokens are kept. A cache has room for `capacity` tokens and a length that lives on the device, so that one
  * compiled program serves every step; it is a plain tree, and a step that is given it to donate writes into it in place.
  */
-import { add, concat, type DType, decodeAttention, full, permute, split, type Tensor, tensor, updateAt } from '../tensor/index.ts';
+import { add, concat, type DType, decodeAttention, full, split, type Tensor, tensor, transpose, updateAt } from '../tensor/index.ts';
 
 /** What a cache must know of a model. */
 export interface CacheShape {
@@ -29,9 +29,6 @@ export interface CachePass {
   /** The cache with the new tokens; `counted` (i32 [], default all) of them are real, the rest is padding. */
   finish(counted?: Tensor): KvCache;
 }
-
-/** Between [B, T, H, E] and [B, H, T, E]. */
-const turned = (x: Tensor): Tensor => permute(x, [0, 2, 1, 3]);
 
 /** Every key and value of every token, in the type that they were computed in. */
 export class FullCache implements KvCache {
@@ -63,8 +60,8 @@ export class FullCache implements KvCache {
     const total = add(this.length, count);
     return {
       attend: (layer, q, k, v) => {
-        entries[layer] = updateAt(entries[layer]!, turned(concat([k, v], 2)), this.length, 2);
-        const [keys, values] = split(turned(entries[layer]), 2, 2) as [Tensor, Tensor];
+        entries[layer] = updateAt(entries[layer]!, transpose(concat([k, v], 2), 1, 2), this.length, 2);
+        const [keys, values] = split(transpose(entries[layer], 1, 2), 2, 2) as [Tensor, Tensor];
         return decodeAttention(q, keys, values, total);
       },
       finish: (counted) => new FullCache(entries, counted ? add(this.length, counted) : total),

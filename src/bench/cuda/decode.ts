@@ -6,7 +6,7 @@
 import { generate, planGeneration } from '../../decode/index.ts';
 import type { CudaDevice } from '../../device/index.ts';
 import { initialize, Llama, type LlamaConfig } from '../../nn/index.ts';
-import { decodeAttention, defaultDevice, permute, type random, split, type Tensor, tensor, treeBytes } from '../../tensor/index.ts';
+import { decodeAttention, defaultDevice, type random, split, type Tensor, tensor, transpose, treeBytes } from '../../tensor/index.ts';
 import { typeOf } from '../../tensor/shape.ts';
 import { median } from '../../train/index.ts';
 import type { Figures, Section } from '../section.ts';
@@ -40,7 +40,7 @@ function attentionMicroseconds(device: CudaDevice): { us: number; bytes: number 
   const length = tensor(Int32Array.of(KEYS), { shape: [] });
   const sets = drawn(device, operands, bytes).map((xs) => [...xs, length]);
   const attend = (q: Tensor, cache: Tensor, n: Tensor): Tensor[] => {
-    const [keys, values] = split(permute(cache, [0, 2, 1, 3]), 2, 2) as [Tensor, Tensor];
+    const [keys, values] = split(transpose(cache, 1, 2), 2, 2) as [Tensor, Tensor];
     return [decodeAttention(q, keys, values, n)];
   };
   const types = [...operands.map(([shape, dtype]) => typeOf(shape, dtype)), length.type];
