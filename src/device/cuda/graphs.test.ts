@@ -97,6 +97,20 @@ test('a replayed program launches the same on the same addresses', () => {
 
 const chain = (n: number, fixed: (i: number) => boolean, buffer: (i: number) => number) =>
   Array.from({ length: n }, (_, i) => ({ fixed: fixed(i), buffers: [buffer(i), 9] }));
+/** Calls whose batch lies elsewhere each time. */
+function runOnBatches(graphs: Graphs, calls: number): void {
+  for (let call = 0; call < calls; call++) {
+    const addresses = [call, 50, 60, 70];
+    graphs.run(0, addresses, at(addresses));
+  }
+}
+/** A product on the batch between kernels on what stays. */
+const aroundAProduct = () =>
+  chain(
+    13,
+    (i) => i === 6,
+    (i) => (i === 6 ? 0 : 8),
+  );
 
 test('a batch at new addresses is patched into the graph of the second call', () => {
   const stream = new Stream();
@@ -109,42 +123,22 @@ test('a batch at new addresses is patched into the graph of the second call', ()
       (i) => (i === 0 ? 0 : i > 9 ? 1 : 8),
     ),
   );
-  for (let call = 0; call < 10; call++) {
-    const addresses = [call, 50, 60, 70];
-    graphs.run(0, addresses, at(addresses));
-  }
+  runOnBatches(graphs, 10);
   assert.equal(stream.graphLaunches, 9);
   assert.equal(stream.patches, 8); // one kernel a call, from the third on
 });
 
 test('a product on a batch that is never at the same place twice runs between graphs', () => {
   const stream = new Stream();
-  const graphs = graphsOn(
-    stream,
-    chain(
-      13,
-      (i) => i === 6,
-      (i) => (i === 6 ? 0 : 8),
-    ),
-  );
-  for (let call = 0; call < 30; call++) {
-    const addresses = [call, 50, 60, 70];
-    graphs.run(0, addresses, at(addresses));
-  }
+  const graphs = graphsOn(stream, aroundAProduct());
+  runOnBatches(graphs, 30);
   assert.equal(stream.graphLaunches, 2 * (30 - 10)); // nine addresses to see that it moves, one more call to see the rest again
   assert.equal(stream.ran.filter((r) => r.startsWith('g6')).length, 30);
 });
 
 test('graphs of a program of which one cannot be made leave nothing, and the next run makes them', () => {
   const stream = new Stream();
-  const steps = stepsOn(
-    stream,
-    chain(
-      13,
-      (i) => i === 6,
-      (i) => (i === 6 ? 0 : 8),
-    ),
-  );
+  const steps = stepsOn(stream, aroundAProduct());
   let failure: Error | undefined;
   const last = steps.at(-1)!;
   const failing: Step = {
